@@ -1,0 +1,39 @@
+"""The exceptions that lungcls raises: one small tree, each message naming the way out."""
+
+from __future__ import annotations
+
+
+class LungclsError(Exception):
+    """Base of all errors that lungcls raises on purpose."""
+
+
+class ImageError(LungclsError, ValueError):
+    """An image cannot be read, or is not something that lungcls can use."""
+
+
+class LungMaskError(LungclsError):
+    """The lungs were not found (or only one of them), and the caller chose to refuse."""
+
+
+class DataError(LungclsError):
+    """A dataset folder, manifest or split file is not what was expected."""
+
+
+class WeightsError(LungclsError):
+    """A weight file or its card is missing, incomplete or does not match."""
+
+
+class RecipeError(LungclsError, ValueError):
+    """A recipe file has an unknown, missing or impossible value."""
+
+
+class MissingExtraError(LungclsError, ImportError):
+    """An optional dependency is needed and not installed."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs the package {package!r}, which is not installed; "
+            f"install it with: pip install 'lungcls[{extra}]'"
+        )
+        self.package = package
+        self.extra = extra
