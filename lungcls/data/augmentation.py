@@ -1,0 +1,125 @@
+"""Augmentation by name, for training only; albumentations moves image and mask together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+# albumentations asks the network for its newest version when it is imported, unless told not to.
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
+import albumentations as A
+import cv2
+
+
+def _appearance() -> list[Any]:
+    """What scanners, windowing and copying do to a film: grey levels, sharpness, noise, compression."""
+    return [
+        A.OneOf(
+            [
+                A.RandomGamma((50, 180), p=1),
+                A.RandomBrightnessContrast((-0.25, 0.25), (-0.4, 0.4), p=1),
+                A.AutoContrast(p=1),
+                A.CLAHE((1, 3), (8, 8), p=1),
+            ],
+            p=0.8,
+        ),
+        A.OneOf(
+            [
+                A.GaussianBlur((0, 0), (0.3, 1.5), p=1),
+                A.Downscale((0.4, 0.9), p=1),
+                A.Sharpen((0.1, 0.4), p=1),
+            ],
+            p=0.4,
+        ),
+        A.GaussNoise((0.01, 0.04), p=0.3),
+        A.ImageCompression(quality_range=(30, 95), p=0.3),
+    ]
+
+
+def segmentation() -> list[Any]:
+    """For stage 1: strong, since foreign scanners are met by augmentation and not by training on them."""
+    return [
+        A.HorizontalFlip(p=0.5),
+        A.Affine(
+            scale=(0.75, 1.25), translate_percent=(-0.1, 0.1), rotate=(-15, 15), shear=(-6, 6),
+            border_mode=cv2.BORDER_CONSTANT, p=0.9,
+        ),
+        A.ElasticTransform(alpha=30, sigma=6, p=0.2),
+        *_appearance(),
+        # The image loses a patch, the mask keeps it: lungs go on behind pacemakers, letters and collimators.
+        A.CoarseDropout((1, 4), (0.05, 0.2), (0.05, 0.2), fill="random_uniform", p=0.3),
+    ]  # fmt: skip
+
+
+def classification() -> list[Any]:
+    """For stage 2: moderate geometry, strong appearance."""
+    return [
+        A.HorizontalFlip(p=0.5),
+        A.Affine(
+            scale=(0.85, 1.2), translate_percent=(-0.08, 0.08), rotate=(-12, 12), shear=(-4, 4),
+            border_mode=cv2.BORDER_CONSTANT, p=0.9,
+        ),
+        *_appearance(),
+        A.CoarseDropout((1, 4), (0.08, 0.25), (0.08, 0.25), fill=0, p=0.4),
+    ]  # fmt: skip
+
+
+def none() -> list[Any]:
+    """No augmentation at all, for comparisons."""
+    return []
+
+
+AUGMENTATIONS: Final[dict[str, Callable[[], list[Any]]]] = {
+    "segmentation": segmentation,
+    "classification": classification,
+    "none": none,
+}
+"""Augmentations by the name that a recipe gives."""
+
+
+class Augment:
+    """An augmentation whose result depends only on a seed, never on the order of calls or the worker.
+
+    Parameters
+    ----------
+    name : str
+        A key of :data:`AUGMENTATIONS`.
+
+    Raises
+    ------
+    ValueError
+        If the name is not known.
+    """
+
+    def __init__(self, name: str) -> None:
+        if name not in AUGMENTATIONS:
+            raise ValueError(f"unknown augmentation {name!r}; known are {', '.join(AUGMENTATIONS)}")
+        self._compose = A.Compose(AUGMENTATIONS[name]())
+
+    def __call__(
+        self, view: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8] | None, seed: int
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8] | None]:
+        """Augment one view and, in the same way, its mask.
+
+        Parameters
+        ----------
+        view : uint8 array [S, S]
+        mask : uint8 array [S, S] or None
+            0 or 1.
+        seed : int
+
+        Returns
+        -------
+        view, mask
+            As given, augmented.
+        """
+        self._compose.set_random_seed(seed)
+        if mask is None:
+            return self._compose(image=view)["image"], None
+        result = self._compose(image=view, mask=mask)
+        return result["image"], result["mask"]

@@ -1,0 +1,61 @@
+"""A CSV log with one row an epoch that goes on after a resume."""
+
+from __future__ import annotations
+
+import csv
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback
+
+from lungcls.files import atomic_write
+from lungcls.recipes import Recipe
+
+
+class EpochLog(Callback):
+    """Writes ``epoch, size, learning_rate, seconds`` and all logged figures after each epoch.
+
+    Lightning's own CSV logger starts a new file when a run is resumed; here the whole history stays in one.
+
+    Parameters
+    ----------
+    path : Path
+        Of the CSV file.
+    recipe : Recipe
+    """
+
+    def __init__(self, path: Path, recipe: Recipe) -> None:
+        self.path = path
+        self.recipe = recipe
+        self._rows: list[dict[str, Any]] = []
+        self._start = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keep the rows of the epochs that the checkpoint holds; a killed epoch is run again."""
+        if self.path.is_file():
+            with self.path.open(newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file))
+            self._rows = [row for row in rows if int(row["epoch"]) < trainer.current_epoch]
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the epoch's clock."""
+        self._start = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the file anew with this epoch's row."""
+        if not trainer.is_global_zero:
+            return
+        row = {
+            "epoch": trainer.current_epoch,
+            "size": self.recipe.size_at(trainer.current_epoch),
+            "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            "seconds": round(time.perf_counter() - self._start, 1),
+            **{name: float(value) for name, value in sorted(trainer.logged_metrics.items())},
+        }
+        self._rows.append(row)
+        with atomic_write(self.path, "w") as file:
+            writer = csv.DictWriter(file, list(row), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self._rows)
