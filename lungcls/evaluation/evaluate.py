@@ -1,0 +1,139 @@
+"""Both stages on a part of a dataset, through the same code as prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from lungcls.classifier import Classifier
+from lungcls.data.dataset import Dataset, Record
+from lungcls.data.views import Progress, quiet, region_views
+from lungcls.evaluation.classification import ClassificationReport, classification_report
+from lungcls.evaluation.segmentation import MaskScore, SegmentationReport, score_mask, segmentation_report
+from lungcls.regions import Mask, resize_mask
+
+N_RESAMPLES = 2000
+
+
+def segmentation_on(
+    database: Dataset,
+    records: Sequence[Record],
+    masks: Mapping[str, Mask],
+    *,
+    n_resamples: int = N_RESAMPLES,
+    seed: int = 0,
+    progress: Progress[Record] = quiet,
+) -> SegmentationReport:
+    """Compare predicted lung masks with the true ones, at each image's own size.
+
+    Parameters
+    ----------
+    database : Dataset
+    records : sequence of Record
+        Those without a mask are left out.
+    masks : mapping of str to bool array [H, W]
+        Predicted masks by image file (:func:`lungcls.data.views.predicted_masks`).
+    n_resamples : int, default=2000
+    seed : int, default=0
+        Of the bootstrap.
+    progress : callable, optional
+
+    Returns
+    -------
+    SegmentationReport
+
+    Raises
+    ------
+    DataError
+        If no record has a mask, or a mask cannot be read.
+    """
+    chosen = [record for record in records if record.mask]
+    scores: list[MaskScore] = []
+    for record in progress(chosen, len(chosen), "comparing lung masks"):
+        predicted = masks[record.file]
+        height, width = predicted.shape
+        scores.append(score_mask(predicted, resize_mask(database.read_mask(record), (height, width))))
+    groups = [record.group or record.patient for record in chosen]
+    labels = [record.label for record in chosen]
+    return segmentation_report(scores, groups, labels, n_resamples=n_resamples, seed=seed)
+
+
+def logits_on(
+    database: Dataset,
+    records: Sequence[Record],
+    masks: Mapping[str, Mask],
+    classifier: Classifier,
+    *,
+    batch_size: int = 64,
+    progress: Progress[int] = quiet,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """Run a classifier over a dataset.
+
+    Parameters
+    ----------
+    database : Dataset
+    records : sequence of Record
+    masks : mapping of str to bool array [H, W]
+        Predicted lung masks by image file.
+    classifier : Classifier
+    batch_size : int, default=64
+    progress : callable, optional
+
+    Returns
+    -------
+    logits : float64 array [N, K]
+    labels : int64 array [N]
+        Index of the true class in the classifier's order.
+
+    Raises
+    ------
+    ImageError
+        If an image cannot be read.
+    """
+    size = classifier.card.input_size
+    views = region_views(database, records, classifier.region, size, dict(masks), progress)
+    starts = range(0, len(views), batch_size)
+    parts = [
+        classifier.logits(views[start : start + batch_size])
+        for start in progress(starts, len(starts), f"running {classifier.card.name}")
+    ]
+    labels = [classifier.card.classes.index(record.label) for record in records]
+    return np.concatenate(parts).astype(np.float64), np.asarray(labels, np.int64)
+
+
+def report_logits(
+    logits: npt.NDArray[np.float64],
+    labels: npt.NDArray[np.int64],
+    records: Sequence[Record],
+    classifier: Classifier,
+    *,
+    n_resamples: int = N_RESAMPLES,
+    seed: int = 0,
+) -> ClassificationReport:
+    """Report a classifier's logits, calibrated by its card's temperature, with intervals by group.
+
+    Parameters
+    ----------
+    logits, labels
+        As :func:`logits_on` returns them for `records`.
+    records : sequence of Record
+    classifier : Classifier
+    n_resamples : int, default=2000
+    seed : int, default=0
+
+    Returns
+    -------
+    ClassificationReport
+    """
+    from scipy.special import softmax
+
+    return classification_report(
+        labels,
+        softmax(logits / classifier.card.temperature, axis=1),
+        [record.group or record.patient for record in records],
+        classifier.card.classes,
+        n_resamples,
+        seed,
+    )

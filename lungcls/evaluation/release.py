@@ -1,0 +1,120 @@
+"""A pair of stages on a part of a dataset: the figures that a table shows, with all that reproduces them."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from lungcls.classifier import Classifier
+from lungcls.data.dataset import Dataset, Record
+from lungcls.data.splits import Split
+from lungcls.data.views import Progress, predicted_masks, quiet
+from lungcls.evaluation.evaluate import N_RESAMPLES, logits_on, report_logits, segmentation_on
+from lungcls.segmenter import Segmenter
+from lungcls.weights import Card
+
+PACKAGES = ("lungcls", "torch", "torchvision", "segmentation-models-pytorch", "numpy", "scikit-image")
+
+
+def evaluate_release(
+    dataset: Dataset,
+    records: Sequence[Record],
+    segmenter: Segmenter,
+    classifiers: Sequence[Classifier],
+    cache: str | Path,
+    *,
+    split: Split | None = None,
+    part: str = "all",
+    n_resamples: int = N_RESAMPLES,
+    seed: int = 0,
+    progress: Progress[Any] = quiet,
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Evaluate both stages.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    records : sequence of Record
+        Those to evaluate on.
+    segmenter : Segmenter
+    classifiers : sequence of Classifier
+        Each is run on regions cut with the segmenter's masks. Empty for a dataset without classes.
+    cache : path-like
+        Folder for predicted masks.
+    split : Split, optional
+        That `records` were chosen by.
+    part : str, default="all"
+        Name of the part, for the record.
+    n_resamples : int, default=2000
+    seed : int, default=0
+        Of the bootstrap.
+    progress : callable, optional
+
+    Returns
+    -------
+    payload : dict
+        JSON-safe: what was evaluated on what, and the whole reports.
+    rows : list of dict
+        One figure each: ``model, metric, class, value, low, high, n``.
+
+    Raises
+    ------
+    ImageError
+        If an image cannot be read.
+    DataError
+        If a mask cannot be read.
+    """
+    start = time.perf_counter()
+    masks = predicted_masks(dataset, records, segmenter, cache, progress=progress)
+    reports: dict[str, Any] = {}
+    rows: list[dict[str, Any]] = []
+    if any(record.mask for record in records):
+        found = segmentation_on(
+            dataset, records, masks, n_resamples=n_resamples, seed=seed, progress=progress
+        )
+        reports[segmenter.card.name] = found.to_dict()
+        rows += [{"model": segmenter.card.name, **row} for row in found.to_rows()]
+    for classifier in classifiers:
+        logits, labels = logits_on(dataset, records, masks, classifier, progress=progress)
+        report = report_logits(logits, labels, records, classifier, n_resamples=n_resamples, seed=seed)
+        reports[classifier.card.name] = report.to_dict()
+        rows += [{"model": classifier.card.name, **row} for row in report.to_rows()]
+    cards = [segmenter.card, *(classifier.card for classifier in classifiers)]
+    payload = {
+        "dataset": dataset.root.name,
+        "part": part,
+        "images": len(records),
+        "split_hash": split.hash if split else None,
+        "weights": {card.name: card.sha256 for card in cards},
+        "notes": [note for card in cards for note in _split_notes(card, split, part)],
+        "bootstrap": {"resamples": n_resamples, "seed": seed, "by": "group"},
+        "device": str(segmenter.device),
+        "versions": _versions(),
+        "seconds": round(time.perf_counter() - start, 1),
+        "reports": reports,
+    }
+    return payload, rows
+
+
+def _split_notes(card: Card, split: Split | None, part: str) -> list[str]:
+    trained = card.training_data.get("split_hash")
+    if split is None or trained == split.hash:
+        return []
+    return [
+        f"{card.name} was trained with the split {trained}, the part {part!r} is of the split {split.hash}: "
+        "some of its images may have been trained on, and the figures may be too high"
+    ]
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version(), "machine": platform.machine()}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
