@@ -333,7 +333,7 @@ def _vessels(rng: np.random.Generator, anatomy: _Anatomy, frame: _Frame) -> Arra
             length = rng.uniform(0.05, 0.10)
             angle += rng.normal(0.0, 0.16)
             x2, y2 = x + length * math.cos(angle), y + length * math.sin(angle)
-            rows, columns = line(*frame.pixel(x, y), *frame.pixel(x2, y2))  # type: ignore[no-untyped-call]
+            rows, columns = line(*frame.pixel(x, y), *frame.pixel(x2, y2))
             keep = (rows >= 0) & (rows < frame.height) & (columns >= 0) & (columns < frame.width)
             canvases[calibre][rows[keep], columns[keep]] = 1.0
             x, y = x2, y2

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image as PILImage
 from skimage import segmentation
 
-from lungcls.errors import LungclsError
+from lungcls.errors import ImageError, LungclsError
 from lungcls.images import read_image
 from lungcls.labels import NOTICE
 from lungcls.quality import Quality
@@ -108,7 +108,14 @@ class Segmentation:
 
     def _pixels(self) -> Pixels:
         if isinstance(self._origin, str):
-            return read_image(self._origin, **self._options).pixels
+            pixels = read_image(self._origin, **self._options).pixels
+            if pixels.shape != self.lung_mask.shape:
+                raise ImageError(
+                    f"{self._origin}: found {pixels.shape[0]} x {pixels.shape[1]} pixels, expected the "
+                    f"{self.lung_mask.shape[0]} x {self.lung_mask.shape[1]} of the lung mask: the file has "
+                    "changed; predict it again"
+                )
+            return pixels
         return self._origin
 
 

@@ -23,6 +23,9 @@ Mask = npt.NDArray[np.bool_]
 View = npt.NDArray[np.uint8]
 Box = tuple[int, int, int, int]
 
+_EXTREMES: Final = (0.5, 99.5)
+_FLAT: Final = 0.2
+
 
 @dataclass(frozen=True, slots=True)
 class Region:
@@ -141,7 +144,7 @@ def _background(pixels: Pixels, mask: Mask, box: Box) -> Pixels:
 
 def _background_box(pixels: Pixels, mask: Mask, box: Box) -> Pixels:
     x0, y0, x1, y1 = box
-    result = pixels.copy()
+    result: Pixels = pixels.copy()
     result[y0:y1, x0:x1] = 0
     return result
 
@@ -163,7 +166,8 @@ _CUTS: Final[dict[str, Callable[[Pixels, Mask, Box], Pixels]]] = {
 REGIONS: Final[tuple[str, ...]] = tuple(_CUTS)
 """The closed set of regions: ``full`` (whole image), ``crop`` (lung box), ``mask`` (lungs only, cropped to
 their box), ``mask_uncropped`` (lungs only, in place), and the controls ``background`` (lungs removed),
-``background_box`` (the lungs' box removed, so that no outline is left) and ``silhouette`` (the mask alone)."""
+``background_box`` (the lungs' box removed, so that no outline is left) and ``silhouette`` (the mask
+alone)."""
 
 
 def cut(pixels: Pixels, mask: Mask | None, region: Region) -> Pixels:
@@ -199,7 +203,10 @@ def cut(pixels: Pixels, mask: Mask | None, region: Region) -> Pixels:
 
 
 def place(shape: tuple[int, ...], size: int) -> Placement:
-    """Return where an image of `shape` (height, width) goes in a square of side `size`: centred, not stretched."""
+    """Return where an image of `shape` (height, width) goes in a square of side `size`.
+
+    It is centred and not stretched.
+    """
     height, width = shape
     scale = size / max(height, width)
     new_width, new_height = max(1, round(width * scale)), max(1, round(height * scale))
@@ -261,6 +268,45 @@ def resize_mask(mask: Mask, shape: tuple[int, int]) -> Mask:
     return np.asarray(resized).astype(np.bool_)
 
 
+def stretch(pixels: Pixels) -> Pixels:
+    """Spread the grey levels of an image that fills less than a fifth of the range, and leave all others.
+
+    12 bits kept in a 16-bit file, or a DICOM without a window, look black to a network although nothing
+    is lost. Hardly a film of the training data is that flat, so this changes what is unusable and no more.
+
+    Parameters
+    ----------
+    pixels : float32 array [H, W] in [0, 1]
+
+    Returns
+    -------
+    float32 array [H, W] in [0, 1]
+        Where the percentiles 0.5 and 99.5 are less than 0.2 apart, these become 0 and 1; else `pixels`.
+    """
+    step = max(1, min(pixels.shape) // 256)  # a sample tells percentiles as well as a whole film
+    low, high = np.percentile(pixels[::step, ::step], _EXTREMES)
+    if not 0 < high - low < _FLAT:
+        return pixels
+    return np.clip((pixels - np.float32(low)) / np.float32(high - low), 0, 1)
+
+
+def whole_view(pixels: Pixels, size: int) -> tuple[View, Placement]:
+    """Fit a whole image into the network's square: the one road to stage 1.
+
+    Parameters
+    ----------
+    pixels : float32 array [H, W] in [0, 1]
+    size : int
+
+    Returns
+    -------
+    view : uint8 array [size, size]
+    placement : Placement
+        For :func:`unletterbox` and :func:`letterbox_mask`.
+    """
+    return letterbox(stretch(pixels), size)
+
+
 def unletterbox(values: Pixels, placement: Placement, shape: tuple[int, int]) -> Pixels:
     """Map a network's output back onto the image that :func:`letterbox` was given.
 
@@ -300,7 +346,7 @@ def view(pixels: Pixels, mask: Mask | None, region: Region, size: int) -> View:
     ValueError
         As :func:`cut`.
     """
-    return letterbox(cut(pixels, mask, region), size)[0]
+    return letterbox(cut(stretch(pixels), mask, region), size)[0]
 
 
 def _filled(square: npt.NDArray[Any], placement: Placement) -> npt.NDArray[Any]:

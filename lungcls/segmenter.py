@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from skimage import measure, segmentation
 
-from lungcls.regions import Mask, Pixels, View, letterbox, unletterbox
+from lungcls.regions import Mask, Pixels, View, unletterbox, whole_view
 
 if TYPE_CHECKING:
     import torch
@@ -104,7 +104,7 @@ class Segmenter:
         """
         if not images:
             return []
-        boxed = [letterbox(pixels, self.card.input_size) for pixels in images]
+        boxed = [whole_view(pixels, self.card.input_size) for pixels in images]
         probabilities = self.probabilities(np.stack([view for view, _ in boxed]))
         threshold = self.card.thresholds["mask"]
         masks = []

@@ -113,8 +113,8 @@ def find_weights(name: str | Path) -> Path:
     path = Path(name) if text.endswith(".safetensors") else _release_folder() / f"{text}.safetensors"
     if not path.is_file():
         raise WeightsError(
-            f"{text}: no such weight file; give the path of a .safetensors file or one of the released names: "
-            f"{', '.join(released()) or 'none are installed'}"
+            f"{text}: no such weight file; give the path of a .safetensors file or one of the released "
+            f"names: {', '.join(released()) or 'none are installed'}"
         )
     return path
 
@@ -172,8 +172,8 @@ def load_state(name: str | Path) -> tuple[Card, dict[str, Tensor]]:
     found = file_sha256(path)
     if found != card.sha256:
         raise WeightsError(
-            f"{path}: SHA-256 is {found}, its card says {card.sha256}; the file is damaged or not the card's. "
-            "Install lungcls again, or write both with `lungcls train`"
+            f"{path}: SHA-256 is {found}, its card says {card.sha256}; the file is damaged or not the "
+            "card's. Install lungcls again, or write both with `lungcls train`"
         )
     state = load_file(path)
     return card, {key: value.float() if value.is_floating_point() else value for key, value in state.items()}

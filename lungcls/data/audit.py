@@ -128,7 +128,7 @@ class Audit:
         if self.unassigned:
             lines.append(f"{'not in the split':<18} {self.unassigned}")
         lines += _finding("missing", self.missing)
-        lines += _finding("unreadable", [message for message in self.unreadable.values()])
+        lines += _finding("unreadable", list(self.unreadable.values()))
         lines += _finding("constant", self.constant)
         for title, groups in (
             ("identical files", self.identical_files),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -16,8 +17,11 @@ import albumentations as A
 import cv2
 
 
-def _appearance() -> list[Any]:
-    """What scanners, windowing and copying do to a film: grey levels, sharpness, noise, compression."""
+def _appearance(strength: float) -> list[Any]:
+    """What scanners, windowing and copying do to a film: grey levels, sharpness, noise, compression.
+
+    `strength` scales how often each happens, not how far it goes: the extremes must be seen all the same.
+    """
     return [
         A.OneOf(
             [
@@ -26,7 +30,7 @@ def _appearance() -> list[Any]:
                 A.AutoContrast(p=1),
                 A.CLAHE((1, 3), (8, 8), p=1),
             ],
-            p=0.8,
+            p=0.8 * strength,
         ),
         A.OneOf(
             [
@@ -34,10 +38,10 @@ def _appearance() -> list[Any]:
                 A.Downscale((0.4, 0.9), p=1),
                 A.Sharpen((0.1, 0.4), p=1),
             ],
-            p=0.4,
+            p=0.4 * strength,
         ),
-        A.GaussNoise((0.01, 0.04), p=0.3),
-        A.ImageCompression(quality_range=(30, 95), p=0.3),
+        A.GaussNoise((0.01, 0.04), p=0.3 * strength),
+        A.ImageCompression(quality_range=(30, 95), p=0.3 * strength),
     ]
 
 
@@ -50,22 +54,35 @@ def segmentation() -> list[Any]:
             border_mode=cv2.BORDER_CONSTANT, p=0.9,
         ),
         A.ElasticTransform(alpha=30, sigma=6, p=0.2),
-        *_appearance(),
+        *_appearance(1.0),
         # The image loses a patch, the mask keeps it: lungs go on behind pacemakers, letters and collimators.
         A.CoarseDropout((1, 4), (0.05, 0.2), (0.05, 0.2), fill="random_uniform", p=0.3),
     ]  # fmt: skip
 
 
+def segmentation_light() -> list[Any]:
+    """For stage 1's last epochs: nearer to the films as they are, where the outline is learnt exactly."""
+    return [
+        A.HorizontalFlip(p=0.5),
+        A.Affine(
+            scale=(0.85, 1.15), translate_percent=(-0.06, 0.06), rotate=(-10, 10), shear=(-3, 3),
+            border_mode=cv2.BORDER_CONSTANT, p=0.7,
+        ),
+        *_appearance(0.6),
+        A.CoarseDropout((1, 3), (0.05, 0.15), (0.05, 0.15), fill="random_uniform", p=0.1),
+    ]  # fmt: skip
+
+
 def classification() -> list[Any]:
-    """For stage 2: moderate geometry, strong appearance."""
+    """For stage 2: moderate in all, for schedules of ten epochs rather than a hundred."""
     return [
         A.HorizontalFlip(p=0.5),
         A.Affine(
             scale=(0.85, 1.2), translate_percent=(-0.08, 0.08), rotate=(-12, 12), shear=(-4, 4),
             border_mode=cv2.BORDER_CONSTANT, p=0.9,
         ),
-        *_appearance(),
-        A.CoarseDropout((1, 4), (0.08, 0.25), (0.08, 0.25), fill=0, p=0.4),
+        *_appearance(0.7),
+        A.CoarseDropout((1, 4), (0.08, 0.25), (0.08, 0.25), fill=0, p=0.25),
     ]  # fmt: skip
 
 
@@ -76,6 +93,7 @@ def none() -> list[Any]:
 
 AUGMENTATIONS: Final[dict[str, Callable[[], list[Any]]]] = {
     "segmentation": segmentation,
+    "segmentation-light": segmentation_light,
     "classification": classification,
     "none": none,
 }
@@ -118,8 +136,12 @@ class Augment:
         view, mask
             As given, augmented.
         """
-        self._compose.set_random_seed(seed)
+        # Not set_random_seed, which starts every part from the same number: what a part draws would then
+        # follow from what the others drew, and an image in eight would not be changed at all.
+        self._compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
+        # Some parts of the library work in place, and the view belongs to a dataset that is kept in memory.
+        view = view.copy()
         if mask is None:
             return self._compose(image=view)["image"], None
-        result = self._compose(image=view, mask=mask)
+        result = self._compose(image=view, mask=mask.copy())
         return result["image"], result["mask"]

@@ -11,7 +11,7 @@ from lungcls.errors import DataError
 
 
 def open_radiography(root: str | Path) -> RadiographyDatabase:
-    """Open a copy of the COVID-19 Radiography Database, or the one in the folder ``radiography`` below `root`.
+    """Open a copy of the COVID-19 Radiography Database, at `root` or in ``radiography`` below it.
 
     Raises
     ------
@@ -28,8 +28,8 @@ def open_dataset(root: str | Path) -> Dataset:
     Parameters
     ----------
     root : path-like
-        A copy of the COVID-19 Radiography Database (or a folder with one in ``radiography``), or a folder with
-        ``images`` and ``masks``.
+        A copy of the COVID-19 Radiography Database (or a folder with one in ``radiography``), or a folder
+        with ``images`` and ``masks``.
 
     Returns
     -------

@@ -28,8 +28,8 @@ class RadiographyDatabase(Dataset):
     """The COVID-19 Radiography Database (Chowdhury 2020, Rahman 2021).
 
     Two layouts are read: the original (``<Class>/images/*.png``, ``<Class>/masks/*.png`` and
-    ``<Class>.metadata.xlsx`` where present), and any copy with a ``manifest.csv`` (columns ``file``, ``label``,
-    and optionally ``mask``, ``source``, ``patient``, ``group``, ``processing``).
+    ``<Class>.metadata.xlsx`` where present), and any copy with a ``manifest.csv`` (columns ``file``,
+    ``label``, and optionally ``mask``, ``source``, ``patient``, ``group``, ``processing``).
 
     Parameters
     ----------

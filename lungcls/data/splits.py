@@ -81,14 +81,14 @@ class Split:
         """
         try:
             lines = Path(path).read_text(encoding="utf-8").splitlines()
-        except OSError as error:
-            raise DataError(f"{path}: the split cannot be read ({error.strerror})") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{path}: the split cannot be read ({error})") from error
         if len(lines) < 2 or not lines[0].startswith("# lungcls split "):
             raise DataError(f"{path}: not a split file; expected a first line '# lungcls split HASH'")
         rows = list(csv.DictReader(lines[1:]))
         if not rows or not {"file", "part", "group"} <= rows[0].keys():
             raise DataError(f"{path}: expected the columns file, part, group")
-        unknown = {row["part"] for row in rows} - set(PARTS)
+        unknown = {str(row["part"]) for row in rows} - set(PARTS)
         if unknown:
             raise DataError(f"{path}: unknown parts {sorted(unknown)}; expected {', '.join(PARTS)}")
         split = cls({r["file"]: r["part"] for r in rows}, {r["file"]: r["group"] for r in rows})
@@ -119,9 +119,8 @@ def make_split(
     fractions : (train, validation, test), default=(0.70, 0.15, 0.15)
         Multiples of 0.05 that sum to 1.
     groups : sequence, one value a record, optional
-        Images that share a value, a known ``group`` or a known ``patient`` land in one part, also where only a
-        chain of images joins them. Give the clusters of
-        :func:`lungcls.data.duplicates.find_near_duplicates` where the dataset has no groups.
+        Images that share a value, a known ``group`` or a known ``patient`` land in one part, also where
+        only a chain of images joins them. :func:`split_dataset` gives the clusters of near duplicates.
 
     Returns
     -------
@@ -169,26 +168,20 @@ def split_dataset(dataset: Dataset, *, seed: int = 0) -> Split:
     Raises
     ------
     DataError
-        If there are fewer than 20 images.
+        If no class of one source has 20 images.
     ImageError
         If an image must be read to be compared, and cannot be.
     """
     records = dataset.records
     if any(record.group for record in records):
         return make_split(records, seed=seed)
-    from lungcls.data.duplicates import find_near_duplicates, join_pairs
+    from lungcls.data.duplicates import find_near_duplicates
 
     logger.info("%s names no groups: looking for near duplicates", dataset.root)
     found = find_near_duplicates(
         [dataset.path(record) for record in records], labels=[record.label for record in records]
     )
-    # A patient's images belong together as much as copies do.
-    first_of: dict[str, int] = {}
-    pairs = [(i, j) for i, j, _ in found.pairs]
-    for position, record in enumerate(records):
-        if record.patient:
-            pairs.append((first_of.setdefault(record.patient, position), position))
-    return make_split(records, seed=seed, groups=join_pairs(len(records), pairs).tolist())
+    return make_split(records, seed=seed, groups=found.clusters.tolist())
 
 
 def _joined(records: Sequence[Record], groups: Sequence[Any] | None) -> list[str]:
@@ -214,5 +207,6 @@ def _joined(records: Sequence[Record], groups: Sequence[Any] | None) -> list[str
             parent[root(other)] = root(keys[0])
     roots = [root(keys[0]) for keys in links]
     # Named after their first image, so that the same data give the same names however they are joined.
+    # (The groups of released weights' splits are named so; other names would shuffle to other splits.)
     names: dict[str, str] = {}
     return [names.setdefault(key, keys[0]) for key, keys in zip(roots, links)]

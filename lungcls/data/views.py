@@ -18,7 +18,8 @@ import numpy.typing as npt
 from lungcls.data.dataset import Dataset, Record
 from lungcls.files import atomic_write
 from lungcls.images import read_image
-from lungcls.regions import Mask, Region, View, letterbox, letterbox_mask, view
+from lungcls.quality import mask_quality
+from lungcls.regions import Mask, Region, View, letterbox_mask, view, whole_view
 from lungcls.segmenter import Segmenter
 
 logger = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ def segmentation_pairs(
 
     def fill(index: int) -> int:
         record = records[index]
-        views[index], placement = letterbox(read_image(database.path(record)).pixels, size)
+        views[index], placement = whole_view(read_image(database.path(record)).pixels, size)
         masks[index] = letterbox_mask(database.read_mask(record), placement)
         return index
 
@@ -91,7 +92,8 @@ def region_views(
     size : int
         Side of the views, in pixels.
     masks : dict of str to bool array [H, W]
-        Lung mask by image file. Where it is missing or empty the whole image is taken, as prediction does.
+        Lung mask by image file. Where it is missing or its quality is bad
+        (:func:`lungcls.quality.mask_quality`) the whole image is taken, as prediction does.
     progress : callable, optional
 
     Returns
@@ -109,7 +111,7 @@ def region_views(
     def fill(index: int) -> int:
         record = records[index]
         mask = masks.get(record.file)
-        usable = mask is not None and bool(mask.any())
+        usable = mask is not None and mask_quality(mask).ok
         pixels = read_image(database.path(record)).pixels
         views[index] = view(pixels, mask, region if usable else whole, size)
         return index
@@ -177,18 +179,18 @@ def _read_masks(path: Path) -> dict[str, Mask] | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path) as stored:
+        with path.open("rb") as file, np.load(file) as stored:
             files, shapes, bits = stored["files"], stored["shapes"], stored["bits"]
     except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
         logger.warning("%s: the cached masks are not readable (%s); they are made anew", path, error)
         return None
     result = {}
     start = 0
-    for file, (height, width) in zip(files.tolist(), shapes.tolist()):
+    for name, (height, width) in zip(files.tolist(), shapes.tolist()):
         count = height * width
         end = start + (count + 7) // 8
         mask: npt.NDArray[np.uint8] = np.unpackbits(bits[start:end], count=count)
-        result[file] = mask.reshape(height, width).astype(np.bool_)
+        result[name] = mask.reshape(height, width).astype(np.bool_)
         start = end
     return result
 

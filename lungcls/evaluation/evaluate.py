@@ -56,7 +56,8 @@ def segmentation_on(
         height, width = predicted.shape
         scores.append(score_mask(predicted, resize_mask(database.read_mask(record), (height, width))))
     groups = [record.group or record.patient for record in chosen]
-    labels = [record.label for record in chosen]
+    # Sets of lung masks have no classes.
+    labels = [record.label for record in chosen] if any(record.label for record in chosen) else None
     return segmentation_report(scores, groups, labels, n_resamples=n_resamples, seed=seed)
 
 
@@ -136,4 +137,11 @@ def report_logits(
         classifier.card.classes,
         n_resamples,
         seed,
+        majority_class=_majority(classifier),
     )
+
+
+def _majority(classifier: Classifier) -> str | None:
+    """The class that the baseline always says: the most common in training, not in the part evaluated on."""
+    counts: dict[str, int] = classifier.card.training_data.get("images", {}).get("train", {})
+    return max(counts, key=lambda name: counts[name]) if counts else None

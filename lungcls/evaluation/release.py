@@ -5,9 +5,12 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from scipy.special import softmax
 
 from lungcls.classifier import Classifier
 from lungcls.data.dataset import Dataset, Record
@@ -16,6 +19,27 @@ from lungcls.data.views import Progress, predicted_masks, quiet
 from lungcls.evaluation.evaluate import N_RESAMPLES, logits_on, report_logits, segmentation_on
 from lungcls.segmenter import Segmenter
 from lungcls.weights import Card
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes
+    ----------
+    payload : dict
+        JSON-safe: what was evaluated on what, with which versions, and the whole reports.
+    rows : list of dict
+        One figure each: ``model, metric, class, value, low, high, n``.
+    answers : list of dict
+        One image and classifier each: ``model, file, group, label`` and a probability a class, so that every
+        figure can be computed again.
+    """
+
+    payload: dict[str, Any]
+    rows: list[dict[str, Any]]
+    answers: list[dict[str, Any]]
+
 
 PACKAGES = ("lungcls", "torch", "torchvision", "segmentation-models-pytorch", "numpy", "scikit-image")
 
@@ -32,7 +56,7 @@ def evaluate_release(
     n_resamples: int = N_RESAMPLES,
     seed: int = 0,
     progress: Progress[Any] = quiet,
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+) -> Evaluation:
     """Evaluate both stages.
 
     Parameters
@@ -56,10 +80,7 @@ def evaluate_release(
 
     Returns
     -------
-    payload : dict
-        JSON-safe: what was evaluated on what, and the whole reports.
-    rows : list of dict
-        One figure each: ``model, metric, class, value, low, high, n``.
+    Evaluation
 
     Raises
     ------
@@ -72,6 +93,7 @@ def evaluate_release(
     masks = predicted_masks(dataset, records, segmenter, cache, progress=progress)
     reports: dict[str, Any] = {}
     rows: list[dict[str, Any]] = []
+    answers: list[dict[str, Any]] = []
     if any(record.mask for record in records):
         found = segmentation_on(
             dataset, records, masks, n_resamples=n_resamples, seed=seed, progress=progress
@@ -83,6 +105,11 @@ def evaluate_release(
         report = report_logits(logits, labels, records, classifier, n_resamples=n_resamples, seed=seed)
         reports[classifier.card.name] = report.to_dict()
         rows += [{"model": classifier.card.name, **row} for row in report.to_rows()]
+        probabilities = softmax(logits / classifier.card.temperature, axis=1)
+        for record, values in zip(records, probabilities.round(6).tolist()):
+            named = dict(zip(classifier.card.classes, values))
+            common = {"file": record.file, "group": record.group, "label": record.label}
+            answers.append({"model": classifier.card.name, **common, **named})
     cards = [segmenter.card, *(classifier.card for classifier in classifiers)]
     payload = {
         "dataset": dataset.root.name,
@@ -97,7 +124,7 @@ def evaluate_release(
         "seconds": round(time.perf_counter() - start, 1),
         "reports": reports,
     }
-    return payload, rows
+    return Evaluation(payload, rows, answers)
 
 
 def _split_notes(card: Card, split: Split | None, part: str) -> list[str]:

@@ -45,19 +45,36 @@ def write_results(
     DataError
         If the name is no plain file name, or the payload holds something that JSON cannot.
     """
-    if not name or name in (".", "..") or Path(name).name != name or "\\" in name:
-        raise DataError(f"the name of the results is {name!r}; expected a file name without folder or suffix")
-    json_path, csv_path = Path(folder) / f"{name}.json", Path(folder) / f"{name}.csv"
-    # Both texts are made before either file, so that an error leaves the old pair as it was.
+    folder = Path(folder)
+    json_path = folder / f"{_file_name(name)}.json"
+    # The text is made before either file, so that an error leaves the old pair as it was.
     text = json.dumps(json_safe(payload), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    table = [json_safe(dict(row)) for row in rows]
+    csv_path = write_csv(folder, name, rows)
     with atomic_write(json_path, "w") as file:
         file.write(text)
-    with atomic_write(csv_path, "w") as file:
+    return json_path, csv_path
+
+
+def write_csv(folder: str | os.PathLike[str], name: str, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """Write ``<name>.csv`` with one line a row; parameters and errors as `write_results`.
+
+    Returns
+    -------
+    Path
+    """
+    path = Path(folder) / f"{_file_name(name)}.csv"
+    table = [json_safe(dict(row)) for row in rows]
+    with atomic_write(path, "w") as file:
         writer = csv.DictWriter(file, fieldnames=_columns(rows), restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(table)
-    return json_path, csv_path
+    return path
+
+
+def _file_name(name: str) -> str:
+    if not name or name in (".", "..") or Path(name).name != name or "\\" in name:
+        raise DataError(f"the name of the results is {name!r}; expected a file name without folder or suffix")
+    return name
 
 
 def json_safe(value: Any) -> Any:

@@ -40,7 +40,8 @@ def densenet121(classes: int = len(CLASSES), pretrained: str = "none", dropout: 
     model.features.conv0 = fold_stem(model.features.conv0)
     linear = nn.Linear(model.classifier.in_features, classes)
     model.classifier = nn.Sequential(nn.Dropout(dropout), linear) if dropout else linear
-    return model
+    network: nn.Module = model
+    return network
 
 
 def fold_stem(conv: nn.Conv2d) -> nn.Conv2d:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lungcls.errors import WeightsError
+from lungcls.labels import CLASSES
 from lungcls.models.build import create_model
 from lungcls.regions import View
 from lungcls.weights import Card, load_state
@@ -76,17 +77,23 @@ def load_network(name: str | Path, task: str, device: torch.device) -> tuple[Car
     Raises
     ------
     WeightsError
-        If the file is damaged, is for the other task, or does not fit its architecture.
+        If the file is damaged, is for the other task, or does not fit its architecture or its classes.
     """
     card, state = load_state(name)
     if card.task != task:
         raise WeightsError(f"{name}: these weights are for {card.task}; expected weights for {task}")
     try:
         # Were pre-trained weights asked for, they would be downloaded only to be overwritten.
-        network = create_model({**card.architecture, "pretrained": "none"})
-        network.load_state_dict(state)
+        # Built without memory and then given its tensors: no time goes into random weights, and the global
+        # random state is left alone.
+        with torch.device("meta"):
+            network = create_model({**card.architecture, "pretrained": "none"})
+        network.load_state_dict(state, assign=True)
     except (ValueError, RuntimeError) as error:
         raise WeightsError(f"{name}: the weights do not fit the card's architecture: {error}") from error
+    outputs = card.architecture.get("classes", len(CLASSES))
+    if task == "classification" and outputs != len(card.classes):
+        raise WeightsError(f"{name}: the card names {len(card.classes)} classes for {outputs} outputs")
     network.eval().requires_grad_(False)
     return card, network.to(device).to(memory_format=torch.channels_last)
 

@@ -20,7 +20,12 @@ LOSSES: Final = {"segmentation": ("dice_bce",), "classification": ("cross_entrop
 BALANCES: Final = ("class_weights", "sampler", "none")
 
 # Of the plain values, by the annotation of their field.
-_TYPES: Final = {"str": str, "int": int, "float": (int, float), "dict[str, Any]": dict}
+_TYPES: Final[dict[str, tuple[type, ...]]] = {
+    "str": (str,),
+    "int": (int,),
+    "float": (int, float),
+    "dict[str, Any]": (dict,),
+}
 
 
 @dataclass(frozen=True)
@@ -163,7 +168,7 @@ def recipe_from_dict(values: Mapping[str, Any], origin: str = "recipe") -> Recip
             changed["region"] = Region(**values["region"])
         recipe = Recipe(**changed)
     except (TypeError, ValueError) as error:
-        raise RecipeError(f"{origin}: {error}") from error
+        raise RecipeError(f"{origin}: stages or region: {error}") from error
     for problem in _wrong_types(recipe, *recipe.stages) or _problems(recipe):
         raise RecipeError(f"{origin}: {problem}")
     return recipe
@@ -173,7 +178,7 @@ def _wrong_types(*parts: Recipe | Stage) -> list[str]:
     problems = []
     for part in parts:
         for item in fields(part):
-            value, kind = getattr(part, item.name), _TYPES.get(str(item.type), object)
+            value, kind = getattr(part, item.name), _TYPES.get(str(item.type), (object,))
             if not isinstance(value, kind) or isinstance(value, bool):
                 problems.append(f"{item.name} is {value!r}; expected {item.type}")
     return problems

@@ -9,14 +9,14 @@ import lightning.pytorch as pl
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import DataLoader, Dataset, RandomSampler, Sampler, WeightedRandomSampler
+from torch.utils.data import DataLoader, Dataset
 
 from lungcls.data.augmentation import Augment
 from lungcls.recipes import Recipe
 from lungcls.regions import View
 
 Load = Callable[[str, int], tuple[View, npt.NDArray[Any]]]
-"""``load(part, size)`` gives a part's views [N, size, size] and its targets: masks of the same shape, or labels [N]."""
+"""``load(part, size)``: a part's views [N, size, size], and masks of the same shape or labels [N]."""
 
 
 class ViewDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
@@ -81,12 +81,15 @@ class ViewDataModule(pl.LightningDataModule):
         views, targets = self._part("train", recipe.size_at(epoch))
         seed = recipe.seed * 10_000 + epoch
         data = ViewDataset(views, targets, Augment(recipe.augmentation), seed)
+        # The order is drawn here, once: Lightning may start an epoch's loader twice, and a sampler that draws
+        # when it is started would then give another order than without workers.
         generator = torch.Generator().manual_seed(seed)
-        sampler: Sampler[int] = RandomSampler(data, generator=generator)
         if recipe.balance == "sampler":
-            weights = (1 / np.bincount(targets)[targets]).tolist()
-            sampler = WeightedRandomSampler(weights, len(data), generator=generator)
-        return self._loader(data, sampler=sampler, drop_last=len(data) > recipe.batch_size)
+            weights = torch.from_numpy(1 / np.bincount(targets)[targets])
+            order = torch.multinomial(weights, len(data), replacement=True, generator=generator)
+        else:
+            order = torch.randperm(len(data), generator=generator)
+        return self._loader(data, sampler=order.tolist(), drop_last=len(data) > recipe.batch_size)
 
     def val_dataloader(self) -> DataLoader[Any]:
         assert self.trainer is not None

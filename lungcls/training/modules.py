@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassF1Score
 
+from lungcls.labels import CLASSES
 from lungcls.models import create_model
 from lungcls.models.runtime import normalise
 from lungcls.recipes import Recipe
@@ -92,7 +93,7 @@ class ClassificationStage(_Stage):
         super().__init__(recipe)
         weights = torch.tensor(class_weights) if class_weights is not None else None
         self.loss = nn.CrossEntropyLoss(weights, label_smoothing=recipe.label_smoothing)
-        self.macro_f1 = MulticlassF1Score(recipe.model["classes"], average="macro")
+        self.macro_f1 = MulticlassF1Score(len(CLASSES), average="macro")
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         views, labels = batch

@@ -186,7 +186,7 @@ class _Run:
         )
         card = self._validated_segmenter(path) if self.segmentation else self._validated_classifier(path)
         write_card(path, card)
-        # The pair moves to its final name last, the card after its weights: a run counts as finished with both.
+        # The pair moves to its final name last, the card second: a run counts as finished with both.
         final = out / path.name
         path.replace(final)
         path.with_suffix(".json").replace(final.with_suffix(".json"))
@@ -227,7 +227,7 @@ def _fit(run: _Run, out: Path, device: str, devices: int, workers: int, show_pro
     recipe = run.recipe
     stage = run.stage()
     _initialise(stage, recipe)
-    stage.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    stage.to(memory_format=torch.channels_last)
     best = ModelCheckpoint(
         out / "checkpoints",
         filename="{epoch:03d}-{" + stage.monitor + ":.4f}",
@@ -295,7 +295,7 @@ def _claim(out: Path, recipe: Recipe, split: Split) -> None:
         found = json.loads(path.read_text(encoding="utf-8"))
         if found != stated:
             raise RecipeError(
-                f"{out} holds a run of another recipe or split ({path}); give another --out, or the same recipe"
+                f"{out} holds a run of another recipe or split ({path}); give another --out, or the same one"
             )
         return
     split.write_csv(out / "split.csv")

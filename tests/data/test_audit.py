@@ -125,7 +125,8 @@ def test_clean_flat_folder_and_progress(tmp_path: Path) -> None:
     result = audit(tmp_path, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(1, 3), (2, 3), (3, 3)]
     assert result.classes == {}
-    assert not (result.identical_files or result.identical_pixels or result.near or result.unreadable)
+    assert result.identical_files == result.identical_pixels == result.near == ()
+    assert result.unreadable == {}
 
 
 def test_dict_is_json_and_summary_names_the_findings(database: Path) -> None:

@@ -140,8 +140,8 @@ def test_wrong_arguments(tmp_path: Path, chests: list[Floats]) -> None:
         find_near_duplicates([path], threshold=0.5)
     with pytest.raises(ValueError, match=r"\(3, 32, 32\)"):
         match_thumbnails(np.zeros((3, 32, 32), np.float32))
+    (tmp_path / "broken.png").write_bytes(b"no image")
     with pytest.raises(ImageError, match=r"broken\.png"):
-        (tmp_path / "broken.png").write_bytes(b"no image")
         thumbnails([path, tmp_path / "broken.png"])
 
 
@@ -164,7 +164,7 @@ def test_known_copies_of_real_images(real_data: Path) -> None:
         joined += len(members) if len({groups[i] for i in members}) > 1 else 0
     wanted = sum(count for count in mates.values() if count > 1)
     recall, false_share = found / wanted, joined / len(rows)
-    print(f"recall {found}/{wanted} = {recall:.4f}, joined to another group {joined} = {false_share:.4%}")
+    print(f"recall {found}/{wanted} = {recall:.4f}, joined to another group {joined} = {false_share:.4%}")  # noqa: T201
     assert wanted > 100
     assert recall >= 0.95
     assert false_share < 0.005

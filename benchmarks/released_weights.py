@@ -1,0 +1,138 @@
+"""The README's table: the released weights on the test part and on sets that they never saw.
+
+    python benchmarks/released_weights.py --data DIR
+
+DIR holds ``radiography`` and, where present, ``montgomery`` and ``shenzhen`` (lung masks drawn by people).
+Writes one JSON and one CSV file a set under ``benchmarks/results/``, and the table into ``README.md``;
+``--table`` only writes the table anew from the files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from lungcls.cli.progress import bar
+from lungcls.evaluation.tables import write_csv, write_results
+
+RESULTS = Path(__file__).parent / "results"
+README = Path(__file__).parent.parent / "README.md"
+START, END = "<!-- results: written by benchmarks/released_weights.py -->", "<!-- end of results -->"
+EXTERNAL = ("montgomery", "shenzhen")
+
+
+def evaluate_all(data: Path, device: str) -> None:
+    """Run both stages on every set under `data` and write the result files."""
+    from lungcls.classifier import Classifier
+    from lungcls.data import open_dataset, open_radiography, split_dataset
+    from lungcls.evaluation.release import evaluate_release
+    from lungcls.segmenter import Segmenter
+
+    segmenter = Segmenter.load("segmenter", device)
+    classifiers = [Classifier.load(f"classifier-{region}", device) for region in ("mask", "full")]
+    with tempfile.TemporaryDirectory() as cache:
+        database = open_radiography(data)
+        split = split_dataset(database, seed=0)
+        records = split.select(database.records, "test")
+        found = evaluate_release(
+            database, records, segmenter, classifiers, cache, split=split, part="test", progress=bar
+        )
+        write_results(RESULTS, "released_weights_radiography", found.rows, found.payload)
+        write_csv(RESULTS, "released_weights_radiography_answers", found.answers)
+        for name in EXTERNAL:
+            if (data / name).is_dir():
+                dataset = open_dataset(data / name)
+                found = evaluate_release(dataset, dataset.records, segmenter, [], cache, progress=bar)
+                write_results(RESULTS, f"released_weights_{name}", found.rows, found.payload)
+
+
+def table() -> str:
+    """Make the README's table from the result files."""
+    lines = ["| what | on | images | value (95% interval) |", "|---|---|---|---|"]
+
+    def row(what: str, on: str, images: int, figure: dict[str, Any], digits: int = 3) -> None:
+        value, low, high = (f"{figure[key]:.{digits}f}" for key in ("value", "low", "high"))
+        lines.append(f"| {what} | {on} | {images:,} | {value} ({low} to {high}) |")
+
+    def masks(on: str, report: dict[str, Any]) -> None:
+        row("lung Dice, mean", on, report["n_images"], report["overall"]["dice_mean"], 4)
+        row("lung Dice, 5th percentile", on, report["n_images"], report["overall"]["dice_p05"], 4)
+
+    payload = _read("radiography")
+    reports = payload["reports"]
+    masks("radiography, test part", reports["segmenter"])
+    for name in EXTERNAL:
+        if (RESULTS / f"released_weights_{name}.json").is_file():
+            masks(f"{name}, never trained on", _read(name)["reports"]["segmenter"])
+    test = "radiography, test part"
+    for region in ("mask", "full"):
+        report = reports[f"classifier-{region}"]
+        for metric, text in (
+            ("macro_f1", "macro-F1"),
+            ("accuracy", "accuracy"),
+            ("macro_auroc", "macro AUROC"),
+            ("covid_false_negative_rate", "COVID false-negative rate"),
+            ("ece", "ECE"),
+        ):
+            row(
+                f"{text}, region `{region}`",
+                test,
+                report["n_images"],
+                report["overall"][metric],
+            )
+        for name, figures in report["per_class"].items():
+            row(
+                f"F1 of {name}, region `{region}`",
+                test,
+                report["support"][name],
+                figures["f1"],
+            )
+    baseline = reports["classifier-mask"]["overall"]
+    row("macro-F1 of always saying the majority class", test,
+        reports["classifier-mask"]["n_images"], baseline["majority_macro_f1"])  # fmt: skip
+    device, versions = payload["device"], payload["versions"]
+    lines += [
+        "",
+        f"Split `{payload['split_hash']}`, {payload['bootstrap']['resamples']:,} bootstrap resamples "
+        f"by group (seed {payload['bootstrap']['seed']}), {device}, torch {versions['torch']}. Files: "
+        "`benchmarks/results/released_weights_*.json`; "
+        "command: `python benchmarks/released_weights.py --data DIR`.",
+    ]
+    return "\n".join(lines)
+
+
+def with_table(text: str) -> str:
+    """Return a README's text with the table put between its two marks."""
+    before, rest = text.split(START)
+    after = rest.split(END)[1]
+    return f"{before}{START}\n{table()}\n{END}{after}"
+
+
+def _read(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(
+        (RESULTS / f"released_weights_{name}.json").read_text(encoding="utf-8")
+    )
+    return content
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, default=os.environ.get("LUNGCLS_DATA"), help="or LUNGCLS_DATA")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--table", action="store_true", help="only write the README's table from the files")
+    options = parser.parse_args()
+    if not options.table:
+        if options.data is None:
+            parser.error("--data or LUNGCLS_DATA must name the folder that holds radiography")
+        evaluate_all(Path(options.data), options.device)
+    README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

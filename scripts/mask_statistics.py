@@ -1,0 +1,88 @@
+"""How true lung masks are made up: the measurements behind the thresholds of ``lungcls.quality``.
+
+    python scripts/mask_statistics.py --data DIR
+
+DIR holds the datasets, each in a folder of its own: ``radiography`` (the COVID-19 Radiography Database),
+``montgomery`` and ``shenzhen`` (with ``images`` and ``masks``); those that are missing are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from skimage import measure
+
+from lungcls.data import open_dataset
+from lungcls.files import atomic_write
+from lungcls.quality import MIN_AREA, MIN_BALANCE, MIN_MERGED_WIDTH
+from lungcls.regions import Mask
+
+DATASETS = ("radiography", "montgomery", "shenzhen")
+PERCENTILES = (0, 0.1, 1, 5, 50, 95, 99, 99.9, 100)
+RESULT = Path(__file__).parent.parent / "benchmarks" / "results" / "mask_statistics.json"
+
+
+def figures(mask: Mask) -> tuple[float, int, float, float, float, float]:
+    """Area, parts, balance, width over height of either lung and of both together."""
+    parts = sorted(measure.regionprops(measure.label(mask, connectivity=1)), key=lambda part: -part.area)
+    boxes = np.array([part.bbox for part in parts[:2]])
+    both = (*boxes[:, :2].min(axis=0), *boxes[:, 2:].max(axis=0))
+    balance = parts[1].area / parts[0].area if len(parts) > 1 else 0.0
+    return float(mask.mean()), len(parts), balance, shape(boxes[0]), shape(boxes[-1]), shape(both)
+
+
+def shape(box: Any) -> float:
+    top, left, bottom, right = box
+    return float((right - left) / (bottom - top))
+
+
+def summary(values: npt.NDArray[np.float64]) -> dict[str, Any]:
+    area, parts, balance, first, second, both = values.T
+    single = np.concatenate([first, second])
+    spread = {"area": area, "parts": parts, "balance": balance, "lung_shape": single, "pair_shape": both}
+    return {
+        "masks": len(values),
+        "percentiles": {
+            name: {str(p): round(float(np.percentile(column, p)), 4) for p in PERCENTILES}
+            for name, column in spread.items()
+        },
+        "missed": {
+            f"area < {MIN_AREA}": int((area < MIN_AREA).sum()),
+            f"balance < {MIN_BALANCE}": int((balance < MIN_BALANCE).sum()),
+            f"lung_shape >= {MIN_MERGED_WIDTH}": int((single >= MIN_MERGED_WIDTH).sum()),
+            f"pair_shape < {MIN_MERGED_WIDTH}": int((both < MIN_MERGED_WIDTH).sum()),
+        },
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=RESULT)
+    options = parser.parse_args()
+    found = {}
+    for name in DATASETS:
+        if not (options.data / name).is_dir():
+            print(f"{name}: not in {options.data}, left out")
+            continue
+        dataset = open_dataset(options.data / name)
+        rows = [figures(dataset.read_mask(record)) for record in dataset.records if record.mask]
+        found[name] = np.array(rows, np.float64)
+    if not found:
+        parser.error(f"{options.data} holds none of {', '.join(DATASETS)}")
+    result = {name: summary(values) for name, values in found.items()}
+    result["all"] = summary(np.concatenate(list(found.values())))
+    with atomic_write(options.out, "w") as file:
+        file.write(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result["all"], indent=1))
+
+
+if __name__ == "__main__":
+    main()

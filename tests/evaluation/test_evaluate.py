@@ -1,0 +1,121 @@
+"""Both stages on a dataset: figures that can be known beforehand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+from lungcls.classifier import Classifier
+from lungcls.data import MaskFolder, RadiographyDatabase, make_split
+from lungcls.data.views import region_views
+from lungcls.evaluation.evaluate import logits_on, report_logits, segmentation_on
+from lungcls.evaluation.release import evaluate_release
+from lungcls.regions import resize_mask
+from lungcls.segmenter import Segmenter
+
+
+@pytest.fixture
+def database(manifest_database: Path) -> RadiographyDatabase:
+    return RadiographyDatabase(manifest_database)
+
+
+def _true_masks(database: RadiographyDatabase) -> dict[str, np.ndarray]:
+    masks = {}
+    for record in database.records:
+        empty = np.zeros((64, 64), bool)
+        masks[record.file] = resize_mask(database.read_mask(record), (64, 64)) if record.mask else empty
+    return masks
+
+
+def test_true_masks_have_a_dice_of_one_and_images_without_a_mask_are_left_out(
+    database: RadiographyDatabase,
+) -> None:
+    report = segmentation_on(database, database.records, _true_masks(database), n_resamples=20)
+    assert report.n_images == 4 * 23
+    assert report.overall["dice_mean"].value == 1
+    assert report.overall["failure_rate"].value == 0
+    assert set(report.per_class) == {record.label for record in database.records}
+
+
+def test_half_a_mask_has_a_lower_dice(database: RadiographyDatabase) -> None:
+    masks = _true_masks(database)
+    for mask in masks.values():
+        mask[:, :32] = False
+    report = segmentation_on(database, database.records, masks, n_resamples=20)
+    assert 0.4 < report.overall["dice_mean"].value < 0.9
+
+
+def test_a_folder_of_masks_has_no_classes(original_database: Path) -> None:
+    folder = MaskFolder(original_database / "Normal")
+    masks = {record.file: resize_mask(folder.read_mask(record), (299, 299)) for record in folder.records}
+    report = segmentation_on(folder, folder.records, masks, n_resamples=20)
+    assert report.per_class == {}
+    assert report.overall["dice_mean"].value == 1
+
+
+def test_logits_are_those_of_the_views_that_prediction_makes(
+    database: RadiographyDatabase, tiny_classifier: Path
+) -> None:
+    classifier = Classifier.load(tiny_classifier, "cpu")
+    masks = _true_masks(database)
+    records = database.records[:7]
+    logits, labels = logits_on(database, records, masks, classifier, batch_size=3)
+    views = region_views(database, records, classifier.region, 32, masks)
+    np.testing.assert_allclose(softmax(logits / 1.5, axis=1), classifier.probabilities(views), atol=1e-5)
+    assert [classifier.card.classes[label] for label in labels] == [record.label for record in records]
+
+
+def test_the_report_is_of_the_calibrated_probabilities(
+    database: RadiographyDatabase, tiny_classifier: Path
+) -> None:
+    classifier = Classifier.load(tiny_classifier, "cpu")
+    records = database.records
+    labels = np.asarray([classifier.card.classes.index(record.label) for record in records])
+    logits = np.eye(4)[labels] * 3.0
+    report = report_logits(logits, labels, records, classifier, n_resamples=20)
+    assert report.overall["macro_f1"].value == 1
+    confidence = softmax(np.array([3.0, 0, 0, 0]) / classifier.card.temperature)[0]
+    assert report.overall["ece"].value == pytest.approx(1 - confidence)
+    assert report.n_groups == len({record.group for record in records})
+
+
+def test_an_evaluation_says_what_it_was_made_of(
+    database: RadiographyDatabase, tiny_classifier: Path, tiny_segmenter: Path, tmp_path: Path
+) -> None:
+    split = make_split(database.records, seed=3)
+    records = split.select(database.records, "test")
+    segmenter, classifier = Segmenter.load(tiny_segmenter, "cpu"), Classifier.load(tiny_classifier, "cpu")
+    found = evaluate_release(
+        database, records, segmenter, [classifier], tmp_path, split=split, part="test", n_resamples=30
+    )
+    payload = found.payload
+    assert payload["split_hash"] == split.hash
+    assert payload["weights"] == {
+        "tiny-segmenter": segmenter.card.sha256,
+        "tiny-classifier": classifier.card.sha256,
+    }
+    # The tiny weights name no split of theirs, so their test part may have been trained on.
+    assert len(payload["notes"]) == 2
+    assert "may have been trained on" in payload["notes"][0]
+    assert {row["model"] for row in found.rows} == {"tiny-segmenter", "tiny-classifier"}
+
+    # Every figure can be computed again from the answers.
+    names = classifier.card.classes
+    right = [max(names, key=lambda name: answer[name]) == answer["label"] for answer in found.answers]
+    reports = payload["reports"]
+    accuracy = reports["tiny-classifier"]["overall"]["accuracy"]["value"]
+    assert np.mean(right) == pytest.approx(accuracy)
+    assert len(found.answers) == len(records)
+
+
+@pytest.mark.parametrize("name", ["montgomery", "shenzhen"])
+def test_the_external_sets_are_mask_folders(real_data: Path, name: str) -> None:
+    if not (real_data / name).is_dir():
+        pytest.skip(f"{name} is not beside the radiography database")
+    folder = MaskFolder(real_data / name)
+    assert len(folder.records) > 100
+    assert all(record.mask for record in folder.records)
+    assert 0.1 < folder.read_mask(folder.records[0]).mean() < 0.6

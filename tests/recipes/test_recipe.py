@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lungcls.data.augmentation import AUGMENTATIONS
+from lungcls.errors import RecipeError
+from lungcls.models import create_model
+from lungcls.recipes import Stage, load_recipe, recipe_names
+from lungcls.recipes.recipe import recipe_from_dict
+from lungcls.regions import Region
+
+MINIMAL = """
+name = "mine"
+task = "classification"
+input_size = 64
+loss = "cross_entropy"
+augmentation = "none"
+stages = [{ size = 32, epochs = 2 }, { size = 64, epochs = 3 }]
+[model]
+model = "densenet121"
+[region]
+name = "crop"
+margin = 0.1
+"""
+
+
+@pytest.fixture
+def values() -> dict[str, Any]:
+    return {
+        "name": "mine",
+        "task": "classification",
+        "input_size": 64,
+        "loss": "cross_entropy",
+        "augmentation": "none",
+        "stages": [{"size": 32, "epochs": 2}, {"size": 64, "epochs": 3}],
+        "model": {"model": "densenet121"},
+        "region": {"name": "crop", "margin": 0.1},
+    }
+
+
+def test_a_file_of_ones_own(tmp_path: Path, values: dict[str, Any]) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(MINIMAL)
+    recipe = load_recipe(path)
+    assert recipe == load_recipe(str(path)) == recipe_from_dict(values)
+    assert recipe.region == Region("crop", 0.1)
+    assert recipe.stages == (Stage(32, 2), Stage(64, 3))
+    assert recipe.segmenter == "segmenter"
+
+
+def test_the_schedule(values: dict[str, Any]) -> None:
+    recipe = recipe_from_dict(values)
+    assert recipe.epochs == 5
+    assert [recipe.size_at(epoch) for epoch in range(7)] == [32, 32, 64, 64, 64, 64, 64]
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_packaged_recipes(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert recipe.augmentation in AUGMENTATIONS
+    assert recipe.description.strip()
+    assert recipe.stages[-1].size == recipe.input_size
+    create_model(recipe.model)  # its options fit
+    # As a run's folder and a weight card keep it.
+    assert recipe_from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+
+
+def test_the_packaged_recipes_are_those_of_the_released_weights() -> None:
+    assert {"segmenter", "classifier-mask", "classifier-full"} <= set(recipe_names())
+    # Split alike, or one network's test images would be another's training images.
+    assert len({load_recipe(name).split_seed for name in recipe_names()}) == 1
+
+
+def test_a_description_changes_nothing(values: dict[str, Any]) -> None:
+    recipe = recipe_from_dict(values)
+    assert replace(recipe, description="for my thesis") == recipe
+
+
+def test_missing_recipes_list_what_there_is(tmp_path: Path) -> None:
+    for name in ("nothing", tmp_path / "nothing.toml"):
+        with pytest.raises(RecipeError, match=r"nothing.*: no such recipe; .*classifier-mask"):
+            load_recipe(name)
+
+
+@pytest.mark.parametrize("content", [b"name = ", b"\xff\xfe", b"name = 1\nname = 2"])
+def test_what_is_no_toml_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes(content)
+    with pytest.raises(RecipeError, match=r"mine\.toml: not readable as TOML"):
+        load_recipe(path)
+
+
+def test_an_error_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(MINIMAL.replace('loss = "cross_entropy"', 'loss = "dice_bce"'))
+    with pytest.raises(
+        RecipeError, match=r"mine\.toml: loss is 'dice_bce'; for classification: cross_entropy"
+    ):
+        load_recipe(path)
+
+
+def test_unknown_and_missing_keys_are_named(values: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError, match=r"unknown keys lerning_rate; known are .*learning_rate"):
+        recipe_from_dict({**values, "lerning_rate": 1e-3})
+    for key in ("name", "task", "model", "stages", "input_size", "loss", "augmentation"):
+        with pytest.raises(RecipeError, match=f"missing keys {key}$"):
+            recipe_from_dict({name: value for name, value in values.items() if name != key})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("task", "detection"),
+        ("loss", "focal"),
+        ("balance", "mixup"),
+        ("region", None),
+        ("region", {"name": "lungs"}),
+        ("region", {"name": "crop", "margin": 3}),
+        ("region", {"name": "crop", "grow": 3}),
+        ("stages", []),
+        ("stages", 3),
+        ("stages", [{"size": 64}]),
+        ("stages", [{"size": 0, "epochs": 1}]),
+        ("stages", [{"size": 64, "epochs": 0}]),
+        ("stages", [{"size": "64", "epochs": 1}]),
+        ("input_size", 0),
+        ("input_size", 64.5),
+        ("input_size", "64"),
+        ("batch_size", -1),
+        ("batch_size", True),
+        ("learning_rate", 0),
+        ("learning_rate", "fast"),
+        ("std", 0.0),
+        ("warmup", 1.0),
+        ("label_smoothing", -0.1),
+        ("ema_decay", 1),
+        ("model", "densenet121"),
+        ("seed", 0.5),
+        ("init", False),
+    ],
+)
+def test_impossible_values_are_named(values: dict[str, Any], key: str, value: Any) -> None:
+    expected = "size|epochs|stage|'int' object is not iterable" if key == "stages" else key
+    with pytest.raises(RecipeError, match=f"mine: .*({expected})"):
+        recipe_from_dict({**values, key: value}, "mine")
+
+
+def test_a_segmenter_has_no_region(values: dict[str, Any]) -> None:
+    segmenter = {**values, "task": "segmentation", "loss": "dice_bce", "model": {"model": "unet"}}
+    with pytest.raises(RecipeError, match="a segmentation recipe none"):
+        recipe_from_dict(segmenter)
+    del segmenter["region"]
+    assert recipe_from_dict(segmenter).region is None

@@ -1,0 +1,58 @@
+"""What the documents say agrees with the files that they name."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from lungcls.labels import NOTICE
+from lungcls.weights import load_card
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def benchmark() -> ModuleType:
+    path = ROOT / "benchmarks" / "released_weights.py"
+    specification = importlib.util.spec_from_file_location("released_weights", path)
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def test_the_table_in_the_readme_is_the_one_that_its_files_make(benchmark: ModuleType) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert benchmark.with_table(text) == text
+
+
+def test_the_results_are_of_the_weights_that_are_shipped(benchmark: ModuleType) -> None:
+    weights = benchmark._read("radiography")["weights"]
+    assert set(weights) == {"segmenter", "classifier-mask", "classifier-full"}
+    for name, digest in weights.items():
+        assert load_card(name).sha256 == digest
+
+
+def test_the_test_part_is_that_of_the_split_that_was_trained_with(benchmark: ModuleType) -> None:
+    payload = benchmark._read("radiography")
+    assert payload["part"] == "test"
+    assert payload["notes"] == []
+    for name in payload["weights"]:
+        assert load_card(name).training_data["split_hash"] == payload["split_hash"]
+
+
+def test_files_that_the_readme_names_exist() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in re.findall(r"(?:docs|benchmarks)/[\w/]+\.(?:png|md|py)", text):
+        assert (ROOT / name).is_file(), name
+
+
+def test_the_readme_says_what_it_is_not_for() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "For research and education only" in NOTICE
+    assert "never use it for diagnosis" in text

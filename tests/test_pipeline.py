@@ -1,0 +1,378 @@
+from __future__ import annotations
+
+import csv
+import gc
+import io
+import json
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+import lungcls
+from lungcls.errors import ImageError, LungMaskError, WeightsError
+from lungcls.images import read_image
+from lungcls.labels import CLASSES, NOTICE
+from lungcls.pipeline import Pipeline, _loaded
+from lungcls.prediction import Failure, Prediction, Segmentation
+from lungcls.regions import Region, letterbox, view
+from lungcls.segmenter import Segmenter
+
+Pixels = npt.NDArray[np.float32]
+
+
+def xray(shape: tuple[int, int] = (60, 80), lungs: int = 2, seed: int = 0) -> Pixels:
+    """Dark lungs on grey."""
+    height, width = shape
+    pixels = np.random.default_rng(seed).uniform(0.5, 0.9, shape).astype(np.float32)
+    for lung in range(lungs):
+        left = width // 8 + lung * width // 2
+        pixels[height // 6 : -height // 6, left : left + width // 4] = 0.1
+    return pixels
+
+
+def saved(path: Path, pixels: Pixels) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.rint(pixels * 255).astype(np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _known_lungs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let stage 1 take for lung what is darker than 0.3."""
+
+    def segment(self: Segmenter, images: Sequence[Pixels]) -> list[npt.NDArray[np.bool_]]:
+        return [pixels < 0.3 for pixels in images]
+
+    monkeypatch.setattr(Segmenter, "segment", segment)
+
+
+@pytest.fixture(scope="module")
+def make(tiny_segmenter: Path, tiny_classifier: Path) -> Callable[..., Pipeline]:
+    def build(**options: Any) -> Pipeline:
+        stages = {"segmenter": tiny_segmenter, "classifier": tiny_classifier, "device": "cpu"}
+        return Pipeline(**{**stages, **options})
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def pipeline(make: Callable[..., Pipeline]) -> Pipeline:
+    return make(batch_size=2)
+
+
+def test_one_in_one_out(pipeline: Pipeline, tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.png", xray())
+    pixels = read_image(path).pixels
+    picture = Image.open(path)
+    expected = pipeline.predict(path)
+    assert type(expected) is Prediction
+    assert expected.path == str(path)
+    for source in (
+        str(path),
+        path.read_bytes(),
+        io.BytesIO(path.read_bytes()),
+        picture,
+        pixels,
+        read_image(path),
+    ):
+        found = pipeline.predict(source)
+        assert isinstance(found, Prediction)
+        assert np.array_equal(found.view, expected.view)
+        assert np.array_equal(found.lung_mask, expected.lung_mask)
+        assert found.probabilities == pytest.approx(expected.probabilities, abs=1e-6)
+    assert pipeline.predict(pixels).path == "<array>"
+    assert type(pipeline.segment(path)) is Segmentation
+
+
+def test_several_in_a_list_out(pipeline: Pipeline, tmp_path: Path) -> None:
+    paths = [saved(tmp_path / f"in/{name}.png", xray(seed=place)) for place, name in enumerate("cab")]
+    assert [p.path for p in pipeline.predict(paths)] == [str(path) for path in paths]
+    assert [p.path for p in pipeline.segment(tuple(paths))] == [str(path) for path in paths]
+    for source in (tmp_path / "in", str(tmp_path / "in"), str(tmp_path / "in" / "*.png")):
+        assert [Path(p.path).name for p in pipeline.predict(source)] == ["a.png", "b.png", "c.png"]
+    assert [p.path for p in pipeline.predict(str(tmp_path / "in" / "[c]*.png"))] == [str(paths[0])]
+    assert pipeline.predict([]) == []
+    assert len(pipeline.predict([xray(seed=1)])) == 1
+
+
+def test_a_name_with_brackets_is_a_file_if_it_exists(pipeline: Pipeline, tmp_path: Path) -> None:
+    path = saved(tmp_path / "scan[1].png", xray())
+    assert isinstance(pipeline.predict(str(path)), Prediction)
+
+
+def test_fields(pipeline: Pipeline) -> None:
+    found = pipeline.predict(xray((60, 80)))
+    assert found.lung_mask.shape == (60, 80)
+    assert found.lung_mask.dtype == np.bool_
+    assert found.box == (10, 10, 70, 50)
+    assert found.quality.ok
+    assert list(found.probabilities) == list(CLASSES)
+    assert sum(found.probabilities.values()) == pytest.approx(1)
+    assert found.label == max(found.probabilities, key=lambda name: found.probabilities[name])
+    assert (found.region, found.fallback) == ("mask", False)
+    assert (found.segmenter, found.classifier) == ("tiny-segmenter", "tiny-classifier")
+    assert found.pixel_spacing is None
+    with pytest.raises(FrozenInstanceError):
+        found.label = "Normal"
+
+
+def test_to_dict_is_safe_for_json(pipeline: Pipeline) -> None:
+    found = pipeline.predict(xray((60, 80)))
+    values = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert next(iter(values)) == "path"
+    assert values["probabilities"] == found.probabilities
+    assert (values["height"], values["width"], values["box"]) == (60, 80, [10, 10, 70, 50])
+    assert values["quality"]["ok"] is True
+    assert values["notice"] == NOTICE
+    segment = pipeline.segment(xray()).to_dict()
+    assert "label" not in segment
+    json.dumps(segment, allow_nan=False)
+
+
+@pytest.mark.parametrize("shape", [(60, 80), (97, 40)])
+def test_every_road_gives_the_same_tensor(pipeline: Pipeline, tmp_path: Path, shape: tuple[int, int]) -> None:
+    from lungcls.data import RadiographyDatabase
+    from lungcls.data.views import predicted_masks, region_views
+
+    for number in (1, 2):
+        saved(tmp_path / f"Normal/images/Normal-{number}.png", xray(shape, lungs=number))
+    database = RadiographyDatabase(tmp_path)
+    classifier = pipeline.classifier
+    size = classifier.card.input_size
+    masks = predicted_masks(database, database.records, pipeline.segmenter, tmp_path / "cache")
+    trained_on = region_views(database, database.records, classifier.region, size, masks)
+    predictions = pipeline.predict([database.path(record) for record in database.records])
+    assert [prediction.fallback for prediction in predictions] == [True, False]
+    for prediction, road, record in zip(predictions, trained_on, database.records):
+        assert np.array_equal(prediction.view, road)
+        pixels = read_image(database.path(record)).pixels
+        region = Region("full") if prediction.fallback else classifier.region
+        assert np.array_equal(prediction.view, view(pixels, prediction.lung_mask, region, size))
+    seen = np.stack([prediction.view for prediction in predictions])
+    expected = classifier.probabilities(seen)
+    for prediction, row in zip(predictions, expected):
+        assert list(prediction.probabilities.values()) == pytest.approx(row.tolist(), abs=1e-6)
+
+
+def test_batches_do_not_change_answers(pipeline: Pipeline) -> None:
+    sources = [xray((50 + place, 70), seed=place) for place in range(5)]
+    alone = [pipeline.predict(source) for source in sources]
+    for size in (1, 3, 8):
+        together = list(pipeline.stream(sources, batch_size=size))
+        for one, other in zip(alone, together):
+            assert np.array_equal(one.view, other.view)
+            assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+
+
+def test_stream_reads_one_batch_ahead_and_forgets(pipeline: Pipeline) -> None:
+    drawn = 0
+    alive: list[weakref.ref[Any]] = []
+
+    def sources() -> Iterator[Pixels]:
+        nonlocal drawn
+        for seed in range(40):
+            drawn += 1
+            pixels = xray(seed=seed)
+            alive.append(weakref.ref(pixels))
+            yield pixels
+            del pixels
+
+    stream = pipeline.stream(sources(), batch_size=3, classify=False)
+    assert drawn == 0
+    for count, result in enumerate(stream, 1):
+        assert drawn - count < 2 * 3
+        del result
+        if count % 10 == 0:
+            gc.collect()
+            assert sum(reference() is not None for reference in alive) <= 2 * 3 + 1
+    assert count == drawn == 40
+
+
+def test_abandoned_stream_stops_reading(pipeline: Pipeline) -> None:
+    drawn: list[int] = []
+
+    def sources() -> Iterator[Pixels]:
+        for seed in range(1000):
+            drawn.append(seed)
+            yield xray(seed=seed)
+
+    stream = pipeline.stream(sources(), batch_size=2)
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    assert len(drawn) == 4
+
+
+def test_an_error_takes_only_its_own_place(pipeline: Pipeline, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"nothing")
+    sources = [xray(seed=0), bad, xray(seed=1), np.full((20, 20), 7.0), tmp_path / "gone.png", xray(seed=2)]
+    found = list(pipeline.stream(sources, on_error="return"))
+    kinds = [Prediction, Failure, Prediction, Failure, Failure, Prediction]
+    assert [type(result) for result in found] == kinds
+    assert found[1].path == str(bad)
+    assert str(bad) in str(found[1].error)
+    assert found[1].to_dict() == {"path": str(bad), "error": str(found[1].error)}
+    for place, seed in ((0, 0), (2, 1), (5, 2)):
+        assert np.array_equal(found[place].view, pipeline.predict(xray(seed=seed)).view)
+
+
+def test_on_error_raise(pipeline: Pipeline, tmp_path: Path) -> None:
+    stream = pipeline.stream([xray(), tmp_path / "gone.png", xray()], batch_size=3)
+    assert isinstance(next(stream), Prediction)
+    with pytest.raises(ImageError, match=r"gone\.png"):
+        next(stream)
+    with pytest.raises(ImageError, match=r"gone\.png"):
+        pipeline.predict([xray(), tmp_path / "gone.png"])
+    with pytest.raises(ValueError, match="on_error is 'cry'"):
+        next(pipeline.stream([xray()], on_error="cry"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("lungs", "reason"), [(0, "no_lungs"), (1, "one_lung")])
+def test_bad_mask_lets_the_whole_image_stand_in(pipeline: Pipeline, lungs: int, reason: str) -> None:
+    pixels = xray(lungs=lungs)
+    found = pipeline.predict(pixels)
+    assert (found.fallback, found.region) == (True, "full")
+    assert [why.name for why in found.quality.reasons] == [reason]
+    assert np.array_equal(found.view, letterbox(pixels, 32)[0])
+    assert (found.box is None) == (lungs == 0)
+    assert found.to_dict()["fallback"] is True
+
+
+@pytest.mark.parametrize("lungs", [0, 1])
+def test_bad_mask_refused(make: Callable[..., Pipeline], tmp_path: Path, lungs: int) -> None:
+    refusing = make(on_bad_mask="refuse")
+    path = saved(tmp_path / "a.png", xray(lungs=lungs))
+    with pytest.raises(LungMaskError, match=r"a\.png: refused.*on_bad_mask='whole'"):
+        refusing.predict(path)
+    found = list(refusing.stream([xray(), path, xray(seed=1)], on_error="return"))
+    assert [type(result) for result in found] == [Prediction, Failure, Prediction]
+    assert isinstance(found[1].error, LungMaskError)
+    assert next(refusing.stream([path], on_error="return")).path == str(path)
+    assert refusing.segment(path).lung_mask.any() == bool(lungs)
+
+
+def test_region_full_needs_no_lungs(
+    make: Callable[..., Pipeline], tiny_classifier: Path, make_card_values: Any, tmp_path: Path
+) -> None:
+    from lungcls.weights import load_state, save_weights
+
+    _, state = load_state(tiny_classifier)
+    full = save_weights(tmp_path, state, **make_card_values(name="whole", region={"name": "full"}))
+    pixels = xray(lungs=0)
+    found = make(classifier=full, on_bad_mask="refuse").predict(pixels)
+    assert (found.region, found.fallback, found.quality.ok) == ("full", False, False)
+    assert np.array_equal(found.view, letterbox(pixels, 32)[0])
+
+
+def test_value_range_and_pixel_limit(make: Callable[..., Pipeline], tmp_path: Path) -> None:
+    wide = xray() * 2000 - 1000
+    small = make(max_megapixels=0.001)
+    with pytest.raises(ImageError, match="value_range"):
+        small.segment(wide[:20, :20])
+    found = make().segment(wide, value_range=(-1000, 1000))
+    assert np.array_equal(found.lung_mask, xray() < 0.3)
+    path = saved(tmp_path / "a.png", xray())
+    with pytest.raises(ImageError, match="megapixels"):
+        small.segment(path)
+
+
+def test_segment_needs_no_classifier(make: Callable[..., Pipeline], tmp_path: Path) -> None:
+    pipeline = make(classifier=tmp_path / "gone.safetensors")
+    assert pipeline.segment(xray()).quality.ok
+    with pytest.raises(WeightsError, match=r"gone\.safetensors"):
+        pipeline.predict(xray())
+
+
+def test_clean_up_switches_reach_stage_1(make: Callable[..., Pipeline]) -> None:
+    stage = make(fill_holes=False, keep_parts=0).segmenter
+    assert (stage.fill_holes, stage.keep_parts) == (False, 0)
+    stage = make().segmenter
+    assert (stage.fill_holes, stage.keep_parts) == (True, 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"on_bad_mask": "cry"}, "on_bad_mask is 'cry'"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"classifier": None, "region": "liver"}, "unknown region 'liver'"),
+        ({"device": "quantum"}, "unknown device 'quantum'"),
+        ({"device": "cuda:99"}, "'cuda:99' is not available"),
+        ({"device": "meta"}, "'meta' is not available"),
+    ],
+)
+def test_wrong_options(make: Callable[..., Pipeline], options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make(**options)
+
+
+def test_weights_of_the_other_stage(make: Callable[..., Pipeline], tiny_segmenter: Path) -> None:
+    with pytest.raises(WeightsError, match="are for segmentation"):
+        _ = make(classifier=tiny_segmenter).classifier
+
+
+def test_module_functions_keep_the_pipeline_loaded(
+    tiny_segmenter: Path, tiny_classifier: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"segmenter": str(tiny_segmenter), "classifier": str(tiny_classifier), "device": "cpu"}
+    loads = []
+    load = Segmenter.load.__func__  # type: ignore[attr-defined]
+
+    def counting(cls: Any, *arguments: Any, **keywords: Any) -> Any:
+        loads.append(arguments)
+        return load(cls, *arguments, **keywords)
+
+    monkeypatch.setattr(Segmenter, "load", classmethod(counting))
+    _loaded.cache_clear()
+    first = lungcls.predict(xray(), **options)
+    again = lungcls.predict(xray(), **options)
+    assert first.probabilities == again.probabilities
+    assert lungcls.segment(xray(), **options).quality.ok
+    assert len(loads) == 1
+
+    answers: list[Any] = [None] * 4
+
+    def work(place: int) -> None:
+        answers[place] = lungcls.predict(xray(seed=place), **options)
+
+    threads = [threading.Thread(target=work, args=(place,)) for place in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for place, answer in enumerate(answers):
+        alone = lungcls.predict(xray(seed=place), **options)
+        assert np.array_equal(answer.view, alone.view)
+        assert answer.probabilities == pytest.approx(alone.probabilities, abs=1e-6)
+    assert len(loads) == 1
+    _loaded.cache_clear()
+
+
+def test_library_prints_nothing_and_leaves_global_state_alone(
+    pipeline: Pipeline, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+
+    before = np.random.get_state()[1].copy(), torch.get_rng_state(), torch.get_num_threads()  # noqa: NPY002
+    pipeline.predict([xray(), xray(lungs=0)])
+    assert np.array_equal(np.random.get_state()[1], before[0])  # noqa: NPY002
+    assert torch.equal(torch.get_rng_state(), before[1])
+    assert (torch.get_num_threads(), torch.is_grad_enabled()) == (before[2], True)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_real_images(pipeline: Pipeline, real_data: Path) -> None:
+    with (real_data / "radiography/manifest.csv").open(newline="") as file:
+        paths = [real_data / "radiography" / row["file"] for _, row in zip(range(5), csv.DictReader(file))]
+    for path, found in zip(paths, pipeline.predict(paths)):
+        with Image.open(path) as image:
+            assert found.overlay().size == image.size
+            assert found.lung_mask.shape == image.size[::-1]

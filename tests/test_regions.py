@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from lungcls.data import RadiographyDatabase
+from lungcls.images import read_image
+from lungcls.phantom import chest_phantom
+from lungcls.regions import (
+    REGIONS,
+    Region,
+    cut,
+    dilate_mask,
+    letterbox,
+    letterbox_mask,
+    lung_box,
+    place,
+    resize_mask,
+    unletterbox,
+    view,
+)
+
+# Six by eight pixels, all different and none 0; two lungs in rows 1-3 and columns 2-5, a gap between them.
+PIXELS = (np.arange(1, 49, dtype=np.float32) / 48).reshape(6, 8)
+MASK = np.zeros((6, 8), bool)
+MASK[1:4, 2:4] = True
+MASK[2:4, 5] = True
+BOX = (2, 1, 6, 4)
+
+
+def _toy(name: str, **options: float) -> np.ndarray:
+    return cut(PIXELS, MASK, Region(name, **{"margin": 0.0, **options}))
+
+
+def test_the_set_is_closed() -> None:
+    assert set(REGIONS) == {
+        "full", "crop", "mask", "mask_uncropped", "background", "background_box", "silhouette",
+    }  # fmt: skip
+    with pytest.raises(ValueError, match=r"unknown region 'lungs'.*full, crop, mask"):
+        Region("lungs")
+    assert Region().name == "mask"
+
+
+@pytest.mark.parametrize("field", ["margin", "dilate"])
+@pytest.mark.parametrize("value", [-0.01, 1.01, float("nan")])
+def test_fractions_are_checked(field: str, value: float) -> None:
+    with pytest.raises(ValueError, match=rf"region {field} is .*\[0, 1\]"):
+        Region("mask", **{field: value})
+
+
+def test_full() -> None:
+    np.testing.assert_array_equal(_toy("full"), PIXELS)
+    np.testing.assert_array_equal(cut(PIXELS, None, Region("full")), PIXELS)
+    assert not Region("full").needs_mask
+
+
+def test_crop() -> None:
+    np.testing.assert_array_equal(_toy("crop"), PIXELS[1:4, 2:6])
+
+
+def test_mask() -> None:
+    expected = PIXELS[1:4, 2:6].copy()
+    expected[:, 2] = 0
+    expected[0, 3] = 0
+    np.testing.assert_array_equal(_toy("mask"), expected)
+
+
+def test_mask_uncropped_and_background_share_the_image() -> None:
+    lungs, background = _toy("mask_uncropped"), _toy("background")
+    np.testing.assert_array_equal(lungs != 0, MASK)
+    np.testing.assert_array_equal(background != 0, ~MASK)
+    np.testing.assert_array_equal(lungs + background, PIXELS)
+
+
+def test_background_box_shows_no_outline() -> None:
+    expected = PIXELS.copy()
+    expected[1:4, 2:6] = 0
+    np.testing.assert_array_equal(_toy("background_box"), expected)
+
+
+def test_silhouette_holds_no_grey_value() -> None:
+    np.testing.assert_array_equal(_toy("silhouette"), MASK.astype(np.float32))
+    np.testing.assert_array_equal(cut(1 - PIXELS, MASK, Region("silhouette")), _toy("silhouette", margin=0.5))
+
+
+@pytest.mark.parametrize("name", REGIONS)
+def test_inputs_are_left_alone(name: str) -> None:
+    pixels, mask = PIXELS.copy(), MASK.copy()
+    result = cut(pixels, mask, Region(name, margin=0.2, dilate=0.2))
+    assert result.dtype == np.float32
+    np.testing.assert_array_equal(pixels, PIXELS)
+    np.testing.assert_array_equal(mask, MASK)
+
+
+@pytest.mark.parametrize("name", [name for name in REGIONS if name != "full"])
+def test_a_region_that_needs_a_mask_refuses_what_is_none(name: str) -> None:
+    with pytest.raises(ValueError, match=r"needs a lung mask of shape \(6, 8\); got no mask"):
+        cut(PIXELS, None, Region(name))
+    with pytest.raises(ValueError, match=r"got a mask of shape \(8, 6\)"):
+        cut(PIXELS, MASK.T, Region(name))
+    with pytest.raises(ValueError, match="the lung mask is empty"):
+        cut(PIXELS, np.zeros_like(MASK), Region(name, dilate=0.5))
+
+
+def test_lung_box() -> None:
+    assert lung_box(MASK) == BOX
+    assert lung_box(np.zeros((6, 8), bool)) is None
+    assert lung_box(np.ones((6, 8), bool)) == lung_box(np.ones((6, 8), bool), 0.5) == (0, 0, 8, 6)
+    single = np.zeros((6, 8), bool)
+    single[5, 7] = True
+    assert lung_box(single) == (7, 5, 8, 6)
+
+
+def test_margin_is_a_fraction_of_the_longer_side_on_all_sides_and_stops_at_the_border() -> None:
+    mask = np.zeros((100, 120), bool)
+    mask[30:50, 20:60] = True  # 40 wide, 20 high
+    assert lung_box(mask, 0.1) == (16, 26, 64, 54)
+    assert lung_box(mask, 1.0) == (0, 0, 100, 90)
+    pixels = np.ones(mask.shape, np.float32)
+    assert cut(pixels, mask, Region("crop", margin=0.1)).shape == (28, 48)
+    assert cut(pixels, mask, Region("background_box", margin=0.1)).sum() == 100 * 120 - 28 * 48
+
+
+def test_dilate_is_a_fraction_of_the_images_width() -> None:
+    mask = np.zeros((60, 100), bool)
+    mask[30, 50] = True
+    rows, columns = np.mgrid[:60, :100]
+    disc = (rows - 30) ** 2 + (columns - 50) ** 2 <= 5**2
+    np.testing.assert_array_equal(dilate_mask(mask, 0.05), disc)
+    np.testing.assert_array_equal(dilate_mask(mask, 0.0), mask)
+    assert not dilate_mask(np.zeros_like(mask), 0.5).any()
+    pixels = np.full(mask.shape, 0.5, np.float32)
+    assert cut(pixels, mask, Region("mask", margin=0, dilate=0.05)).shape == (11, 11)
+    np.testing.assert_array_equal(cut(pixels, mask, Region("background", dilate=0.05)) == 0, disc)
+
+
+def test_to_dict_reads_back() -> None:
+    region = Region("crop", 0.1, 0.02)
+    assert Region(**region.to_dict()) == region
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (100, 40), (40, 100), (101, 77), (1, 300), (300, 1), (7, 5)])
+@pytest.mark.parametrize("size", [32, 45])
+def test_letterbox_keeps_the_aspect_ratio(shape: tuple[int, int], size: int) -> None:
+    square, placement = letterbox(np.ones(shape, np.float32), size)
+    assert square.shape == (size, size)
+    assert square.dtype == np.uint8
+    assert max(placement.width, placement.height) == size
+    # To the nearest pixel, and never thinner than one.
+    scale = size / max(shape)
+    assert abs(placement.height - max(1, shape[0] * scale)) <= 0.5
+    assert abs(placement.width - max(1, shape[1] * scale)) <= 0.5
+    filled = np.zeros((size, size), bool)
+    filled[placement.y :, placement.x :][: placement.height, : placement.width] = True
+    np.testing.assert_array_equal(square, np.where(filled, 255, 0))
+    # Centred: the bars differ by one pixel at most.
+    assert 0 <= size - placement.width - 2 * placement.x <= 1
+    assert 0 <= size - placement.height - 2 * placement.y <= 1
+    assert place(shape, size) == placement
+
+
+def test_letterbox_does_not_stretch_a_disc() -> None:
+    rows, columns = np.mgrid[:120, :200]
+    disc = ((rows - 60) ** 2 + (columns - 100) ** 2 <= 40**2).astype(np.float32)
+    square, _ = letterbox(disc, 80)
+    x0, y0, x1, y1 = lung_box(square > 127)
+    assert abs((x1 - x0) - (y1 - y0)) <= 1
+    assert abs((x1 - x0) - 80 * 80 / 200) <= 1
+
+
+def test_letterbox_at_the_images_own_size_gives_its_bytes() -> None:
+    original = np.random.default_rng(0).integers(0, 256, (48, 48), dtype=np.uint8)
+    np.testing.assert_array_equal(letterbox((original / np.float32(255)).astype(np.float32), 48)[0], original)
+
+
+def test_letterbox_averages_what_it_shrinks() -> None:
+    stripes = np.tile(np.array([0, 1], np.float32), (256, 128))
+    square, _ = letterbox(stripes, 32)
+    # One column in sixteen taken as it stands would be all black or all white.
+    np.testing.assert_allclose(square[2:-2, 2:-2], 127.5, atol=8)
+
+
+def test_letterbox_takes_parts_of_arrays() -> None:
+    pixels = np.random.default_rng(0).random((60, 80), np.float32)
+    part = pixels[10:50:2, 5:60]
+    np.testing.assert_array_equal(letterbox(part, 32)[0], letterbox(part.copy(), 32)[0])
+
+
+@pytest.mark.parametrize("shape", [(96, 64), (64, 96), (256, 200)])
+def test_mask_follows_its_image(shape: tuple[int, int]) -> None:
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    disc = ((rows - shape[0] * 0.6) ** 2 + (columns - shape[1] * 0.4) ** 2) <= 20**2
+    square, placement = letterbox(disc.astype(np.float32), 64)
+    boxed = letterbox_mask(disc, placement)
+    assert boxed.dtype == np.bool_
+    assert (boxed != (square > 127)).mean() < 0.01
+    # Masks are often stored at another size than their images.
+    twice = letterbox_mask(resize_mask(disc, (2 * shape[0], 2 * shape[1])), placement)
+    assert (twice != (square > 127)).mean() < 0.01
+    # And back: what a network answers lands where its image was.
+    back = unletterbox(boxed.astype(np.float32), placement, shape)
+    assert back.shape == shape
+    assert ((back > 0.5) != disc).mean() < 0.02
+
+
+def test_unletterbox_ignores_the_bars() -> None:
+    placement = place((40, 20), 40)
+    values = np.ones((40, 40), np.float32)
+    values[:, placement.x : placement.x + placement.width] = 0.25
+    np.testing.assert_allclose(unletterbox(values, placement, (80, 40)), 0.25)
+
+
+def test_resize_mask_is_nearest_neighbour() -> None:
+    np.testing.assert_array_equal(resize_mask(MASK, (12, 24)), np.kron(MASK, np.ones((2, 3), bool)))
+    assert resize_mask(MASK, MASK.shape) is MASK
+
+
+@pytest.mark.parametrize("name", REGIONS)
+def test_view_is_the_cut_in_a_letterbox(name: str) -> None:
+    phantom = chest_phantom((120, 150), seed=1)
+    region = Region(name, margin=0.05, dilate=0.01)
+    seen = view(phantom.image, phantom.mask, region, 48)
+    assert seen.shape == (48, 48)
+    assert seen.dtype == np.uint8
+    np.testing.assert_array_equal(seen, letterbox(cut(phantom.image, phantom.mask, region), 48)[0])
+
+
+@pytest.mark.parametrize("name", REGIONS)
+def test_real_image(name: str, real_data) -> None:
+    database = RadiographyDatabase(real_data / "radiography")
+    record = next(record for record in database.records if record.mask)
+    pixels = read_image(database.path(record)).pixels
+    mask = resize_mask(database.read_mask(record), pixels.shape)
+    region = Region(name)
+    result = cut(pixels, mask, region)
+    x0, y0, x1, y1 = lung_box(mask, region.margin)
+    outside = np.ones_like(mask)
+    outside[y0:y1, x0:x1] = False
+    expected = {
+        "full": pixels,
+        "crop": pixels[y0:y1, x0:x1],
+        "mask": (pixels * mask)[y0:y1, x0:x1],
+        "mask_uncropped": pixels * mask,
+        "background": pixels * ~mask,
+        "background_box": pixels * outside,
+        "silhouette": mask * np.float32(1),
+    }
+    np.testing.assert_array_equal(result, expected[name])
+    seen = view(pixels, mask, region, 128)
+    assert 0 < seen.mean() < 255
+    if name == "mask":  # the lungs are two parts on black
+        assert ndimage.label(seen > 0)[1] >= 2

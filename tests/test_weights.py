@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+from lungcls import weights
+from lungcls.errors import WeightsError
+from lungcls.files import file_sha256
+from lungcls.weights import find_weights, load_card, load_state, released, save_weights, write_card
+
+STATE = {
+    "a.weight": torch.linspace(-1, 1, 12).reshape(3, 4).T,  # not contiguous
+    "norm.num_batches_tracked": torch.tensor(70_000),
+}
+
+
+@pytest.fixture
+def saved(tmp_path: Path, make_card_values: Callable[..., dict[str, Any]]) -> Path:
+    return save_weights(tmp_path / "out", STATE, **make_card_values())
+
+
+def _edit(path: Path, **changes: Any) -> None:
+    card = path.with_suffix(".json")
+    card.write_text(json.dumps({**json.loads(card.read_text()), **changes}))
+
+
+def test_round_trip(saved: Path, make_card_values: Callable[..., dict[str, Any]]) -> None:
+    card, state = load_state(saved)
+    expected = make_card_values()
+    assert {key: getattr(card, key) for key in expected} == expected
+    assert card.sha256 == file_sha256(saved)
+    assert sorted(path.name for path in saved.parent.iterdir()) == ["tiny.json", "tiny.safetensors"]
+    assert state.keys() == STATE.keys()
+    assert state["a.weight"].dtype == torch.float32
+    torch.testing.assert_close(state["a.weight"], STATE["a.weight"].half().float(), rtol=0, atol=0)
+    # Counters are no numbers to be rounded: 70,000 is beyond float16.
+    assert state["norm.num_batches_tracked"] == 70_000
+
+
+def test_files_are_float16_safetensors(saved: Path) -> None:
+    with safe_open(saved, "pt") as file:
+        assert file.get_tensor("a.weight").dtype == torch.float16
+        assert file.get_tensor("norm.num_batches_tracked").dtype == torch.int64
+
+
+def test_a_card_written_anew_keeps_the_weights_valid(saved: Path) -> None:
+    card = load_card(saved)
+    write_card(saved, type(card)(**{**card.to_dict(), "temperature": 2.0}))
+    again, _ = load_state(saved)
+    assert again.temperature == 2.0
+    assert again.sha256 == card.sha256
+
+
+@pytest.mark.parametrize("place", [0, 60, -1])
+def test_a_damaged_file_is_refused(saved: Path, place: int) -> None:
+    content = bytearray(saved.read_bytes())
+    content[place] ^= 1
+    saved.write_bytes(bytes(content))
+    with pytest.raises(WeightsError, match=r"tiny\.safetensors: SHA-256 is [0-9a-f]{64}, its card says"):
+        load_state(saved)
+
+
+def test_a_truncated_file_is_refused(saved: Path) -> None:
+    saved.write_bytes(saved.read_bytes()[:-8])
+    with pytest.raises(WeightsError, match=r"tiny\.safetensors: SHA-256"):
+        load_state(saved)
+
+
+def test_another_files_weights_are_refused(saved: Path, make_card_values: Callable[..., Any]) -> None:
+    other = save_weights(saved.parent, {"a.weight": torch.zeros(2)}, **make_card_values(name="other"))
+    shutil.copy(other, saved)
+    with pytest.raises(WeightsError, match=r"tiny\.safetensors: SHA-256"):
+        load_state(saved)
+
+
+def test_a_missing_card_is_named(saved: Path) -> None:
+    saved.with_suffix(".json").unlink()
+    with pytest.raises(WeightsError, match=r"tiny\.json: the card is missing"):
+        load_card(saved)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{", "not readable as JSON"),
+        (b"\xff\xfe", "not readable as JSON"),
+        (b"", "not readable as JSON"),
+        (b"[1]", "a JSON list; expected an object"),
+        (b"null", "a JSON NoneType; expected an object"),
+        (b"{}", "lacks the fields architecture, classes"),
+    ],
+)
+def test_a_card_that_is_none(saved: Path, content: bytes, message: str) -> None:
+    saved.with_suffix(".json").write_bytes(content)
+    with pytest.raises(WeightsError, match=rf"tiny\.json: .*{message}"):
+        load_state(saved)
+
+
+FIELDS = (
+    "name", "task", "architecture", "input_size", "value_range", "mean", "std", "region", "classes",
+    "temperature",
+    "thresholds", "training_data", "recipe", "metrics", "versions", "licence", "sha256",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_missing_field_is_named(saved: Path, field: str) -> None:
+    card = saved.with_suffix(".json")
+    values = json.loads(card.read_text())
+    del values[field]
+    card.write_text(json.dumps(values))
+    with pytest.raises(WeightsError, match=rf"tiny\.json: the card lacks the fields {field}$"):
+        load_card(saved)
+
+
+def test_unknown_fields_are_named(saved: Path) -> None:
+    _edit(saved, mena=0.5, colour="grey")
+    with pytest.raises(WeightsError, match=r"tiny\.json: the card has unknown fields colour, mena"):
+        load_card(saved)
+
+
+def test_a_card_of_a_later_format_says_what_to_do(saved: Path) -> None:
+    # Its fields may be others, which must not be what the message complains of.
+    _edit(saved, format=2, brightness=1)
+    with pytest.raises(WeightsError, match=r"format 2; this lungcls reads 1\. Update lungcls"):
+        load_card(saved)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("task", "detection"),
+        ("input_size", 0),
+        ("input_size", 32.5),
+        ("input_size", "32"),
+        ("mean", "0.5"),
+        ("mean", float("nan")),
+        ("std", 0),
+        ("std", -0.25),
+        ("temperature", 0.0),
+        ("temperature", float("inf")),
+        ("temperature", None),
+        ("region", None),
+        ("region", "mask"),
+        ("region", {"name": "lungs"}),
+        ("region", {"name": "mask", "margin": 2}),
+        ("region", {"name": "mask", "grow": 0.1}),
+        ("value_range", [0, 255]),
+        ("value_range", [0]),
+        ("value_range", 1),
+        ("classes", []),
+        ("classes", "COVID"),
+        ("architecture", "densenet121"),
+        ("thresholds", [0.5]),
+    ],
+)
+def test_an_impossible_value_is_named(saved: Path, field: str, value: Any) -> None:
+    _edit(saved, **{field: value})
+    with pytest.raises(WeightsError, match=rf"tiny\.json: .*{field}"):
+        load_card(saved)
+
+
+@pytest.mark.parametrize("thresholds", [{}, {"lungs": 0.5}, {"mask": 0}, {"mask": 1}, {"mask": "0.5"}])
+def test_a_segmenter_needs_its_threshold(saved: Path, thresholds: dict[str, Any]) -> None:
+    _edit(saved, task="segmentation", region=None, thresholds=thresholds)
+    with pytest.raises(WeightsError, match=r"tiny\.json: thresholds\.mask is"):
+        load_card(saved)
+
+
+def test_a_segmenter_has_no_region(saved: Path) -> None:
+    _edit(saved, task="segmentation", thresholds={"mask": 0.5})
+    with pytest.raises(WeightsError, match="a segmenter's none"):
+        load_card(saved)
+
+
+def test_nothing_is_written_where_the_card_would_be_wrong(
+    tmp_path: Path, make_card_values: Callable[..., Any]
+) -> None:
+    with pytest.raises(WeightsError, match="input_size"):
+        save_weights(tmp_path / "out", STATE, **make_card_values(input_size=0))
+    assert list(tmp_path.rglob("*.*")) == []
+
+
+def test_missing_weights_list_what_there_is(
+    tmp_path: Path, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "_release_folder", lambda: saved.parent)
+    assert released() == ["tiny"]
+    assert find_weights("tiny") == saved
+    assert load_card("tiny") == load_card(saved) == load_card(str(saved))
+    for name in ("nothing", tmp_path / "no.safetensors", str(saved.with_suffix(".pt"))):
+        with pytest.raises(WeightsError, match=r"no such weight file; .*released names: tiny"):
+            find_weights(name)
+
+
+@pytest.mark.parametrize("name", released())
+def test_released_weights_are_whole(name: str) -> None:
+    card, state = load_state(name)
+    assert card.name == name
+    assert all(np.isfinite(value.numpy()).all() for value in state.values())

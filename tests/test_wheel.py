@@ -1,0 +1,98 @@
+"""The wheel, installed elsewhere, predicts with the weights that it carries."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import lungcls
+from lungcls.recipes import recipe_names
+from lungcls.weights import released
+
+ROOT = Path(__file__).parent.parent
+
+PREDICT = """
+import json, sys
+import numpy as np
+import lungcls
+from lungcls.phantom import chest_phantom
+image = chest_phantom(200, seed=4).image
+results = [lungcls.predict(image, region=region, device="cpu") for region in ("mask", "full")]
+print(json.dumps({"file": lungcls.__file__, "version": lungcls.__version__,
+                  "results": [p.to_dict() for p in results], "shape": results[0].lung_mask.shape}))
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if not (ROOT / "pyproject.toml").is_file():
+        pytest.skip("the tests run without the checkout: there is no wheel to build")
+    out = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(out), str(ROOT)]
+    built = subprocess.run(command, capture_output=True, text=True)
+    assert built.returncode == 0, built.stdout + built.stderr
+    (path,) = out.glob("*.whl")
+    return path
+
+
+def test_the_wheel_carries_weights_recipes_and_types(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {"segmenter", "classifier-mask", "classifier-full"} <= set(released())
+    for name in released():
+        assert {f"lungcls/_weights/{name}.safetensors", f"lungcls/_weights/{name}.json"} <= names
+    assert {f"lungcls/recipes/{name}.toml" for name in recipe_names()} <= names
+    assert "lungcls/py.typed" in names
+    assert not any(name.startswith(("tests/", "benchmarks/")) for name in names)
+
+
+def _predict(python: Path, folder: Path) -> dict[str, object]:
+    # From a folder far from the checkout, and without its paths.
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    done = subprocess.run(
+        [python, "-c", PREDICT], cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    content: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
+    return content
+
+
+def _environment(folder: Path) -> Path:
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    return folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+
+
+def _check(found: dict[str, object], environment: Path) -> None:
+    assert str(found["file"]).startswith(str(environment))
+    assert found["version"] == lungcls.__version__
+    assert found["shape"] == [200, 200]
+    for result in found["results"]:  # type: ignore[attr-defined]
+        assert sum(result["probabilities"].values()) == pytest.approx(1)
+        assert result["quality"]["lungs"] == 2
+
+
+def test_an_installed_wheel_predicts(wheel: Path, tmp_path: Path) -> None:
+    """The package itself is installed anew; its dependencies are lent by this environment, to save minutes."""
+    environment = tmp_path / "environment"
+    python = _environment(environment)
+    install = [python, "-m", "pip", "install", "--quiet", "--no-deps", str(wheel)]
+    subprocess.run(install, check=True)
+    query = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    site = subprocess.run([python, "-c", query], capture_output=True, text=True, check=True).stdout
+    Path(site.strip(), "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    _check(_predict(python, tmp_path), environment)
+
+
+@pytest.mark.slow
+def test_a_wheel_with_all_its_dependencies_predicts(wheel: Path, tmp_path: Path) -> None:
+    """Nothing is lent: what pyproject.toml names is all that there is."""
+    environment = tmp_path / "environment"
+    python = _environment(environment)
+    subprocess.run([python, "-m", "pip", "install", "--quiet", str(wheel)], check=True)
+    _check(_predict(python, tmp_path), environment)

@@ -1,0 +1,207 @@
+"""Training from a recipe, on phantoms: small, and killed in the middle."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lungcls.data import RadiographyDatabase
+from lungcls.errors import RecipeError
+from lungcls.labels import CLASSES
+from lungcls.phantom import chest_phantom
+from lungcls.recipes import load_recipe
+from lungcls.segmenter import Segmenter
+from lungcls.training import train
+from lungcls.weights import load_card, load_state
+
+SEGMENTER = """
+name = "tiny-segmenter"
+task = "segmentation"
+input_size = 32
+loss = "dice_bce"
+augmentation = "segmentation"
+batch_size = 8
+learning_rate = 3e-3
+ema_decay = 0.5
+stages = [{ size = 16, epochs = 2 }, { size = 32, epochs = %d }]
+[model]
+model = "unet"
+encoder = "tu-resnet18"
+encoder_depth = 3
+decoder_channels = [32, 16, 8]
+"""
+
+CLASSIFIER = """
+name = "tiny-classifier"
+task = "classification"
+input_size = 32
+loss = "cross_entropy"
+augmentation = "classification"
+batch_size = 8
+balance = "%s"
+label_smoothing = 0.05
+patience = 1
+segmenter = "%s"
+stages = [{ size = 32, epochs = 1 }]
+[model]
+model = "densenet121"
+[region]
+name = "mask"
+"""
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> RadiographyDatabase:
+    """Eighty phantoms in the database's own folders, twenty a class; one has no mask."""
+    root = tmp_path_factory.mktemp("database")
+    for number, label in enumerate(CLASSES):
+        for kind in ("images", "masks"):
+            (root / label / kind).mkdir(parents=True)
+        for index in range(20):
+            phantom = chest_phantom(64, seed=20 * number + index)
+            name = f"{label}-{index + 1}.png"
+            Image.fromarray((phantom.image * 255).astype(np.uint8)).save(root / label / "images" / name)
+            if (number, index) != (0, 0):
+                Image.fromarray(phantom.mask.astype(np.uint8) * 255).save(root / label / "masks" / name)
+    return RadiographyDatabase(root)
+
+
+def _recipe(folder: Path, text: str) -> Path:
+    path = folder / "recipe.toml"
+    path.write_text(text)
+    return path
+
+
+def _history(run: Path) -> list[dict[str, str]]:
+    with (run / "history.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def segmenter_run(database: RadiographyDatabase, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("segmenter")
+    train(load_recipe(_recipe(folder, SEGMENTER % 2)), database, folder / "run", device="cpu", workers=0)
+    return folder / "run"
+
+
+def test_a_run_ends_in_weights_with_a_whole_card(segmenter_run: Path, database: RadiographyDatabase) -> None:
+    path = segmenter_run / "tiny-segmenter.safetensors"
+    card = load_card(path)
+    assert card.task == "segmentation"
+    assert card.region is None
+    assert card.recipe["stages"] == [{"size": 16, "epochs": 2}, {"size": 32, "epochs": 2}]
+    # The image without a mask is in no part.
+    images = card.training_data["images"]
+    assert sum(sum(counts.values()) for counts in images.values()) < len(database.records) - 1
+    assert card.metrics["validation"]["overall"]["dice_mean"]["value"] > 0
+    assert {"torch", "python", "device"} <= card.versions.keys()
+    mask = Segmenter.load(path, "cpu").segment([chest_phantom(50, seed=3).image])[0]
+    assert mask.shape == (50, 50)
+
+
+def test_history_has_a_row_an_epoch_with_the_stage_size(segmenter_run: Path) -> None:
+    rows = _history(segmenter_run)
+    assert [row["epoch"] for row in rows] == ["0", "1", "2", "3"]
+    assert [row["size"] for row in rows] == ["16", "16", "32", "32"]
+    assert all(0 <= float(row["validation_dice"]) <= 1 for row in rows)
+    losses = [float(row["train_loss"]) for row in rows]
+    assert losses[1] < losses[0]
+
+
+def test_a_finished_run_is_not_trained_again(segmenter_run: Path, database: RadiographyDatabase) -> None:
+    path = segmenter_run / "tiny-segmenter.safetensors"
+    before = path.stat().st_mtime_ns
+    recipe = load_recipe(segmenter_run.parent / "recipe.toml")
+    assert train(recipe, database, segmenter_run, device="cpu", workers=0) == path
+    assert path.stat().st_mtime_ns == before
+
+
+def test_a_folder_keeps_to_its_recipe(segmenter_run: Path, database: RadiographyDatabase) -> None:
+    recipe = replace(load_recipe(segmenter_run.parent / "recipe.toml"), learning_rate=0.5)
+    with pytest.raises(RecipeError, match="another recipe"):
+        train(recipe, database, segmenter_run, device="cpu")
+
+
+def test_the_same_seed_gives_the_same_weights_whatever_the_workers(
+    segmenter_run: Path, database: RadiographyDatabase, tmp_path: Path
+) -> None:
+    recipe = load_recipe(segmenter_run.parent / "recipe.toml")
+    again = train(recipe, database, tmp_path / "again", device="cpu", workers=1)
+    _, first = load_state(segmenter_run / "tiny-segmenter.safetensors")
+    _, second = load_state(again)
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_global_random_state_is_left_alone(
+    segmenter_run: Path, database: RadiographyDatabase, tmp_path: Path
+) -> None:
+    recipe = load_recipe(
+        _recipe(tmp_path, CLASSIFIER % ("none", segmenter_run / "tiny-segmenter.safetensors"))
+    )
+    torch.manual_seed(5)
+    wanted = torch.rand(3)
+    torch.manual_seed(5)
+    train(recipe, database, tmp_path / "run", device="cpu", workers=0)
+    assert torch.equal(torch.rand(3), wanted)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.parametrize("balance", ["class_weights", "sampler"])
+def test_a_classifier_trains_on_predicted_masks(
+    balance: str, segmenter_run: Path, database: RadiographyDatabase, tmp_path: Path
+) -> None:
+    weights = segmenter_run / "tiny-segmenter.safetensors"
+    recipe = load_recipe(_recipe(tmp_path, CLASSIFIER % (balance, weights)))
+    card = load_card(train(recipe, database, tmp_path / "run", device="cpu", workers=0))
+    assert card.classes == CLASSES
+    assert card.region == {"name": "mask", "margin": 0.05, "dilate": 0.0}
+    assert card.training_data["segmenter"] == load_card(weights).sha256
+    assert 0.02 <= card.temperature <= 50
+    assert len(list((tmp_path / "run").glob("masks-*.npz"))) == 1
+
+
+def test_init_from_another_architecture_is_refused(
+    segmenter_run: Path, database: RadiographyDatabase, tmp_path: Path
+) -> None:
+    weights = segmenter_run / "tiny-segmenter.safetensors"
+    recipe = load_recipe(_recipe(tmp_path, CLASSIFIER % ("none", weights)))
+    with pytest.raises(RecipeError, match="start from weights of the same architecture"):
+        train(replace(recipe, init=str(weights)), database, tmp_path / "run", device="cpu", workers=0)
+
+
+def test_a_killed_run_goes_on_and_ends_as_an_unbroken_one(
+    segmenter_run: Path, database: RadiographyDatabase, tmp_path: Path
+) -> None:
+    """The recipe of `segmenter_run` through the command line, killed after its second epoch."""
+    out = tmp_path / "killed"
+    command = [sys.executable, "-m", "lungcls", "train", str(segmenter_run.parent / "recipe.toml")]
+    command += ["--data", str(database.root), "--out", str(out), "--device", "cpu", "--workers", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (out / "history.csv").is_file() or len(_history(out)) < 2:
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline, "no second epoch within two minutes"
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (out / "tiny-segmenter.safetensors").exists()
+
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert [row["epoch"] for row in _history(out)] == ["0", "1", "2", "3"]
+    assert json.loads((out / "recipe.json").read_text())["recipe"]["name"] == "tiny-segmenter"
+    _, unbroken = load_state(segmenter_run / "tiny-segmenter.safetensors")
+    _, resumed = load_state(out / "tiny-segmenter.safetensors")
+    assert all(torch.allclose(unbroken[key], resumed[key], atol=1e-3) for key in unbroken)
