@@ -1,6 +1,6 @@
 """Draw the README's pictures: a synthetic phantom, and what the shipped weights make of it.
 
-    python scripts/make_pictures.py
+python scripts/make_pictures.py
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def read_mask(path: str | Path) -> Mask:
     Returns
     -------
     bool array [h, w]
-        True where the value is above half of 255.
+        True where the value is above half of the largest one, so that masks of 0 and 1 count too.
 
     Raises
     ------
@@ -92,9 +92,10 @@ def read_mask(path: str | Path) -> Mask:
     """
     try:
         with PILImage.open(path) as image:
-            return np.asarray(image.convert("L")) > 127
+            values = np.asarray(image.convert("L"))
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"{path}: not readable as a lung mask ({error}); expected an image file") from error
+    return np.asarray(values > values.max() // 2)
 
 
 def images_by_stem(folder: Path) -> dict[str, Path]:

@@ -1,0 +1,205 @@
+"""The work behind ``predict`` and ``segment``: any number of files, and nothing lost when it is cut short."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+import lungcls
+from lungcls.cli.inputs import Input
+from lungcls.cli.journal import Fingerprint, Journal, Row, fingerprint, remove_partial_files
+from lungcls.cli.progress import bar
+from lungcls.cli.tables import write_csv, write_json
+from lungcls.errors import LungclsError
+from lungcls.files import atomic_write
+from lungcls.labels import NOTICE
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+    from lungcls.pipeline import Pipeline
+    from lungcls.prediction import Failure, Segmentation
+
+
+@dataclass
+class Batch:
+    """One run over many inputs.
+
+    Parameters
+    ----------
+    name : {"predictions", "segments"}
+        Of the tables.
+    pipeline : Pipeline
+    classes : tuple of str or None
+        Of stage 2; None leaves it out.
+    out : Path or None
+        Where tables and pictures go; None keeps only the rows.
+    value_range : (low, high) or None
+    masks, overlays : bool
+        Which pictures to write.
+
+    Attributes
+    ----------
+    done : int
+        Inputs that are finished, those of an earlier run included.
+    continued : int
+        Inputs that an earlier run had finished.
+    """
+
+    name: str
+    pipeline: Pipeline
+    classes: tuple[str, ...] | None
+    out: Path | None = None
+    value_range: tuple[float, float] | None = None
+    masks: bool = True
+    overlays: bool = True
+    done: int = field(default=0, init=False)
+    continued: int = field(default=0, init=False)
+
+    def run(self, inputs: Sequence[Input]) -> list[Row]:
+        """Work through the inputs and return their rows, in order.
+
+        Raises
+        ------
+        OSError
+            If `out` cannot be written. What is finished is kept, and the same run can be continued.
+        """
+        if self.out is None:
+            return self._work(inputs, None)
+        self.out.mkdir(parents=True, exist_ok=True)
+        path = self.out / journal_name(self.name)
+        if path.exists():
+            remove_partial_files([self.out])
+        journal = Journal(path, self.about())
+        try:
+            rows = self._work(inputs, journal)
+            write_csv(self.out / f"{self.name}.csv", rows, self.classes)
+            write_json(self.out / f"{self.name}.json", self.about(), self.name, rows)
+            journal.remove()
+        finally:
+            journal.close()
+        return rows
+
+    def about(self) -> dict[str, Any]:
+        """Return all that the rows depend on."""
+        used = {"segmenter": self.pipeline.segmenter.card}
+        if self.classes is not None:
+            used["classifier"] = self.pipeline.classifier.card
+        return {
+            "notice": NOTICE,
+            "lungcls": lungcls.__version__,
+            "weights": {stage: {"name": card.name, "sha256": card.sha256} for stage, card in used.items()},
+            "options": {
+                "on_bad_mask": self.pipeline.on_bad_mask,
+                "fill_holes": self.pipeline.segmenter.fill_holes,
+                "keep_parts": self.pipeline.segmenter.keep_parts,
+                "max_megapixels": self.pipeline.max_megapixels,
+                "value_range": list(self.value_range) if self.value_range else None,
+                "masks": self.masks,
+                "overlays": self.overlays,
+            },
+        }
+
+    def _work(self, inputs: Sequence[Input], journal: Journal | None) -> list[Row]:
+        rows: list[Row | None] = [None] * len(inputs)
+        todo: list[tuple[int, Input, Fingerprint | None]] = []
+        for place, item in enumerate(inputs):
+            if item.problem:
+                rows[place] = {"path": item.path, "error": item.problem}
+                continue
+            # Taken before the file is read, so that a change while it is read is seen by the next run.
+            state = fingerprint(item.path)
+            rows[place] = self._known(item, state, journal)
+            if rows[place] is None:
+                todo.append((place, item, state))
+        self.continued = sum(row is not None and not row.get("error") for row in rows)
+        self.done = len(inputs) - len(todo)
+        if self.continued:
+            typer.echo(f"lungcls: continuing, {self.continued} of {len(inputs)} images were done", err=True)
+        results = self.pipeline.stream(
+            (item.path for _, item, _ in todo),
+            value_range=self.value_range,
+            on_error="return",
+            classify=self.classes is not None,
+        )
+        text = "segmenting" if self.classes is None else "predicting"
+        watched = bar(results, len(inputs), text, done=self.done)
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            for chunk in _chunks(zip(todo, watched), self.pipeline.batch_size):
+                tasks, answers = zip(*chunk)
+                made = list(pool.map(self._row, [item for _, item, _ in tasks], answers))
+                for (place, _, _), row in zip(tasks, made):
+                    rows[place] = row
+                if journal is not None:
+                    states = [state for _, _, state in tasks]
+                    # Failures are left out: what was wrong may be mended before the run is continued.
+                    journal.add(
+                        (state, row) for state, row in zip(states, made) if state and not row["error"]
+                    )
+                self.done += len(chunk)
+        return [row for row in rows if row is not None]
+
+    def _known(self, item: Input, state: Fingerprint | None, journal: Journal | None) -> Row | None:
+        """The row of an earlier run, if all that belongs to it is there."""
+        row = journal.find(item.path, state) if journal is not None else None
+        if row is None or self.out is None or row["path"] != item.path:
+            return None
+        pictures = self._pictures(item)
+        same = all(row.get(kind) == name and (self.out / name).is_file() for kind, name in pictures.items())
+        return row if same else None
+
+    def _pictures(self, item: Input) -> dict[str, str]:
+        """Kind of picture to its path below the folder of results."""
+        names = {}
+        if self.out is not None and self.masks:
+            names["mask"] = f"masks/{item.picture}"
+        if self.out is not None and self.overlays:
+            names["overlay"] = f"overlays/{item.picture}"
+        return names
+
+    def _row(self, item: Input, result: Segmentation | Failure) -> Row:
+        """Write an input's pictures and return its row."""
+        from lungcls.prediction import Failure
+
+        if isinstance(result, Failure):
+            return result.to_dict()
+        row = result.to_dict()
+        del row["notice"]
+        pictures = self._pictures(item)
+        try:
+            for kind, name in pictures.items():
+                assert self.out is not None
+                _save(_mask(result) if kind == "mask" else result.overlay(), self.out / name)
+        except LungclsError as error:  # the file is gone or has changed since it was read
+            return {"path": item.path, "error": str(error)}
+        return {**row, **pictures, "error": None}
+
+
+def journal_name(name: str) -> str:
+    """Return the file name of the journal of the tables called `name`."""
+    return f".{name}.journal.jsonl"
+
+
+def _mask(result: Segmentation) -> Picture:
+    import numpy as np
+    from PIL import Image
+
+    return Image.fromarray(result.lung_mask.astype(np.uint8) * 255)
+
+
+def _save(picture: Picture, path: Path) -> None:
+    with atomic_write(path) as file:
+        # Large films take seconds at Pillow's default level, for a tenth of the size.
+        picture.save(file, "PNG", compress_level=3)
+
+
+def _chunks(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
+    while chunk := list(itertools.islice(items, size)):
+        yield chunk

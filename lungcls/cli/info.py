@@ -1,0 +1,215 @@
+"""``lungcls info``: what is installed, and what the released weights are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from lungcls.labels import NOTICE
+
+if TYPE_CHECKING:
+    from lungcls.weights import Card
+
+_PACKAGES: Final = ("torch", "torchvision", "segmentation-models-pytorch", "lightning", "numpy", "pydicom")
+# Kept in a weight file beside the parameters, but not learnt by gradients.
+_BUFFERS: Final = ("running_mean", "running_var", "num_batches_tracked")
+
+
+def info(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Weights, by name or path: show their whole card.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    devices: Annotated[bool, typer.Option("--devices", help="Ask torch which devices are here.")] = False,
+) -> None:
+    """Show versions, weights and recipes, or the card of one weight file."""
+    from lungcls.errors import LungclsError
+    from lungcls.weights import find_weights, load_card
+
+    if name is not None:
+        try:
+            card = load_card(name)
+            path = find_weights(name)
+        except LungclsError as error:
+            typer.echo(f"lungcls: {error}", err=True)
+            raise typer.Exit(2) from error
+        if as_json:
+            typer.echo(json.dumps({**card.to_dict(), "path": str(path), "notice": NOTICE}, indent=1))
+        else:
+            _print_card(card, path)
+        return
+    found = {
+        "notice": NOTICE,
+        "versions": _versions(),
+        "weights": _weights(),
+        "recipes": _recipes(),
+        **({"devices": _devices()} if devices else {}),
+    }
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+    else:
+        _print_all(found)
+    if any("error" in row for row in found["weights"]):
+        raise typer.Exit(1)
+
+
+def _versions() -> dict[str, str | None]:
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    import lungcls
+
+    found: dict[str, str | None] = {"lungcls": lungcls.__version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def _weights() -> list[dict[str, Any]]:
+    from lungcls.errors import LungclsError
+    from lungcls.weights import find_weights, load_card, released
+
+    rows: list[dict[str, Any]] = []
+    for name in released():
+        try:
+            card, path = load_card(name), find_weights(name)
+            rows.append(
+                {
+                    "name": name,
+                    "task": card.task,
+                    "model": card.architecture.get("model"),
+                    "region": card.region["name"] if card.region else None,
+                    "input_size": card.input_size,
+                    "parameters": _parameters(path),
+                    "bytes": path.stat().st_size,
+                    "validation": dict([_headline(card)]),
+                    "split_hash": card.training_data.get("split_hash"),
+                    "sha256": card.sha256,
+                }
+            )
+        except (LungclsError, OSError) as error:
+            rows.append({"name": name, "error": str(error)})
+    return rows
+
+
+def _recipes() -> list[dict[str, Any]]:
+    from lungcls.recipes.recipe import load_recipe, recipe_names
+
+    recipes = {name: load_recipe(name) for name in recipe_names()}
+    # Several recipes may make the same weights, one after the other: the file's name is what `train` takes.
+    return [
+        {
+            "name": name,
+            "makes": recipe.name,
+            "task": recipe.task,
+            "description": " ".join(recipe.description.split()),
+        }
+        for name, recipe in recipes.items()
+    ]
+
+
+def _devices() -> list[dict[str, str]]:
+    import torch
+
+    found = [{"name": "cpu", "what": f"{torch.get_num_threads()} threads"}]
+    for index in range(torch.cuda.device_count()):
+        found.append({"name": f"cuda:{index}", "what": torch.cuda.get_device_name(index)})
+    if torch.backends.mps.is_available():
+        found.append({"name": "mps", "what": "Apple GPU"})
+    return found
+
+
+def _parameters(path: Path) -> int | None:
+    """Count parameters by the file's header alone; None where it cannot be read."""
+    import math
+
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            names = [name for name in file.keys() if not name.endswith(_BUFFERS)]  # noqa: SIM118 - no mapping
+            return sum(int(math.prod(file.get_slice(name).get_shape())) for name in names)
+    except (SafetensorError, OSError):
+        return None
+
+
+def _headline(card: Card) -> tuple[str, Any]:
+    """The one figure on the validation part that stands for the weights: its name and its estimate."""
+    metric = "dice_mean" if card.task == "segmentation" else "macro_f1"
+    overall = card.metrics.get("validation", {}).get("overall", {})
+    return metric, overall.get(metric)
+
+
+def _estimate(value: Any) -> str:
+    """Write a figure with its interval."""
+    if not isinstance(value, dict):
+        return "not measured" if value is None else str(value)
+    if value.get("value") is None:
+        return "undefined"
+    text = f"{value['value']:.4f}"
+    if value.get("low") is not None and value.get("high") is not None:
+        text += f" [{value['low']:.4f}, {value['high']:.4f}]"
+    return text
+
+
+def _print_all(found: dict[str, Any]) -> None:
+    versions = {name: version or "not installed" for name, version in found["versions"].items()}
+    _section("Versions", versions)
+    for row in found.get("devices", []):
+        _section(f"Device {row['name']}", {"": row["what"]})
+    typer.echo("\nWeights")
+    if not found["weights"]:
+        typer.echo("  none are installed; train them with `lungcls train`")
+    for row in found["weights"]:
+        if "error" in row:
+            typer.echo(f"  {row['name']:18} damaged: {row['error']}")
+            continue
+        ((metric, value),) = row["validation"].items()
+        size = f"{row['input_size']} px, {row['bytes'] / 1e6:.1f} MB"
+        count = f", {row['parameters'] / 1e6:.1f} M parameters" if row["parameters"] else ""
+        region = f", region {row['region']}" if row["region"] else ""
+        typer.echo(f"  {row['name']:18} {row['task']}{region}: {row['model']}, {size}{count}")
+        typer.echo(f"  {'':18} {metric} on validation {_estimate(value)}; split {row['split_hash']}")
+    typer.echo("\nRecipes")
+    for row in found["recipes"]:
+        typer.echo(f"  {row['name']:18} {row['description'] or row['task']}")
+    typer.echo(f"\n{found['notice']}")
+
+
+def _print_card(card: Card, path: Path) -> None:
+    values = card.to_dict()
+    metrics, recipe = values.pop("metrics"), values.pop("recipe")
+    nested = {key: values.pop(key) for key in ("architecture", "training_data", "versions")}
+    values = {"file": str(path), "bytes": path.stat().st_size, "parameters": _parameters(path), **values}
+    _section(card.name, {key: _flat(value) for key, value in values.items()})
+    for key, value in {**nested, "recipe": recipe}.items():
+        _section(key.replace("_", " ").capitalize(), {name: _flat(item) for name, item in value.items()})
+    for part, report in metrics.items():
+        counts = f"{report.get('n_images', '?')} images, {report.get('n_groups', '?')} groups"
+        figures = {name: _estimate(value) for name, value in report.get("overall", {}).items()}
+        for label, row in report.get("per_class", {}).items():
+            figures |= {f"{label}: {name}": _estimate(value) for name, value in row.items()}
+        _section(f"Metrics, {part} ({counts})", figures)
+    typer.echo(f"\n{NOTICE}")
+
+
+def _section(title: str, values: dict[str, Any]) -> None:
+    typer.echo(f"\n{title}")
+    width = max((len(name) for name in values), default=0)
+    for name, value in values.items():
+        typer.echo(f"  {name:{width}}  {value}")
+
+
+def _flat(value: Any) -> str:
+    """Write a value of a card on one line."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_flat(item)}" for name, item in value.items()) or "none"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_flat, value)) or "none"
+    return "none" if value is None else " ".join(str(value).split())

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from lungcls.cli.progress import bar
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_items_pass_unchanged_and_no_earlier_than_asked(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    if terminal:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+    else:
+        monkeypatch.delenv("FORCE_COLOR", raising=False)
+    drawn = []
+
+    def items() -> Iterator[int]:
+        for item in range(3):
+            drawn.append(item)
+            yield item
+
+    watched = bar(items(), 5, "working on [it]", done=2)
+    assert next(iter(watched)) == 0
+    assert drawn == [0]
+    assert list(watched) == [1, 2]
+    output = capsys.readouterr()
+    assert output.out == ""
+    if terminal:
+        assert "working on [it]" in output.err
+        assert "5/5" in output.err
+    else:
+        assert output.err == ""
