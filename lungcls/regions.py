@@ -287,7 +287,8 @@ def stretch(pixels: Pixels) -> Pixels:
     low, high = np.percentile(pixels[::step, ::step], _EXTREMES)
     if not 0 < high - low < _FLAT:
         return pixels
-    return np.clip((pixels - np.float32(low)) / np.float32(high - low), 0, 1)
+    spread: Pixels = np.clip((pixels - np.float32(low)) / np.float32(high - low), 0, 1)
+    return spread
 
 
 def whole_view(pixels: Pixels, size: int) -> tuple[View, Placement]:

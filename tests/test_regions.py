@@ -17,8 +17,10 @@ from lungcls.regions import (
     lung_box,
     place,
     resize_mask,
+    stretch,
     unletterbox,
     view,
+    whole_view,
 )
 
 # Six by eight pixels, all different and none 0; two lungs in rows 1-3 and columns 2-5, a gap between them.
@@ -251,3 +253,36 @@ def test_real_image(name: str, real_data) -> None:
     assert 0 < seen.mean() < 255
     if name == "mask":  # the lungs are two parts on black
         assert ndimage.label(seen > 0)[1] >= 2
+
+
+def test_an_image_that_fills_little_of_the_range_is_spread() -> None:
+    pixels = np.random.default_rng(0).random((40, 50), dtype=np.float32)
+    flat = pixels * np.float32(4095 / 65535)  # 12 bits kept in a 16-bit file
+    spread = stretch(flat)
+    assert spread.min() == 0
+    assert spread.max() == 1
+    np.testing.assert_array_equal(np.argsort(flat.ravel())[400:600], np.argsort(spread.ravel())[400:600])
+    assert np.abs(spread - np.clip((pixels - 0.005) / 0.99, 0, 1)).max() < 0.02
+
+
+def test_an_image_that_fills_the_range_or_nothing_is_left_alone() -> None:
+    pixels = np.random.default_rng(0).random((40, 50), dtype=np.float32)
+    assert stretch(pixels) is pixels
+    constant = np.full((5, 5), 0.3, np.float32)
+    assert stretch(constant) is constant
+    letter = np.zeros((100, 100), np.float32)
+    letter[:2, :2] = 1  # a white letter on black: the percentiles agree, so there is nothing to spread
+    assert stretch(letter) is letter
+
+
+def test_a_dim_film_gives_the_views_of_a_bright_one() -> None:
+    phantom = chest_phantom(128, seed=2)
+    bright = np.clip((phantom.image - 0.1) / 0.8, 0, 1).astype(np.float32)
+    dim = bright * np.float32(0.0625)
+    spread = stretch(dim)
+    for region in (Region("full"), Region("mask")):
+        dim_view = view(dim, phantom.mask, region, 64)
+        np.testing.assert_array_equal(dim_view, view(spread, phantom.mask, region, 64))
+        assert dim_view.max() > 100
+    np.testing.assert_array_equal(whole_view(dim, 64)[0], whole_view(spread, 64)[0])
+    assert np.corrcoef(dim.ravel(), spread.ravel())[0, 1] > 0.99

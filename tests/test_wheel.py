@@ -78,7 +78,7 @@ def _check(found: dict[str, object], environment: Path) -> None:
 
 
 def test_an_installed_wheel_predicts(wheel: Path, tmp_path: Path) -> None:
-    """The package itself is installed anew; its dependencies are lent by this environment, to save minutes."""
+    """The package is installed anew; this environment lends its dependencies, to save minutes."""
     environment = tmp_path / "environment"
     python = _environment(environment)
     install = [python, "-m", "pip", "install", "--quiet", "--no-deps", str(wheel)]
