@@ -62,10 +62,12 @@ def test_the_schedule(values: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", recipe_names())
 def test_packaged_recipes(name: str) -> None:
     recipe = load_recipe(name)
-    assert recipe.name == name
+    # A second half of a schedule makes the same weights as the first.
+    assert name.removesuffix("-finetune") == recipe.name
     assert recipe.augmentation in AUGMENTATIONS
     assert recipe.description.strip()
-    assert recipe.stages[-1].size == recipe.input_size
+    # A network may well be used at a larger size than it was trained at, hardly at a smaller one.
+    assert recipe.stages[-1].size <= recipe.input_size
     create_model(recipe.model)  # its options fit
     # As a run's folder and a weight card keep it.
     assert recipe_from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
