@@ -130,7 +130,7 @@ def chest_phantom(
         haze = 0.9 + 0.06 * clouds + 0.05 * texture
         attenuation += lungs * (0.08 + 0.24 * opacity) * patches * haze
 
-    image = gaussian_filter(attenuation, 0.0012 * frame.side)
+    image: Array = gaussian_filter(attenuation, 0.0012 * frame.side)
     image = np.clip((image - 0.01) / (0.86 - 0.01), 0.0, None) ** anatomy.gamma
     image = 0.04 + 0.90 * (1.0 - np.exp(-1.6 * image)) / (1.0 - math.exp(-1.6))  # a film's shoulder
     if letter is not None:
