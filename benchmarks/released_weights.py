@@ -88,7 +88,7 @@ def table() -> str:
             row(
                 f"F1 of {name}, region `{region}`",
                 test,
-                report["support"][name],
+                figures["support"],
                 figures["f1"],
             )
     baseline = reports["classifier-mask"]["overall"]
