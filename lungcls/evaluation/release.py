@@ -6,7 +6,6 @@ import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from lungcls.data.splits import Split
 from lungcls.data.views import Progress, predicted_masks, quiet
 from lungcls.evaluation.evaluate import N_RESAMPLES, logits_on, report_logits, segmentation_on
 from lungcls.segmenter import Segmenter
+from lungcls.versions import package_versions
 from lungcls.weights import Card
 
 
@@ -120,7 +120,7 @@ def evaluate_release(
         "notes": [note for card in cards for note in _split_notes(card, split, part)],
         "bootstrap": {"resamples": n_resamples, "seed": seed, "by": "group"},
         "device": str(segmenter.device),
-        "versions": _versions(),
+        "versions": {**package_versions(PACKAGES), "machine": platform.machine()},
         "seconds": round(time.perf_counter() - start, 1),
         "reports": reports,
     }
@@ -135,13 +135,3 @@ def _split_notes(card: Card, split: Split | None, part: str) -> list[str]:
         f"{card.name} was trained with the split {trained}, the part {part!r} is of the split {split.hash}: "
         "some of its images may have been trained on, and the figures may be too high"
     ]
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version(), "machine": platform.machine()}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "not installed"
-    return versions

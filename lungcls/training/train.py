@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import platform
 from collections import Counter
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +32,7 @@ from lungcls.segmenter import Segmenter
 from lungcls.training.datamodule import ViewDataModule
 from lungcls.training.epochlog import EpochLog
 from lungcls.training.modules import ClassificationStage, SegmentationStage
+from lungcls.versions import package_versions
 from lungcls.weights import Card, load_card, load_state, save_weights, write_card
 
 logger = logging.getLogger(__name__)
@@ -319,12 +318,6 @@ def _claim(out: Path, recipe: Recipe, split: Split) -> None:
 
 
 def _versions(device: str) -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "not installed"
     gpu = device != "cpu" and torch.cuda.is_available()
-    versions["device"] = torch.cuda.get_device_name() if gpu else f"cpu, {torch.get_num_threads()} threads"
-    return versions
+    name = torch.cuda.get_device_name() if gpu else f"cpu, {torch.get_num_threads()} threads"
+    return {**package_versions(PACKAGES), "device": name}
