@@ -10,6 +10,7 @@ import numpy.typing as npt
 from lungcls.classifier import Classifier
 from lungcls.data.dataset import Dataset, Record
 from lungcls.data.views import Progress, quiet, region_views
+from lungcls.evaluation.calibration import softmax
 from lungcls.evaluation.classification import ClassificationReport, classification_report
 from lungcls.evaluation.segmentation import MaskScore, SegmentationReport, score_mask, segmentation_report
 from lungcls.regions import Mask, resize_mask
@@ -128,11 +129,9 @@ def report_logits(
     -------
     ClassificationReport
     """
-    from scipy.special import softmax
-
     return classification_report(
         labels,
-        softmax(logits / classifier.card.temperature, axis=1),
+        softmax(logits, classifier.card.temperature),
         [record.group or record.patient for record in records],
         classifier.card.classes,
         n_resamples,

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scipy.special import softmax
-
 from lungcls.classifier import Classifier
 from lungcls.data.dataset import Dataset, Record
 from lungcls.data.splits import Split
 from lungcls.data.views import Progress, predicted_masks, quiet
+from lungcls.evaluation.calibration import softmax
 from lungcls.evaluation.evaluate import N_RESAMPLES, logits_on, report_logits, segmentation_on
 from lungcls.segmenter import Segmenter
 from lungcls.versions import package_versions
@@ -105,7 +104,7 @@ def evaluate_release(
         report = report_logits(logits, labels, records, classifier, n_resamples=n_resamples, seed=seed)
         reports[classifier.card.name] = report.to_dict()
         rows += [{"model": classifier.card.name, **row} for row in report.to_rows()]
-        probabilities = softmax(logits / classifier.card.temperature, axis=1)
+        probabilities = softmax(logits, classifier.card.temperature)
         for record, values in zip(records, probabilities.round(6).tolist()):
             named = dict(zip(classifier.card.classes, values))
             common = {"file": record.file, "group": record.group, "label": record.label}

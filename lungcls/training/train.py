@@ -24,6 +24,7 @@ from lungcls.data.views import Progress, predicted_masks, quiet, region_views, s
 from lungcls.errors import DataError, RecipeError
 from lungcls.evaluation.calibration import fit_temperature
 from lungcls.evaluation.evaluate import logits_on, report_logits, segmentation_on
+from lungcls.evaluation.segmentation import dice
 from lungcls.files import atomic_write
 from lungcls.labels import CLASSES
 from lungcls.recipes import Recipe
@@ -208,11 +209,9 @@ class _Run:
         scores = []
         for start in range(0, len(views), self.recipe.batch_size):
             here = slice(start, start + self.recipe.batch_size)
-            predicted = segmenter.probabilities(views[here])[None] > _THRESHOLDS[:, None, None, None]
-            target = masks[here].astype(np.bool_)
-            shared = (predicted & target).sum((2, 3))
-            scores.append(2 * shared / np.maximum(predicted.sum((2, 3)) + target.sum((1, 2)), 1))
-        return float(_THRESHOLDS[np.concatenate(scores, axis=1).mean(axis=1).argmax()])
+            for probability, mask in zip(segmenter.probabilities(views[here]), masks[here].astype(np.bool_)):
+                scores.append([dice(probability > threshold, mask) for threshold in _THRESHOLDS])
+        return float(_THRESHOLDS[np.mean(scores, axis=0).argmax()])
 
     def _validated_classifier(self, path: Path) -> Card:
         classifier = Classifier.load(path, self.device)
