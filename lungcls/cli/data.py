@@ -3,21 +3,53 @@
 from __future__ import annotations
 
 import json
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from lungcls.cli.options import Data
+if TYPE_CHECKING:
+    from lungcls.data import Dataset
+    from lungcls.data.audit import Audit
+    from lungcls.data.duplicates import Progress
+    from lungcls.data.survey import Survey
 
-app = typer.Typer(help="Download, count, audit and split datasets.", no_args_is_help=True)
+app = typer.Typer(help="Download, count, audit, split and draw datasets.", no_args_is_help=True)
+
+Folder: TypeAlias = Annotated[
+    Path | None,
+    typer.Argument(help="Folder of the dataset, or a TOML file that merges several; --data by default."),
+]
+DataOption: TypeAlias = Annotated[
+    Path | None, typer.Option("--data", envvar="LUNGCLS_DATA", help="The same.", show_envvar=True)
+]
+Layout: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="radiography, coronahack, covid-chestxray, masks, folders or lists; if left out, "
+        "told by what is in the folder."
+    ),
+]
+Classes: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="Other classes: binary (COVID, other), three (COVID, Pneumonia, Normal), four (those of "
+        "lungcls), or a TOML file with a table [classes]."
+    ),
+]
+Cropped: TypeAlias = Annotated[
+    bool, typer.Option("--cropped-copies", help="Look for copies of which a part was cut off, too (slow).")
+]
 
 
 @app.command()
 def download(
     dataset: Annotated[str, typer.Argument(help="Only 'radiography' is known.")] = "radiography",
 ) -> None:
-    """Download the COVID-19 Radiography Database from Kaggle (needs lungcls[data] and the internet)."""
+    """Download the COVID-19 Radiography Database from Kaggle (needs the extra "data" and the internet)."""
     from lungcls.data.download import download_radiography
     from lungcls.errors import DataError
 
@@ -28,57 +60,209 @@ def download(
 
 @app.command()
 def summary(
-    data: Data,
+    folder: Folder = None,
+    data: DataOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Read all files, and write all tables as CSV and JSON here."),
+    ] = None,
+    layout: Layout = None,
+    classes: Classes = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Count images, masks, classes and sources, and what is missing."""
-    from lungcls.data import open_radiography
-
-    found = open_radiography(data).summary()
-    if as_json:
-        typer.echo(json.dumps(found, indent=1))
+    dataset = _open(folder, data, layout, classes)
+    if out is None:
+        _print(dataset.summary(), as_json)
         return
-    for key, value in found.items():
-        if isinstance(value, dict):
-            typer.echo(f"{key}:")
-            for name, count in value.items():
-                typer.echo(f"  {name:32} {count:>7}")
-        else:
-            typer.echo(f"{key:34} {value:>7}")
+    from lungcls.data.plots import make_charts, write_tables
+
+    survey = _survey(dataset, 0)
+    written = write_tables(survey, out, make_charts(survey))
+    _print(survey.summary(), as_json)
+    typer.echo(f"written: {len(written)} files in {out}", err=as_json)
+
+
+@app.command()
+def plots(
+    folder: Folder = None,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for the pictures, the tables and index.html.")
+    ] = Path("data-plots"),
+    data: DataOption = None,
+    layout: Layout = None,
+    classes: Classes = None,
+    augment_to: Annotated[
+        int | None,
+        typer.Option(help="Images a class that augmentation would fill up to; the largest class by default."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the grouped split and of the samples shown.")] = 0,
+) -> None:
+    """Draw classes, sources, grey values, samples, copies, masks, and a page (needs the extra "plots")."""
+    from lungcls.data.plots import make_charts, write_plots
+    from lungcls.data.plots.style import require_matplotlib
+
+    require_matplotlib()  # before minutes are spent on reading images
+    survey = _survey(_open(folder, data, layout, classes), seed)
+    charts = make_charts(survey, augment_to=augment_to, seed=seed)
+    with _steps() as step:
+        written = write_plots(survey, out, charts, progress=step("drawing"))
+    bad = len(survey.audit.unreadable) + len(survey.audit.constant)
+    if bad:
+        typer.echo(f"lungcls: {bad} files cannot be used; {out / 'problems.csv'} lists them", err=True)
+    typer.echo(f"{len(charts)} pictures and their tables are written; open {written[-1]}")
 
 
 @app.command()
 def split(
-    data: Data,
     out: Annotated[Path, typer.Option("--out", "-o", help="The CSV file to write.")],
+    folder: Folder = None,
+    data: DataOption = None,
+    layout: Layout = None,
+    classes: Classes = None,
     seed: Annotated[int, typer.Option(help="Another seed, another split.")] = 0,
+    official: Annotated[
+        bool,
+        typer.Option(
+            "--official", help="Take the dataset's own split, and make what it lacks of validation."
+        ),
+    ] = False,
+    cache: Annotated[
+        Path | None, typer.Option(help="File for the near duplicates found, to look for them only once.")
+    ] = None,
+    cropped: Cropped = False,
 ) -> None:
     """Split 70/15/15 by class and source; near duplicates and patients never cross."""
-    from lungcls.data import open_dataset, split_dataset
+    from lungcls.data import absent_classes, crossing, official_split, split_dataset
 
-    made = split_dataset(open_dataset(data), seed=seed)
+    dataset = _open(folder, data, layout, classes)
+    with _steps() as step:
+        progress = step("reading images")
+        if official:
+            made = official_split(dataset, seed=seed, cache=cache, progress=progress)
+        else:
+            made = split_dataset(dataset, seed=seed, cache=cache, cropped=cropped, progress=progress)
     made.write_csv(out)
     counts = ", ".join(f"{count} {part}" for part, count in made.counts().items())
     typer.echo(f"{out}: {counts}; {len(set(made.groups.values()))} groups; hash {made.hash}")
+    for part, names in absent_classes(made, dataset).items():
+        typer.echo(f"Note: the part {part} holds no image of {', '.join(names)}", err=True)
+    leaks = crossing(made)
+    if leaks:
+        typer.echo(
+            f"Note: {len(leaks)} groups ({sum(map(len, leaks))} images) of copies or of one patient lie in "
+            "more than "
+            f"one part of this split, such as {', '.join(leaks[0][:3])}",
+            err=True,
+        )
+    for note in dataset.notes:
+        typer.echo(f"Note: {note}", err=True)
 
 
 @app.command()
 def audit(
-    folder: Annotated[Path, typer.Argument(help="Any folder of images.")],
+    folder: Annotated[Path, typer.Argument(help="A dataset, or any folder of images.")],
     split_file: Annotated[
         Path | None, typer.Option(help="A split of `lungcls data split`: count what crosses it.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The JSON file to write.")] = None,
+    layout: Layout = None,
+    cropped: Cropped = False,
 ) -> None:
     """Report duplicates, unreadable files, constant images and mixtures of sizes and modes."""
     from lungcls.data import Split
-    from lungcls.data.audit import audit as run
     from lungcls.files import atomic_write
 
     parts = dict(Split.read_csv(split_file).parts) if split_file else None
-    found = run(folder, split=parts)
+    with _steps() as step:
+        found = _audit(folder, layout, parts, cropped, step("reading images"))
     typer.echo(found.summary())
     if out is not None:
         with atomic_write(out, "w") as file:
             file.write(json.dumps(found.to_dict(), indent=1) + "\n")
         typer.echo(f"written: {out}")
+
+
+def _open(folder: Path | None, data: Path | None, layout: str | None, classes: str | None) -> Dataset:
+    from lungcls.data import open_dataset
+    from lungcls.errors import DataError
+
+    # scikit-learn's word for classes too small for every part; absent_classes says it in ours.
+    warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+    chosen = folder or data
+    if chosen is None:
+        raise DataError("no dataset is named: give its folder, --data, or set LUNGCLS_DATA")
+    return open_dataset(chosen, layout=layout, classes=classes)
+
+
+def _audit(
+    folder: Path,
+    layout: str | None,
+    parts: Mapping[str, str] | None,
+    cropped: bool,
+    progress: Progress | None,
+) -> Audit:
+    """Audit a folder with the classes and parts of the dataset in it, or any other by its folders."""
+    from lungcls.data import open_dataset
+    from lungcls.data.audit import audit as run
+    from lungcls.data.audit import audit_dataset
+    from lungcls.errors import DataError
+
+    try:
+        dataset = open_dataset(folder, layout=layout)
+    except DataError:
+        if layout is not None or not folder.is_dir():
+            raise
+        return run(folder, split=parts, cropped=cropped, progress=progress)
+    if dataset.root != folder:
+        return audit_dataset(dataset, split=parts, cropped=cropped, progress=progress)
+    # Files that the dataset does not name are looked at as well; they have no class.
+    own = {record.file: record.part for record in dataset.records if record.part}
+    classes = {record.file: record.label for record in dataset.records}
+    return run(folder, split=parts or own or None, classes=classes, cropped=cropped, progress=progress)
+
+
+def _survey(dataset: Dataset, seed: int) -> Survey:
+    from lungcls.data.survey import take_survey
+
+    with _steps() as step:
+        return take_survey(dataset, seed=seed, steps=step)
+
+
+def _print(found: Mapping[str, Any], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        return
+    for key, value in found.items():
+        if isinstance(value, dict):
+            if value:
+                typer.echo(f"{key}:")
+            for name, count in value.items():
+                shown = ", ".join(f"{k} {v}" for k, v in count.items()) if isinstance(count, dict) else count
+                typer.echo(f"  {name:32} {shown:>7}")
+        elif isinstance(value, list):
+            for item in value:
+                typer.echo(f"{key}: {item}")
+        else:
+            typer.echo(f"{key:34} {value:>7}")
+
+
+@contextmanager
+def _steps() -> Iterator[Any]:
+    """Yield a function from the name of a step to its progress callback: None where nobody watches."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda text: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as shown:
+
+        def step(text: str) -> Any:
+            task = shown.add_task(text, total=None)
+            return lambda done, total: shown.update(task, completed=done, total=total)
+
+        yield step

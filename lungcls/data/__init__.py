@@ -1,19 +1,36 @@
-"""Datasets, splits, duplicates and augmentation."""
+"""Datasets, splits, duplicates, augmentation, and pictures of a dataset."""
 
+from lungcls.data.chestxray import CovidChestXray
+from lungcls.data.classmap import load_classes
+from lungcls.data.coronahack import CoronaHack
 from lungcls.data.dataset import Dataset, Record
+from lungcls.data.folders import ClassFolders
+from lungcls.data.lists import ImageLists
 from lungcls.data.maskfolder import MaskFolder
-from lungcls.data.open import open_dataset, open_radiography
+from lungcls.data.merged import MergedDataset, with_classes
+from lungcls.data.open import LAYOUTS, open_dataset, open_radiography
 from lungcls.data.radiography import RadiographyDatabase
-from lungcls.data.splits import Split, make_split, split_dataset
+from lungcls.data.splits import Split, absent_classes, crossing, make_split, official_split, split_dataset
 
 __all__ = [
+    "LAYOUTS",
+    "ClassFolders",
+    "CoronaHack",
+    "CovidChestXray",
     "Dataset",
+    "ImageLists",
     "MaskFolder",
+    "MergedDataset",
     "RadiographyDatabase",
     "Record",
     "Split",
+    "absent_classes",
+    "crossing",
+    "load_classes",
     "make_split",
+    "official_split",
     "open_dataset",
     "open_radiography",
     "split_dataset",
+    "with_classes",
 ]

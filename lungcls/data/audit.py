@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,27 +9,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image as PillowImage
-from PIL import UnidentifiedImageError
-
-from lungcls.data.duplicates import SIZE, Progress, join_pairs, match_thumbnails, thumbnail
+from lungcls.data.dataset import Dataset
+from lungcls.data.duplicates import Progress, join_pairs, match_thumbnails
+from lungcls.data.parts import PART_NAMES
+from lungcls.data.scan import Facts, Scan, scan_images
 from lungcls.errors import DataError, ImageError
-from lungcls.files import file_sha256
-from lungcls.images import find_images, read_image
+from lungcls.images import find_images
 
 Kind = Literal["files", "pixels", "near"]
 
-_PARTS = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-    "testing": "test",
-}
 _SHOWN = 5  # examples of each finding in the summary
 
 
@@ -147,6 +134,8 @@ def audit(
     root: str | os.PathLike[str],
     *,
     split: Mapping[str, str] | None = None,
+    classes: Mapping[str, str] | None = None,
+    cropped: bool = False,
     progress: Progress | None = None,
 ) -> Audit:
     """Look through all images below a folder.
@@ -159,6 +148,10 @@ def audit(
     split : mapping of str to str, optional
         Part of the split for each file (path below `root`, with forward slashes). By default the part is told
         by folders named train, val, valid, validation, test and the like, if there are any.
+    classes : mapping of str to str, optional
+        Class of each file, where it is not its folder; files that are not named have none.
+    cropped : bool, default=False
+        Look for copies of which a part was cut off, too; see :func:`lungcls.data.crops.match_crops`.
     progress : callable, optional
         Called as `progress(done, total)` after each image.
 
@@ -177,28 +170,132 @@ def audit(
     """
     folder = Path(root)
     files, masks = _list(folder)
-    classes = [_class_of(file) for file in files]
-    parts = [split.get(file, "") if split is not None else _part_of(file) for file in files]
-    scan = _Scan.run(folder, files, progress)
+    scan = scan_images([folder / file for file in files], progress=progress)
+    return report(
+        str(folder),
+        files,
+        scan,
+        find_copies(scan, cropped=cropped),
+        classes=[_class_of(file) if classes is None else classes.get(file, "") for file in files],
+        parts=[split.get(file, "") if split is not None else _part_of(file) for file in files],
+        masks=masks,
+        missing=sorted(set(split or ()) - set(files)),
+        has_split=split is not None,
+    )
 
-    by_bytes = _equal(scan.file_hashes)
-    by_pixels = _equal(scan.pixel_hashes)
-    readable = np.flatnonzero(scan.readable)
-    matches = match_thumbnails(scan.small[: len(readable)])
-    pairs = [(int(readable[i]), int(readable[j]), value) for i, j, value in matches.pairs]
+
+def audit_dataset(
+    dataset: Dataset,
+    *,
+    split: Mapping[str, str] | None = None,
+    cropped: bool = False,
+    progress: Progress | None = None,
+) -> Audit:
+    """Look through the images of a dataset, also one that lies in several folders.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    split : mapping of str to str, optional
+        Part of the split for each file. By default the dataset's own, if it has one.
+    cropped, progress
+        As in :func:`audit`.
+
+    Returns
+    -------
+    Audit
+    """
+    files = [record.file for record in dataset.records]
+    scan = scan_images([dataset.path(record) for record in dataset.records], progress=progress)
+    return report(
+        str(dataset.root),
+        files,
+        scan,
+        find_copies(scan, cropped=cropped),
+        classes=[record.label for record in dataset.records],
+        parts=[split.get(r.file, "") if split is not None else r.part for r in dataset.records],
+        masks=sum(bool(record.mask) for record in dataset.records),
+        missing=sorted({*dataset.missing_files, *(set(split or ()) - set(files))}),
+        has_split=split is not None,
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Copies:
+    """Copies among N scanned files, by position.
+
+    Attributes
+    ----------
+    by_bytes, by_pixels : list of list of int
+        Groups of at least two files with the same bytes, or the same pixels.
+    pairs : list of (int, int, float)
+        Near duplicates and their similarity, the most similar first.
+    clusters : list of int
+        For each file the number of the cluster of copies of any kind that it is in.
+    """
+
+    by_bytes: list[list[int]]
+    by_pixels: list[list[int]]
+    pairs: list[tuple[int, int, float]]
+    clusters: list[int]
+
+
+def find_copies(scan: Scan, *, cropped: bool = False) -> Copies:
+    """Find the copies of all kinds among scanned files; `cropped` as in :func:`audit`."""
+    by_bytes = _equal([one.file_hash for one in scan.facts])
+    by_pixels = _equal([one.pixel_hash for one in scan.facts])
+    matches = match_thumbnails(scan.small)
+    if cropped:
+        from lungcls.data.crops import match_crops
+
+        matches = matches.joined(match_crops(scan.small))
+    links = [(group[0], other) for group in (*by_bytes, *by_pixels) for other in group[1:]]
+    clusters = join_pairs(len(scan.facts), links + [(i, j) for i, j, _ in matches.pairs])
+    return Copies(by_bytes, by_pixels, matches.pairs, [int(cluster) for cluster in clusters])
+
+
+def report(
+    root: str,
+    files: Sequence[str],
+    scan: Scan,
+    copies: Copies,
+    *,
+    classes: Sequence[str],
+    parts: Sequence[str],
+    masks: int = 0,
+    missing: Sequence[str] = (),
+    has_split: bool = False,
+) -> Audit:
+    """Make the findings of an audit from what a scan gathered.
+
+    Parameters
+    ----------
+    root : str
+    files : sequence of str
+        Names of the N files that were scanned.
+    scan : Scan
+    copies : Copies
+    classes, parts : sequence of str
+        Class and part of the split of each file; empty where there is none.
+    masks, missing, has_split
+        For the audit's ``masks``, ``missing`` and ``unassigned``.
+
+    Returns
+    -------
+    Audit
+    """
+    facts = scan.facts
     similarities = [
         (files[i], files[j], round(value, 4))
-        for i, j, value in pairs
-        if scan.pixel_hashes[i] != scan.pixel_hashes[j]
+        for i, j, value in copies.pairs
+        if facts[i].pixel_hash != facts[j].pixel_hash
     ]
-    links = [(group[0], other) for group in (*by_bytes, *by_pixels) for other in group[1:]]
-    clusters = join_pairs(len(files), links + [(i, j) for i, j, _ in pairs])
-    widest = _equal(clusters.tolist())
+    widest = _equal(copies.clusters)
 
     def grouped(positions: Iterable[Sequence[int]]) -> tuple[DuplicateGroup, ...]:
         return tuple(
             DuplicateGroup(
-                kind=scan.kind(group),
+                kind=_kind([facts[position] for position in group]),
                 files=tuple(files[position] for position in group),
                 classes=tuple(sorted({classes[position] for position in group} - {""})),
                 parts=tuple(sorted({parts[position] for position in group} - {""})),
@@ -207,78 +304,32 @@ def audit(
         )
 
     everything = grouped(widest)
-    known = any(parts)
+    readable = [one for one in facts if not one.error]
     return Audit(
-        root=str(folder),
+        root=root,
         images=len(files),
         masks=masks,
         classes=_counts(name for name in classes if name),
         parts=_counts(name for name in parts if name),
-        sizes=_counts(scan.sizes),
-        modes=_counts(scan.modes),
-        unreadable=scan.unreadable,
-        constant=tuple(scan.constant),
-        identical_files=grouped(by_bytes),
-        identical_pixels=tuple(group for group in grouped(by_pixels) if group.kind != "files"),
+        sizes=_counts(f"{one.height}x{one.width}" for one in readable),
+        modes=_counts(one.mode for one in readable),
+        unreadable={file: one.error for file, one in zip(files, facts) if one.error and not one.constant},
+        constant=tuple(file for file, one in zip(files, facts) if one.constant),
+        identical_files=grouped(copies.by_bytes),
+        identical_pixels=tuple(group for group in grouped(copies.by_pixels) if group.kind != "files"),
         near=tuple(group for group in everything if group.kind == "near"),
         similarities=tuple(similarities),
         across_parts=tuple(group for group in everything if len(group.parts) > 1),
         across_classes=tuple(group for group in everything if len(group.classes) > 1),
-        missing=tuple(sorted(set(split or ()) - set(files))),
-        unassigned=parts.count("") if known or split is not None else 0,
+        missing=tuple(missing),
+        unassigned=list(parts).count("") if any(parts) or has_split else 0,
     )
 
 
-@dataclass(slots=True, eq=False)
-class _Scan:
-    """What one pass over the files gathers; only thumbnails and hashes are kept, never whole images."""
-
-    file_hashes: list[str]
-    pixel_hashes: list[str]
-    readable: list[bool]
-    small: NDArray[np.float32]
-    sizes: list[str]
-    modes: list[str]
-    unreadable: dict[str, str]
-    constant: list[str]
-
-    @classmethod
-    def run(cls, folder: Path, files: Sequence[str], progress: Progress | None) -> _Scan:
-        scan = cls([], [], [], np.empty((len(files), SIZE, SIZE), np.float32), [], [], {}, [])
-        for done, file in enumerate(files, start=1):
-            scan._add(folder / file, file)
-            if progress is not None:
-                progress(done, len(files))
-        return scan
-
-    def _add(self, path: Path, file: str) -> None:
-        try:
-            self.file_hashes.append(file_sha256(path))
-        except OSError:  # reading the image below fails too, with the reason
-            self.file_hashes.append("")
-        try:
-            pixels = read_image(path).pixels
-        except ImageError as error:
-            self.pixel_hashes.append("")
-            self.readable.append(False)
-            # The reader refuses constant images with an error of the same type; only its words tell it apart.
-            if "found a constant image" in str(error):
-                self.constant.append(file)
-            else:
-                self.unreadable[file] = str(error)
-            return
-        self.small[sum(self.readable)] = thumbnail(pixels)
-        self.readable.append(True)
-        digest = hashlib.sha256(f"{pixels.shape}".encode())
-        digest.update(np.ascontiguousarray(pixels).data)
-        self.pixel_hashes.append(digest.hexdigest())
-        self.sizes.append(f"{pixels.shape[0]}x{pixels.shape[1]}")
-        self.modes.append(_mode_of(path))
-
-    def kind(self, group: Sequence[int]) -> Kind:
-        if len({self.file_hashes[position] for position in group}) == 1:
-            return "files"
-        return "pixels" if len({self.pixel_hashes[position] for position in group}) == 1 else "near"
+def _kind(group: Sequence[Facts]) -> Kind:
+    if len({one.file_hash for one in group}) == 1:
+        return "files"
+    return "pixels" if len({one.pixel_hash for one in group}) == 1 else "near"
 
 
 def _list(folder: Path) -> tuple[list[str], int]:
@@ -297,21 +348,13 @@ def _list(folder: Path) -> tuple[list[str], int]:
 
 
 def _class_of(file: str) -> str:
-    folders = [name for name in PurePosixPath(file).parts[:-1] if name.lower() not in {"images", *_PARTS}]
+    folders = [name for name in PurePosixPath(file).parts[:-1] if name.lower() not in {"images", *PART_NAMES}]
     return folders[-1] if folders else ""
 
 
 def _part_of(file: str) -> str:
     folders = (name.lower() for name in PurePosixPath(file).parts[:-1])
-    return next((_PARTS[name] for name in folders if name in _PARTS), "")
-
-
-def _mode_of(path: Path) -> str:
-    try:
-        with PillowImage.open(path) as picture:  # reads the header alone
-            return f"{picture.format} {picture.mode}"
-    except UnidentifiedImageError:
-        return "DICOM"
+    return next((PART_NAMES[name] for name in folders if name in PART_NAMES), "")
 
 
 def _equal(values: Sequence[Any]) -> list[list[int]]:

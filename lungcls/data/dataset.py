@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image as PILImage
@@ -22,13 +24,15 @@ class Record:
     file : str
         Path of the image below the dataset's root, with forward slashes.
     label : str
-        One of :data:`lungcls.CLASSES`.
+        One of the dataset's ``classes``.
     mask : str
         Path of the lung mask below the root.
     source, patient, processing : str
         Where the image came from, whose it is, how it was prepared.
     group : str
         Near duplicates and images of one patient share a group, which must never be split.
+    part : str
+        ``train``, ``validation`` or ``test`` where the dataset comes with a split of its own.
     """
 
     file: str
@@ -38,6 +42,7 @@ class Record:
     patient: str = ""
     group: str = ""
     processing: str = ""
+    part: str = ""
 
 
 class Dataset:
@@ -49,13 +54,64 @@ class Dataset:
 
     Attributes
     ----------
+    layout : str
+        The name under which :func:`lungcls.data.open_dataset` knows this kind of folder.
     root : Path
     records : list of Record
+        The images that are there and belong to a class.
+    classes : tuple of str
+        The classes in the order of their indices, those without an image included; empty where images have
+        none.
+    missing_files : list of str
+        Files that the dataset's own lists name and the folder lacks; they have no record.
+    dropped : dict of str to int
+        Images that were left out on purpose, counted by reason.
+    notes : list of str
+        What to know before trusting a result on this dataset, in sentences.
+    grouped : bool
+        Whether the records' groups already hold the near duplicates, so that nobody has to look for them.
     """
+
+    layout: ClassVar[str] = ""
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
         self.records: list[Record] = []
+        self.classes: tuple[str, ...] = ()
+        self.missing_files: list[str] = []
+        self.dropped: dict[str, int] = {}
+        self.notes: list[str] = []
+        self.grouped = False
+
+    def summary(self) -> dict[str, Any]:
+        """Return counts, from names and lists alone: images, masks, classes, sources, and what is missing.
+
+        Returns
+        -------
+        dict
+            ``root``, ``layout``, ``images``, ``with_mask``, ``classes`` and ``classes_with_mask`` (by class),
+            ``sources`` (by class and source), ``patients``, ``groups`` (known ones), ``parts`` (of the
+            dataset's own split, by class), ``missing_files``, ``dropped`` (by reason) and ``notes``.
+        """
+        records = self.records
+        parts = Counter(f"{r.part}/{r.label}" if r.label else r.part for r in records if r.part)
+        return {
+            "root": str(self.root),
+            "layout": self.layout,
+            "images": len(records),
+            "with_mask": sum(bool(r.mask) for r in records),
+            "classes": {name: sum(r.label == name for r in records) for name in self.classes},
+            "classes_with_mask": {
+                name: sum(r.label == name and bool(r.mask) for r in records) for name in self.classes
+            },
+            "sources": dict(sorted(Counter(f"{r.label}/{r.source or '?'}" for r in records).items())),
+            "patients": len({r.patient for r in records if r.patient}),
+            "groups": len({r.group for r in records if r.group}),
+            "parts": dict(sorted(parts.items())),
+            "missing_files": len(self.missing_files),
+            "dropped": dict(self.dropped),
+            "notes": list(self.notes),
+        }
 
     def path(self, record: Record) -> Path:
         """Return the full path of a record's image."""

@@ -15,14 +15,20 @@ Two pictures are compared in two steps:
 Not found are mirrored, clearly rotated or strongly cropped copies (of copies trimmed by 2% at each edge two
 thirds are found, by 4% few), and images of one patient taken on different days, unless they happen to look
 alike: known patients must be kept together by their names.
+:mod:`lungcls.data.crops` finds cropped copies, slowly.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import os
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +37,8 @@ from scipy.ndimage import gaussian_filter
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from lungcls.errors import DataError
+from lungcls.files import atomic_write
 from lungcls.images import read_image
 
 logger = logging.getLogger(__name__)
@@ -50,6 +58,7 @@ SIZE = 64
 THRESHOLD = 0.945
 """Similarity from which two images are taken for copies."""
 
+_METHOD = 1  # of the search; another one makes cached results void
 _CANDIDATE = 0.86  # coarse correlation from which a pair is looked at again
 _DISAGREE = 0.75  # registered correlation below which a pair is refused whatever the coarse one says
 _COARSE_SIGMA = 5.0  # in pixels of the 32 x 32 thumbnail
@@ -80,6 +89,13 @@ class Duplicates:
         for position, cluster in enumerate(self.clusters.tolist()):
             members.setdefault(cluster, []).append(position)
         return [group for group in members.values() if len(group) > 1]
+
+    def joined(self, pairs: Sequence[tuple[int, int, float]]) -> Duplicates:
+        """Return these duplicates and further `pairs` of the same images; known pairs stay as they are."""
+        known = {pair[:2] for pair in self.pairs}
+        found = [*self.pairs, *(pair for pair in pairs if pair[:2] not in known)]
+        found.sort(key=lambda pair: (-pair[2], pair[0], pair[1]))
+        return Duplicates(join_pairs(len(self.clusters), [pair[:2] for pair in found]), found)
 
 
 def thumbnail(pixels: NDArray[np.floating]) -> Floats:
@@ -114,11 +130,20 @@ def thumbnails(paths: Sequence[str | os.PathLike[str]], *, progress: Progress | 
         If a file cannot be read; the message names it.
     """
     small = np.empty((len(paths), SIZE, SIZE), np.float32)
-    for position, path in enumerate(paths):
-        small[position] = thumbnail(read_image(path).pixels)
-        if progress is not None:
-            progress(position + 1, len(paths))
+
+    def fill(position: int) -> None:
+        small[position] = thumbnail(read_image(paths[position]).pixels)
+
+    with ThreadPoolExecutor(readers()) as pool:
+        for done, _ in enumerate(pool.map(fill, range(len(paths))), start=1):
+            if progress is not None:
+                progress(done, len(paths))
     return small
+
+
+def readers() -> int:
+    """Return how many threads read images at once: decoding leaves Python's lock to the others."""
+    return min(8, os.cpu_count() or 1)
 
 
 def find_near_duplicates(
@@ -126,6 +151,8 @@ def find_near_duplicates(
     *,
     labels: Sequence[str] | None = None,
     threshold: float = THRESHOLD,
+    cache: str | os.PathLike[str] | None = None,
+    cropped: bool = False,
     progress: Progress | None = None,
 ) -> Duplicates:
     """Find images that are copies, or nearly copies, of each other.
@@ -138,6 +165,10 @@ def find_near_duplicates(
         N class names. When given, two images are compared only if they have the same one.
     threshold : float
         Similarity from which two images are duplicates; see `match_thumbnails`.
+    cache : path-like, optional
+        File for what was found. With it, the same files (by name, size and time) are compared only once.
+    cropped : bool, default=False
+        Look for copies of which a part was cut off, too; see :func:`lungcls.data.crops.match_crops`.
     progress : callable, optional
         Called as `progress(done, total)` after each image that was read.
 
@@ -149,11 +180,64 @@ def find_near_duplicates(
     ------
     lungcls.errors.ImageError
         If a file cannot be read; the message names it.
+    lungcls.errors.DataError
+        If `cache` is a file of another kind.
     ValueError
         If there are not as many labels as paths, or `threshold` is not in (0.86, 1].
     """
     _check(len(paths), labels, threshold)
-    return match_thumbnails(thumbnails(paths, progress=progress), labels=labels, threshold=threshold)
+    identity = ""
+    if cache is not None:
+        identity = _identity(paths, [list(labels) if labels is not None else None, threshold, cropped])
+        known = _read_cache(Path(cache), identity)
+        if known is not None:
+            return known
+    small = thumbnails(paths, progress=progress)
+    found = match_thumbnails(small, labels=labels, threshold=threshold)
+    if cropped:
+        from lungcls.data.crops import match_crops
+
+        found = found.joined(match_crops(small, labels=labels))
+    if cache is not None:
+        _write_cache(Path(cache), identity, found)
+    return found
+
+
+def _identity(paths: Sequence[str | os.PathLike[str]], options: list[object]) -> str:
+    files = []
+    for path in paths:
+        try:
+            status = os.stat(path)
+            files.append((os.fspath(path), status.st_size, status.st_mtime_ns))
+        except OSError:  # reading the image says why
+            files.append((os.fspath(path), 0, 0))
+    return hashlib.sha256(json.dumps([_METHOD, options, files]).encode()).hexdigest()
+
+
+def _read_cache(path: Path, identity: str) -> Duplicates | None:
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file, np.load(file) as stored:
+            if str(stored["identity"]) != identity:
+                return None
+            pairs = [(int(i), int(j), float(s)) for (i, j), s in zip(stored["pairs"], stored["similarities"])]
+            return Duplicates(stored["clusters"].astype(np.intp), pairs)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"{path}: not a cache of near duplicates ({error}); name another file, or delete this one"
+        ) from error
+
+
+def _write_cache(path: Path, identity: str, found: Duplicates) -> None:
+    with atomic_write(path) as file:
+        np.savez(
+            file,
+            identity=np.asarray(identity),
+            clusters=found.clusters,
+            pairs=np.asarray([pair[:2] for pair in found.pairs], np.int64).reshape(-1, 2),
+            similarities=np.asarray([pair[2] for pair in found.pairs], np.float64),
+        )
 
 
 def match_thumbnails(

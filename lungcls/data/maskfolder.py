@@ -27,6 +27,8 @@ class MaskFolder(Dataset):
         If one of the folders is missing, or no image has a mask.
     """
 
+    layout = "masks"
+
     def __init__(self, root: str | Path) -> None:
         super().__init__(root)
         images = images_by_stem(self.root / "images")

@@ -2,12 +2,45 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
+from lungcls.data import chestxray, coronahack
+from lungcls.data.chestxray import CovidChestXray
+from lungcls.data.classmap import ClassMap
+from lungcls.data.coronahack import CoronaHack
+from lungcls.data.csvfile import header
 from lungcls.data.dataset import Dataset
+from lungcls.data.folders import ClassFolders, class_folders
+from lungcls.data.lists import ImageLists, ct_refusal, find_lists, read_list
 from lungcls.data.maskfolder import MaskFolder
-from lungcls.data.radiography import RadiographyDatabase
+from lungcls.data.merged import MergedDataset, with_classes
+from lungcls.data.radiography import MANIFEST, RadiographyDatabase
 from lungcls.errors import DataError
+from lungcls.labels import CLASSES
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+LAYOUTS: Final[dict[str, str]] = {
+    "radiography": f"the COVID-19 Radiography Database: {MANIFEST}, or "
+    + ", ".join(f"{name}/images" for name in CLASSES),
+    "coronahack": f"CoronaHack: {coronahack.METADATA} and the folders train and test",
+    "covid-chestxray": f"covid-chestxray-dataset: {chestxray.METADATA} with the columns "
+    f"{', '.join(chestxray.COLUMNS)}, and images/",
+    "masks": "images/ and masks/ with files of the same names",
+    "folders": "a folder a class, such as covid/ and non/, or train/covid, train/non, test/covid, test/non",
+    "lists": "text files with lines 'name label' or 'patient name label source', and the images",
+}
+"""The layouts that :func:`open_dataset` tells apart, and what each looks like."""
+
+_CT_SUFFIXES: Final = (".nii", ".nii.gz", ".mhd", ".nrrd")
+_CT_FOLDERS: Final = ("2a_images", "3a_images", "ct_covid", "ct_noncovid", "ct")
+_CT_LISTS: Final = ("covidx_ct", "covidx-ct", "covid_ct", "covid-ct")
 
 
 def open_radiography(root: str | Path) -> RadiographyDatabase:
@@ -22,27 +55,154 @@ def open_radiography(root: str | Path) -> RadiographyDatabase:
     return RadiographyDatabase(below if below.is_dir() else root)
 
 
-def open_dataset(root: str | Path) -> Dataset:
+def open_dataset(
+    root: str | Path, *, layout: str | None = None, classes: str | Path | ClassMap | None = None
+) -> Dataset:
     """Open whichever dataset a folder holds.
 
     Parameters
     ----------
     root : path-like
-        A copy of the COVID-19 Radiography Database (or a folder with one in ``radiography``), or a folder
-        with ``images`` and ``masks``.
+        A folder in one of :data:`LAYOUTS`, one that holds nothing else than such a folder, or one with a
+        Radiography Database in ``radiography``. Or a TOML file that merges several, with a table
+        ``[datasets.<name>]`` for each (``path``, relative to the file, and optionally ``layout`` and
+        ``classes``) and optionally a table ``[classes]`` for all.
+    layout : str, optional
+        A key of :data:`LAYOUTS`, where the folder could be read in more than one way.
+    classes : str, path or mapping, optional
+        Other classes than the dataset's own: ``binary``, ``three``, ``four``, a TOML file or a mapping; see
+        :func:`lungcls.data.classmap.load_classes`.
 
     Returns
     -------
-    RadiographyDatabase or MaskFolder
+    Dataset
+        A subclass of it: one class a layout.
 
     Raises
     ------
     DataError
-        If it is none of them.
+        If it is none of them, could be several, or holds computed tomography.
     """
     path = Path(root)
+    if path.suffix.lower() == ".toml" and path.is_file():
+        if layout is not None:
+            raise DataError(
+                f"{path}: a TOML file names the layout of each dataset itself; leave out {layout!r}"
+            )
+        merged = _open_merged(path)
+        return merged if classes is None else with_classes(merged, classes)
     if not path.is_dir():
         raise DataError(f"{path}: no such folder; --data takes the folder of a dataset")
-    if (path / "images").is_dir() and (path / "masks").is_dir():
-        return MaskFolder(path)
-    return open_radiography(path)
+    if layout is None:
+        path, layout = _recognise(path)
+    if layout not in LAYOUTS:
+        raise DataError(f"unknown layout {layout!r}; expected one of {', '.join(LAYOUTS)}")
+    if layout == "coronahack":
+        return CoronaHack(path, classes=classes)
+    if layout == "covid-chestxray":
+        return CovidChestXray(path, classes=classes if classes is not None else "binary")
+    simple: dict[str, Callable[[Path], Dataset]] = {
+        "radiography": open_radiography,
+        "masks": MaskFolder,
+        "folders": ClassFolders,
+        "lists": ImageLists,
+    }
+    dataset = simple[layout](path)
+    return dataset if classes is None else with_classes(dataset, classes)
+
+
+def _recognise(path: Path) -> tuple[Path, str]:
+    """Return the folder that the dataset lies in, and its layout."""
+    for folder in _down(path):
+        _refuse_ct(folder)
+        found = _layouts(folder)
+        if len(found) > 1:
+            raise DataError(
+                f"{folder} could be read in more than one way: "
+                + "; ".join(f"--layout {name} ({LAYOUTS[name]})" for name in found)
+                + ". Say which"
+            )
+        if found:
+            return folder, found[0]
+    entries = sorted(entry.name for entry in path.iterdir())[:8]
+    expected = "".join(f"\n  {name}: {text}" for name, text in LAYOUTS.items())
+    raise DataError(
+        f"{path} holds no dataset that lungcls knows: found {', '.join(entries) or 'nothing'}. Expected "
+        "one of"
+        f"{expected}\n`lungcls data download radiography` says how to get the first."
+    )
+
+
+def _down(path: Path) -> list[Path]:
+    """Return a folder, and what it leads to while it holds nothing else than one folder, as archives do."""
+    folders = [path]
+    for _ in range(2):
+        inner = [entry for entry in folders[-1].iterdir() if entry.name[0] not in "._"]
+        if len(inner) != 1 or not inner[0].is_dir():
+            break
+        folders.append(inner[0])
+    return folders
+
+
+def _layouts(folder: Path) -> list[str]:
+    """Return the layouts that a folder could have; files of a known name leave no doubt."""
+    below = folder / "radiography"
+    for place in (folder, below):
+        if (place / MANIFEST).is_file() or any((place / name / "images").is_dir() for name in CLASSES):
+            return ["radiography"]
+    if (folder / coronahack.METADATA).is_file():
+        return ["coronahack"]
+    if set(chestxray.COLUMNS) <= set(header(folder / chestxray.METADATA)):
+        return ["covid-chestxray"]
+    if (folder / "images").is_dir() and (folder / "masks").is_dir():
+        return ["masks"]
+    found = []
+    if len({name for _, name, _ in class_folders(folder)}) > 1:
+        found.append("folders")
+    if find_lists(folder):
+        found.append("lists")
+    return found
+
+
+def _refuse_ct(folder: Path) -> None:
+    for entry in sorted(folder.iterdir()):
+        name = entry.name.lower()
+        if entry.is_file() and name.endswith(_CT_SUFFIXES):
+            raise DataError(ct_refusal(f"{entry.name} (a volume)", folder))
+        if entry.is_dir() and name in _CT_FOLDERS:
+            raise DataError(ct_refusal(f"the folder {entry.name}", folder))
+        if entry.is_file() and any(word in name for word in _CT_LISTS):
+            raise DataError(ct_refusal(entry.name, folder))
+    for path in find_lists(folder):
+        read_list(path)  # says so where the lines hold the boxes of CT slices
+
+
+def _open_merged(path: Path) -> MergedDataset:
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DataError(f"{path}: not readable as a TOML file ({error})") from error
+    tables = values.get("datasets")
+    extra = sorted(set(values) - {"datasets", "classes"})
+    if not isinstance(tables, dict) or extra:
+        raise DataError(
+            f"{path}: expected tables [datasets.<name>] with a path, and optionally [classes]"
+            + (f"; found {', '.join(extra)}" if extra else "")
+        )
+    datasets = {}
+    per_dataset = {}
+    for name, table in tables.items():
+        if not isinstance(table, dict) or not isinstance(table.get("path"), str):
+            raise DataError(f'{path}: [datasets.{name}] needs a line path = "..."')
+        unknown = sorted(set(table) - {"path", "layout", "classes"})
+        if unknown:
+            raise DataError(
+                f"{path}: [datasets.{name}] has {', '.join(unknown)}; known are path, layout, classes"
+            )
+        mapping = table.get("classes")
+        place = path.parent / table["path"]
+        # Findings can only be mapped while the dataset is read; later only its classes are left.
+        datasets[name] = open_dataset(place, layout=table.get("layout"), classes=mapping)
+        if mapping is not None:
+            per_dataset[name] = {one: one for one in datasets[name].classes}
+    return MergedDataset(datasets, classes=values.get("classes"), per_dataset=per_dataset)

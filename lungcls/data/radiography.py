@@ -6,7 +6,6 @@ import csv
 import logging
 import os
 import zipfile
-from collections import Counter
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ class RadiographyDatabase(Dataset):
 
     Two layouts are read: the original (``<Class>/images/*.png``, ``<Class>/masks/*.png`` and
     ``<Class>.metadata.xlsx`` where present), and any copy with a ``manifest.csv`` (columns ``file``,
-    ``label``, and optionally ``mask``, ``source``, ``patient``, ``group``, ``processing``).
+    ``label``, and optionally ``mask``, ``source``, ``patient``, ``group``, ``processing``, ``part``).
 
     Parameters
     ----------
@@ -55,9 +54,11 @@ class RadiographyDatabase(Dataset):
         If the folder has neither a manifest nor class folders with images.
     """
 
+    layout = "radiography"
+
     def __init__(self, root: str | Path) -> None:
         super().__init__(root)
-        self.missing_files: list[str] = []
+        self.classes = CLASSES
         self.orphan_masks: list[str] = []
         if (self.root / MANIFEST).is_file():
             self.records = self._read_manifest()
@@ -65,6 +66,7 @@ class RadiographyDatabase(Dataset):
             self.records = self._read_folders()
         if not self.records:
             raise DataError(self._expected("no image was found"))
+        self.grouped = any(record.group for record in self.records)
         self.missing_masks = [record.file for record in self.records if not record.mask]
         for what, names in (
             ("images without a mask", self.missing_masks),
@@ -75,20 +77,8 @@ class RadiographyDatabase(Dataset):
                 logger.info("%s: %d %s, such as %s", self.root, len(names), what, names[0])
 
     def summary(self) -> dict[str, Any]:
-        """Return counts: images, masks, by class, by class and source, and what is missing."""
-        return {
-            "root": str(self.root),
-            "images": len(self.records),
-            "with_mask": len(self.records) - len(self.missing_masks),
-            "classes": {name: sum(r.label == name for r in self.records) for name in CLASSES},
-            "classes_with_mask": {
-                name: sum(r.label == name and bool(r.mask) for r in self.records) for name in CLASSES
-            },
-            "sources": dict(sorted(Counter(f"{r.label}/{r.source or '?'}" for r in self.records).items())),
-            "groups": len({r.group for r in self.records if r.group}),
-            "missing_files": len(self.missing_files),
-            "orphan_masks": len(self.orphan_masks),
-        }
+        """Return the counts of every dataset, and the number of masks without an image."""
+        return {**super().summary(), "orphan_masks": len(self.orphan_masks)}
 
     def _expected(self, found: str) -> str:
         return (

@@ -6,7 +6,7 @@ import csv
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +19,8 @@ from lungcls.errors import DataError
 from lungcls.files import atomic_write
 
 logger = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
 
 PARTS: Final = ("train", "validation", "test")
 
@@ -136,7 +138,7 @@ def make_split(
     if sum(folds) != _FOLDS or min(folds) < 0 or not np.allclose(np.divide(folds, _FOLDS), fractions):
         raise DataError(f"the fractions {fractions} of a split must be multiples of 0.05 that sum to 1")
     names = np.asarray(_joined(records, groups))
-    strata = np.asarray([f"{record.label}|{record.source}" for record in records])
+    strata = np.asarray(_strata(records))
     most = max(Counter(strata.tolist()).values(), default=0)
     if most < _FOLDS:
         raise DataError(
@@ -153,13 +155,33 @@ def make_split(
     return Split(dict(zip(files, parts.tolist())), dict(zip(files, names.tolist())))
 
 
-def split_dataset(dataset: Dataset, *, seed: int = 0) -> Split:
+def _strata(records: Sequence[Record]) -> list[str]:
+    """Return class and source of each image; sources with fewer images of a class than folds count as one."""
+    counted = Counter((record.label, record.source) for record in records)
+    return [f"{r.label}|{r.source if counted[r.label, r.source] >= _FOLDS else ''}" for r in records]
+
+
+def split_dataset(
+    dataset: Dataset,
+    *,
+    seed: int = 0,
+    cache: str | Path | None = None,
+    cropped: bool = False,
+    progress: Progress | None = None,
+) -> Split:
     """Split a dataset 70/15/15, finding its near duplicates first where it does not name its groups.
 
     Parameters
     ----------
     dataset : Dataset
     seed : int, default=0
+    cache : path-like, optional
+        File for the near duplicates that were found: with it, the same images are compared only once.
+    cropped : bool, default=False
+        Look for copies of which a part was cut off, too, also in a dataset that names its groups; see
+        :func:`lungcls.data.crops.match_crops`.
+    progress : callable, optional
+        Called as `progress(done, total)` after each image that is read to be compared.
 
     Returns
     -------
@@ -172,28 +194,116 @@ def split_dataset(dataset: Dataset, *, seed: int = 0) -> Split:
     ImageError
         If an image must be read to be compared, and cannot be.
     """
+    search = cropped or not dataset.grouped
+    groups = _clusters(dataset, cache, cropped, progress) if search else None
+    return make_split(dataset.records, seed=seed, groups=groups)
+
+
+def official_split(
+    dataset: Dataset,
+    *,
+    seed: int = 0,
+    validation: float = 0.15,
+    groups: Sequence[Any] | None = None,
+    cache: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Split:
+    """Take over the split that a dataset comes with.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Whose records name their ``part``.
+    seed : int, default=0
+        Of the validation part, where the dataset has none.
+    validation : float, default=0.15
+        Fraction of the training images that becomes the validation part where the dataset has none; patients
+        and near duplicates are kept together. A multiple of 0.05.
+    groups : sequence, one value a record, optional
+        Clusters of near duplicates, where they are known already.
+    cache, progress
+        As in :func:`split_dataset`.
+
+    Returns
+    -------
+    Split
+        Its ``groups`` are true ones, which the official parts may tear apart: :func:`crossing` counts that.
+
+    Raises
+    ------
+    DataError
+        If not every image has a part, or the training part is too small to be split.
+    ImageError
+        If an image must be read to be compared, and cannot be.
+    """
     records = dataset.records
-    if any(record.group for record in records):
-        return make_split(records, seed=seed)
+    without = [record.file for record in records if not record.part]
+    if without:
+        raise DataError(
+            f"{dataset.root}: {len(without)} of {len(records)} images have no part of a split of their own "
+            "(such as "
+            f"{without[0]}); make a grouped split (`lungcls data split` without --official)"
+        )
+    if groups is None and not dataset.grouped:
+        groups = _clusters(dataset, cache, False, progress)
+    names = _joined(records, groups)
+    parts = {record.file: record.part for record in records}
+    unknown = set(parts.values()) - set(PARTS)
+    if unknown:
+        raise DataError(f"{dataset.root}: unknown parts {sorted(unknown)}; expected {', '.join(PARTS)}")
+    if "validation" not in parts.values():
+        chosen = [(record, name) for record, name in zip(records, names) if record.part == "train"]
+        inner = make_split(
+            [record for record, _ in chosen],
+            seed=seed,
+            fractions=(1 - validation, validation, 0.0),
+            groups=[name for _, name in chosen],
+        )
+        parts.update(inner.parts)
+    return Split(parts, {record.file: name for record, name in zip(records, names)})
+
+
+def crossing(split: Split) -> list[list[str]]:
+    """Return the images of each group that lies in more than one part, as official splits may have them."""
+    members: dict[str, list[str]] = {}
+    for file, group in split.groups.items():
+        members.setdefault(group, []).append(file)
+    return [files for files in members.values() if len({split.parts[file] for file in files}) > 1]
+
+
+def absent_classes(split: Split, dataset: Dataset) -> dict[str, list[str]]:
+    """Return for each part that lacks some the classes without an image in it."""
+    found = {part: {r.label for r in dataset.records if split.parts.get(r.file) == part} for part in PARTS}
+    absent = {part: [name for name in dataset.classes if name not in found[part]] for part in PARTS}
+    return {part: names for part, names in absent.items() if names and found[part]}
+
+
+def _clusters(
+    dataset: Dataset, cache: str | Path | None, cropped: bool, progress: Progress | None
+) -> list[int]:
+    """Return for each record the number of its cluster of copies."""
     from lungcls.data.duplicates import find_near_duplicates
 
-    logger.info("%s names no groups: looking for near duplicates", dataset.root)
-    found = find_near_duplicates(
-        [dataset.path(record) for record in records], labels=[record.label for record in records]
-    )
-    return make_split(records, seed=seed, groups=found.clusters.tolist())
+    logger.info("%s: looking for near duplicates", dataset.root)
+    paths = [dataset.path(record) for record in dataset.records]
+    # Without regard to the class: a copy under another label gives the answer away all the same.
+    found = find_near_duplicates(paths, cache=cache, cropped=cropped, progress=progress)
+    return [int(cluster) for cluster in found.clusters]
 
 
-def _joined(records: Sequence[Record], groups: Sequence[Any] | None) -> list[str]:
-    """Return for each record the name of all that must stay together with it."""
-    if groups is not None and len(groups) != len(records):
-        raise DataError(f"groups has {len(groups)} values; expected one for each of {len(records)} images")
-    links = []
-    for position, record in enumerate(records):
-        keys = [] if groups is None else [f"cluster {groups[position]}"]
-        keys += [record.group] if record.group else []
-        keys += [f"patient {record.patient}"] if record.patient else []
-        links.append(keys or [record.file])
+def join_keys(links: Sequence[Sequence[str]]) -> list[str]:
+    """Return for each item the name of all items that share a key with it, directly or through others.
+
+    Parameters
+    ----------
+    links : sequence of sequence of str
+        At least one key an item.
+
+    Returns
+    -------
+    list of str
+        The first key of the first item of each component.
+    """
     parent: dict[str, str] = {}
 
     def root(key: str) -> str:
@@ -210,3 +320,16 @@ def _joined(records: Sequence[Record], groups: Sequence[Any] | None) -> list[str
     # (The groups of released weights' splits are named so; other names would shuffle to other splits.)
     names: dict[str, str] = {}
     return [names.setdefault(key, keys[0]) for key, keys in zip(roots, links)]
+
+
+def _joined(records: Sequence[Record], groups: Sequence[Any] | None) -> list[str]:
+    """Return for each record the name of all that must stay together with it."""
+    if groups is not None and len(groups) != len(records):
+        raise DataError(f"groups has {len(groups)} values; expected one for each of {len(records)} images")
+    links = []
+    for position, record in enumerate(records):
+        keys = [] if groups is None else [f"cluster {groups[position]}"]
+        keys += [record.group] if record.group else []
+        keys += [f"patient {record.patient}"] if record.patient else []
+        links.append(keys or [record.file])
+    return join_keys(links)

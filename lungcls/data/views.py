@@ -19,7 +19,7 @@ from lungcls.data.dataset import Dataset, Record
 from lungcls.files import atomic_write
 from lungcls.images import read_image
 from lungcls.quality import mask_quality
-from lungcls.regions import Mask, Region, View, letterbox_mask, view, whole_view
+from lungcls.regions import Mask, Region, View, letterbox_mask, resize_mask, view, whole_view
 from lungcls.segmenter import Segmenter
 
 logger = logging.getLogger(__name__)
@@ -92,8 +92,8 @@ def region_views(
     size : int
         Side of the views, in pixels.
     masks : dict of str to bool array [H, W]
-        Lung mask by image file. Where it is missing or its quality is bad
-        (:func:`lungcls.quality.mask_quality`) the whole image is taken, as prediction does.
+        Lung mask by image file, resized to its image where the sizes differ. Where it is missing or its
+        quality is bad (:func:`lungcls.quality.mask_quality`) the whole image is taken, as prediction does.
     progress : callable, optional
 
     Returns
@@ -111,9 +111,11 @@ def region_views(
     def fill(index: int) -> int:
         record = records[index]
         mask = masks.get(record.file)
-        usable = mask is not None and mask_quality(mask).ok
+        usable = mask is not None and mask_quality(mask).both_lungs
         pixels = read_image(database.path(record)).pixels
-        views[index] = view(pixels, mask, region if usable else whole, size)
+        height, width = pixels.shape
+        fitted = resize_mask(mask, (height, width)) if usable and mask is not None else None
+        views[index] = view(pixels, fitted, region if usable else whole, size)
         return index
 
     _each(fill, len(records), f"cutting the region {region.name!r}", progress)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lungcls.data.duplicates import find_near_duplicates, match_thumbnails, thumbnail, thumbnails
-from lungcls.errors import ImageError
+from lungcls.errors import DataError, ImageError
 from lungcls.phantom import chest_phantom
 
 Floats = NDArray[np.float32]
@@ -168,3 +168,25 @@ def test_known_copies_of_real_images(real_data: Path) -> None:
     assert wanted > 100
     assert recall >= 0.95
     assert false_share < 0.005
+
+
+def test_what_was_found_is_kept_for_the_same_files(
+    tmp_path: Path, chests: list[Floats], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [save(tmp_path / f"{i}.png", image) for i, image in enumerate([*chests, chests[2] ** 1.2])]
+    cache = tmp_path / "cache.npz"
+    first = find_near_duplicates(paths, cache=cache)
+    assert first.groups() == [[2, 6]]
+    with monkeypatch.context() as patch:
+        patch.setattr("lungcls.data.duplicates.read_image", None)  # reading would fail
+        again = find_near_duplicates(paths, cache=cache)
+    assert again.clusters.tolist() == first.clusters.tolist()
+    assert again.pairs == first.pairs
+    # Other files, another threshold: nothing of the old result is left.
+    assert find_near_duplicates(paths[:-1], cache=cache).pairs == []
+    assert len(find_near_duplicates(paths, cache=cache, threshold=0.95).clusters) == 7
+    save(paths[6], chests[3])
+    assert find_near_duplicates(paths, cache=cache).groups() == [[3, 6]]
+    cache.write_bytes(b"something else")
+    with pytest.raises(DataError, match="not a cache of near duplicates"):
+        find_near_duplicates(paths, cache=cache)

@@ -8,7 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lungcls.data import RadiographyDatabase, Record, Split, make_split, split_dataset
+from lungcls.data import (
+    RadiographyDatabase,
+    Record,
+    Split,
+    absent_classes,
+    crossing,
+    make_split,
+    official_split,
+    split_dataset,
+)
 from lungcls.errors import DataError
 
 STRATA = [
@@ -257,3 +266,61 @@ def test_real_split(real_data: Path) -> None:
         chosen = Counter(record.label for record in split.select(database.records, part))
         for label, count in database.summary()["classes"].items():
             assert chosen[label] / count == pytest.approx(fraction, abs=0.04)
+
+
+def _own(database: RadiographyDatabase, parts: dict[int, str]) -> None:
+    """Give the images of a database parts of its own: by position modulo 10."""
+    database.records = [
+        replace(record, part=parts[position % 10]) for position, record in enumerate(database.records)
+    ]
+
+
+def test_an_official_split_is_taken_over_and_its_leaks_counted(manifest_database: Path) -> None:
+    database = RadiographyDatabase(manifest_database)
+    _own(database, {i: "train" if i < 6 else "validation" if i < 8 else "test" for i in range(10)})
+    split = official_split(database)
+    assert dict(split.parts) == {record.file: record.part for record in database.records}
+    # Images 2k and 2k + 1 of a class are of one group, and the parts tear some of them apart.
+    groups = {record.file: record.group for record in database.records}
+    torn = crossing(split)
+    assert torn
+    assert all(len({groups[file] for file in files}) == 1 for files in torn)
+    assert crossing(make_split(database.records)) == []
+
+
+def test_what_is_missing_for_validation_comes_from_the_training_part(manifest_database: Path) -> None:
+    database = RadiographyDatabase(manifest_database)
+    _own(database, {i: "train" if i < 9 else "test" for i in range(10)})
+    split = official_split(database, seed=3)
+    test = [record for record in database.records if split.parts[record.file] == "test"]
+    assert test == [record for record in database.records if record.part == "test"]
+    counts = split.counts()
+    assert 0.1 < counts["validation"] / (counts["train"] + counts["validation"]) < 0.2
+    inner = [record for record in database.records if record.part == "train"]
+    assert _crossing(split, inner, "group") == []
+    assert official_split(database, seed=3) == split
+    assert official_split(database, seed=4) != split
+
+
+def test_half_a_split_of_its_own_is_none(manifest_database: Path) -> None:
+    database = RadiographyDatabase(manifest_database)
+    with pytest.raises(DataError, match="96 of 96 images have no part"):
+        official_split(database)
+    _own(database, dict.fromkeys(range(10), "holdout"))
+    with pytest.raises(DataError, match=r"unknown parts \['holdout'\]"):
+        official_split(database)
+
+
+def test_absent_classes(manifest_database: Path) -> None:
+    database = RadiographyDatabase(manifest_database)
+    split = make_split(database.records)
+    assert absent_classes(split, database) == {}
+    database.records = [r for r in database.records if r.label != "COVID" or split.parts[r.file] == "train"]
+    assert absent_classes(split, database) == {"validation": ["COVID"], "test": ["COVID"]}
+
+
+def test_sources_with_few_images_count_as_one(manifest_database: Path) -> None:
+    database = RadiographyDatabase(manifest_database)
+    plain = make_split(database.records)
+    database.records = [replace(r, source=f"paper {n}") for n, r in enumerate(database.records)]
+    assert make_split(database.records).counts() == plain.counts()

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from lungcls.data import RadiographyDatabase, Record
 from lungcls.data.views import predicted_masks, region_views, segmentation_pairs
@@ -36,16 +35,16 @@ def _true_masks(database: RadiographyDatabase) -> dict[str, Mask]:
     }
 
 
-class _Brightness(torch.nn.Module):
+class _Brightness:
     """Stands in for a trained network: the dark middle of a phantom is lung."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.calls = 0
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
+    def __call__(self, views: np.ndarray) -> np.ndarray:
         self.calls += 1
-        return -20 * (images + 0.4)
+        # Logit 0 at the grey level 0.4, as of a network with mean 0.5 and std 0.25.
+        return np.float32(-80) * (views[:, None] / np.float32(255) - np.float32(0.4))
 
 
 @pytest.fixture
@@ -115,14 +114,14 @@ def test_training_sees_what_the_pipeline_sees(
 ) -> None:
     """From the file to stage 2's tensor: the same bytes on both roads, whatever the mask is like."""
 
-    def masks_of(images: Iterable[np.ndarray]) -> list[Mask]:
+    def masks_of(images: Iterable[np.ndarray]) -> list[tuple[Mask, float]]:
         made = [resize_mask(chest_phantom(128, seed=1).mask, image.shape) for image in images]
         for mask in made:
             mask[:, : {"none": mask.shape[1], "one": mask.shape[1] // 2, "both": 0}[lungs]] = False
-        return made
+        return [(mask, 1.0) for mask in made]
 
     pipeline = Pipeline(classifier=tiny_classifier, segmenter=tiny_segmenter, device="cpu")
-    segmenter.segment = masks_of
+    segmenter.segment_with_agreement = masks_of
     pipeline.segmenter = segmenter
     chosen = database.records[:2]
     masks = predicted_masks(database, chosen, segmenter, tmp_path)

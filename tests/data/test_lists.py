@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lungcls.data import ImageLists, open_dataset
+from lungcls.data.lists import part_of_list
+from lungcls.errors import DataError
+
+
+def save(*paths: Path) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(path)
+
+
+def test_covidx(tmp_path: Path) -> None:
+    save(*(tmp_path / name for name in ("train/a.jpg", "train/b.png", "test/a.jpg", "test/c.png")))
+    (tmp_path / "train_COVIDx9A.txt").write_text("p1 a.jpg positive cohen\np2 b.png negative rsna\n\n")
+    (tmp_path / "test_COVIDx9A.txt").write_text(
+        "p3 a.jpg negative rsna\np4 c.png positive sirm\np5 d.png x y\n"
+    )
+    dataset = open_dataset(tmp_path)
+    assert isinstance(dataset, ImageLists)
+    assert dataset.classes == ("negative", "positive")
+    found = {r.file: (r.label, r.patient, r.source, r.part) for r in dataset.records}
+    assert found == {
+        # The same name in both parts: each list means its own folder.
+        "train/a.jpg": ("positive", "p1", "cohen", "train"),
+        "train/b.png": ("negative", "p2", "rsna", "train"),
+        "test/a.jpg": ("negative", "p3", "rsna", "test"),
+        "test/c.png": ("positive", "p4", "sirm", "test"),
+    }
+    assert dataset.missing_files == ["d.png"]
+
+
+@pytest.mark.parametrize("line", ["{} {}", "{},{}", "{}\t{}"])
+def test_name_and_label(tmp_path: Path, line: str) -> None:
+    save(tmp_path / "data/non/a.jpg", tmp_path / "data/b.jpg")
+    rows = [line.format("non/a.jpg", 0), line.format("b.jpg", 1), line.format("b.jpg", 1)]
+    (tmp_path / "all.txt").write_text("\n".join(rows))
+    dataset = open_dataset(tmp_path)
+    assert [(r.file, r.label, r.part) for r in dataset.records] == [
+        ("data/non/a.jpg", "0", ""),
+        ("data/b.jpg", "1", ""),
+    ]
+
+
+def test_a_header_and_spaces_in_names(tmp_path: Path) -> None:
+    save(tmp_path / "COVID (1).png", tmp_path / "b.png")
+    (tmp_path / "val.csv").write_text("filename,label\nCOVID (1).png,covid\nb.png,non\n")
+    dataset = open_dataset(tmp_path)
+    assert [(r.file, r.label, r.part) for r in dataset.records] == [
+        ("COVID (1).png", "covid", "validation"),
+        ("b.png", "non", "validation"),
+    ]
+
+
+def test_contradictions_are_refused(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", tmp_path / "b.png")
+    (tmp_path / "one.txt").write_text("a.png x\nb.png y\n")
+    (tmp_path / "two.txt").write_text("a.png y\n")
+    with pytest.raises(DataError, match=r"two\.txt: a\.png is 'y'.*one\.txt says 'x'"):
+        ImageLists(tmp_path)
+    assert len(ImageLists(tmp_path, lists=[tmp_path / "one.txt"]).records) == 2
+
+
+def test_lists_without_their_images(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_text("a.png x\nb.png y\n")
+    with pytest.raises(DataError, match=r"none of the 2 images that train\.txt name"):
+        open_dataset(tmp_path)
+
+
+def test_a_broken_line_is_named(tmp_path: Path) -> None:
+    save(tmp_path / "a.png")
+    path = tmp_path / "train.txt"
+    path.write_text("a.png x\nnothing here\n")
+    with pytest.raises(DataError, match=r"train\.txt, line 2: 'nothing here'"):
+        ImageLists(tmp_path, lists=[path])
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [("train_COVIDx9A", "train"), ("val", "validation"), ("covid-test", "test"), ("latest", ""), ("all", "")],
+)
+def test_parts_in_names(name: str, part: str) -> None:
+    assert part_of_list(Path(f"{name}.txt")) == part
