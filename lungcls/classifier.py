@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from lungcls.numeric import softmax
 from lungcls.regions import Region, View
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
+    from lungcls.engines import Network
     from lungcls.weights import Card
 
 
@@ -23,32 +24,57 @@ class Classifier:
     Parameters
     ----------
     card : Card
-    network : torch.nn.Module
-        Ready for inference on `device`.
-    device : torch.device
+    network : Network
+        uint8 views [B, S, S] to logits [B, classes].
     """
 
-    def __init__(self, card: Card, network: nn.Module, device: torch.device) -> None:
+    def __init__(self, card: Card, network: Network) -> None:
         self.card = card
         self.network = network
-        self.device = device
         self.region = Region(**(card.region or {}))
 
     @classmethod
-    def load(cls, weights: str | Path = "classifier-mask", device: str = "auto") -> Classifier:
+    def load(
+        cls,
+        weights: str | Path = "classifier-mask",
+        device: str = "auto",
+        *,
+        engine: str = "auto",
+        precision: str = "fp32",
+    ) -> Classifier:
         """Load a classifier from a released name or a path.
+
+        Parameters
+        ----------
+        weights, device, engine, precision
+            As :func:`lungcls.engines.load_network` takes them.
 
         Raises
         ------
         WeightsError
             If the weights are missing, damaged or not a classifier's.
+        MissingExtraError
+            If the engine is not installed.
         ValueError
-            If the device is not available.
+            If the engine, the precision or the device is unknown or not available.
         """
-        from lungcls.models.runtime import load_network, resolve_device
+        from lungcls.engines import load_network
 
-        chosen = resolve_device(device)
-        return cls(*load_network(weights, "classification", chosen), chosen)
+        return cls(
+            *load_network(weights, "classification", engine=engine, device=device, precision=precision)
+        )
+
+    @property
+    def module(self) -> nn.Module:
+        """The torch module; ValueError where another engine runs the network."""
+        from lungcls.engines import torch_module
+
+        return torch_module(self.network)
+
+    @property
+    def device(self) -> str:
+        """Where the network runs, such as ``cpu`` or ``cuda:0``."""
+        return self.network.device
 
     def logits(self, views: View) -> npt.NDArray[np.float32]:
         """Return the network's raw outputs, before the temperature.
@@ -62,9 +88,7 @@ class Classifier:
         -------
         float32 array [B, classes]
         """
-        from lungcls.models.runtime import run_network
-
-        return run_network(self.network, self.card, views, self.device).numpy()
+        return self.network(views)
 
     def probabilities(self, views: View) -> npt.NDArray[np.float64]:
         """Return calibrated class probabilities.
@@ -78,6 +102,4 @@ class Classifier:
         float64 array [B, classes]
             Softmax of the logits over the card's temperature; each row sums to 1.
         """
-        from scipy.special import softmax
-
-        return np.asarray(softmax(self.logits(views).astype(np.float64) / self.card.temperature, axis=1))
+        return softmax(self.logits(views).astype(np.float64) / self.card.temperature)

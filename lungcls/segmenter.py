@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cc3d
 import numpy as np
 import numpy.typing as npt
-from skimage import measure, segmentation
 
+from lungcls.numeric import sigmoid
 from lungcls.regions import Mask, Pixels, View, unletterbox, whole_view
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
+    from lungcls.engines import Network
     from lungcls.weights import Card
 
 
@@ -25,9 +26,8 @@ class Segmenter:
     Parameters
     ----------
     card : Card
-    network : torch.nn.Module
-        Ready for inference on `device`.
-    device : torch.device
+    network : Network
+        uint8 views [B, S, S] to logits [B, 1, S, S].
     fill_holes : bool, default=True
         Fill holes in the mask.
     keep_parts : int, default=2
@@ -37,15 +37,13 @@ class Segmenter:
     def __init__(
         self,
         card: Card,
-        network: nn.Module,
-        device: torch.device,
+        network: Network,
         *,
         fill_holes: bool = True,
         keep_parts: int = 2,
     ) -> None:
         self.card = card
         self.network = network
-        self.device = device
         self.fill_holes = fill_holes
         self.keep_parts = keep_parts
 
@@ -55,23 +53,47 @@ class Segmenter:
         weights: str | Path = "segmenter",
         device: str = "auto",
         *,
+        engine: str = "auto",
+        precision: str = "fp32",
         fill_holes: bool = True,
         keep_parts: int = 2,
     ) -> Segmenter:
         """Load a segmenter from a released name or a path.
 
+        Parameters
+        ----------
+        weights, device, engine, precision
+            As :func:`lungcls.engines.load_network` takes them.
+        fill_holes, keep_parts
+            As the class takes them.
+
         Raises
         ------
         WeightsError
             If the weights are missing, damaged or not a segmenter's.
+        MissingExtraError
+            If the engine is not installed.
         ValueError
-            If the device is not available.
+            If the engine, the precision or the device is unknown or not available.
         """
-        from lungcls.models.runtime import load_network, resolve_device
+        from lungcls.engines import load_network
 
-        chosen = resolve_device(device)
-        card, network = load_network(weights, "segmentation", chosen)
-        return cls(card, network, chosen, fill_holes=fill_holes, keep_parts=keep_parts)
+        card, network = load_network(
+            weights, "segmentation", engine=engine, device=device, precision=precision
+        )
+        return cls(card, network, fill_holes=fill_holes, keep_parts=keep_parts)
+
+    @property
+    def module(self) -> nn.Module:
+        """The torch module; ValueError where another engine runs the network."""
+        from lungcls.engines import torch_module
+
+        return torch_module(self.network)
+
+    @property
+    def device(self) -> str:
+        """Where the network runs, such as ``cpu`` or ``cuda:0``."""
+        return self.network.device
 
     def probabilities(self, views: View) -> npt.NDArray[np.float32]:
         """Return the probability of lung for each pixel of each view.
@@ -85,9 +107,7 @@ class Segmenter:
         -------
         float32 array [B, S, S] in [0, 1]
         """
-        from lungcls.models.runtime import run_network
-
-        return run_network(self.network, self.card, views, self.device)[:, 0].sigmoid().numpy()
+        return sigmoid(self.network(views)[:, 0])
 
     def segment(self, images: Sequence[Pixels]) -> list[Mask]:
         """Return the lung mask of each image, at its own size.
@@ -102,6 +122,22 @@ class Segmenter:
         list of bool arrays [H, W]
             Empty (all False) where no lung was found.
         """
+        return [mask for mask, _ in self.segment_with_agreement(images)]
+
+    def segment_with_agreement(self, images: Sequence[Pixels]) -> list[tuple[Mask, float]]:
+        """Return the lung mask of each image, and how sure its outline is.
+
+        Parameters
+        ----------
+        images : sequence of float32 arrays [H, W] in [0, 1]
+            One batch; the sizes may differ.
+
+        Returns
+        -------
+        list of (bool array [H, W], float)
+            The agreement is the Dice of the masks that the thresholds 0.3 and 0.7 would give, in [0, 1]: what
+            a second run on a slightly changed image would tell, at no cost.
+        """
         if not images:
             return []
         boxed = [whole_view(pixels, self.card.input_size) for pixels in images]
@@ -112,10 +148,14 @@ class Segmenter:
             # The clean-up works at the network's size, where it costs little; only pixels that it changes are
             # overruled, so that the outline keeps the sub-pixel place that the probabilities give it.
             raw = probability > threshold
+            wide, narrow = np.count_nonzero(probability > 0.3), np.count_nonzero(probability > 0.7)
+            # The narrow mask lies inside the wide one, so that it is what they share.
+            agreement = 2 * narrow / (wide + narrow) if wide else 0.0
             cleaned = clean_up(raw, fill_holes=self.fill_holes, keep_parts=self.keep_parts)
             probability = np.where(cleaned == raw, probability, cleaned.astype(np.float32))
             height, width = pixels.shape
-            masks.append(unletterbox(probability, placement, (height, width)) > threshold)
+            mask = unletterbox(probability, placement, (height, width)) > threshold
+            masks.append((mask, agreement))
         return masks
 
 
@@ -134,12 +174,17 @@ def clean_up(mask: Mask, *, fill_holes: bool = True, keep_parts: int = 2) -> Mas
     bool array [H, W]
     """
     if fill_holes:
-        # A hole is background that does not touch the picture's border.
-        mask = mask | segmentation.clear_border(~mask)
+        # A hole is background that does not touch the picture's border, not even by a corner.
+        labels, count = cc3d.connected_components(~mask, connectivity=8, return_N=True)
+        hole = np.ones(count + 1, np.bool_)
+        for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+            hole[edge] = False
+        mask = mask | hole[labels]
     if keep_parts:
-        labels = measure.label(mask, connectivity=1)
-        areas = np.bincount(labels.ravel())[1:]
-        if areas.size > keep_parts:
-            largest = np.argsort(areas, kind="stable")[::-1][:keep_parts] + 1
-            mask = np.isin(labels, largest)
+        labels, count = cc3d.connected_components(mask, connectivity=4, return_N=True)
+        if count > keep_parts:
+            areas = np.bincount(labels.ravel())[1:]
+            kept = np.zeros(count + 1, np.bool_)
+            kept[np.argsort(areas, kind="stable")[::-1][:keep_parts] + 1] = True
+            mask = kept[labels]
     return mask

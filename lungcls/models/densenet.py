@@ -1,21 +1,34 @@
-"""Stage 2: torchvision's DenseNet121 with one input channel."""
+"""DenseNets of any width and depth, for small views; those of the paper are in `backbones`."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torchvision
 from torch import nn
 
 from lungcls.labels import CLASSES
+from lungcls.models.channels import fold_stem
 
 
-def densenet121(classes: int = len(CLASSES), pretrained: str = "none", dropout: float = 0.0) -> nn.Module:
-    """Build a DenseNet121 for grey images.
+def densenet(
+    growth: int = 12,
+    blocks: Sequence[int] = (4, 8, 8, 6),
+    stem: int = 24,
+    classes: int = len(CLASSES),
+    dropout: float = 0.0,
+) -> nn.Module:
+    """Build a DenseNet of any width and depth for grey images, for small views and small budgets.
 
     Parameters
     ----------
+    growth : int, default=12
+        Channels that each layer adds (32 in DenseNet121).
+    blocks : sequence of int, default=(4, 8, 8, 6)
+        Layers of each dense block ((6, 12, 24, 16) in DenseNet121).
+    stem : int, default=24
+        Channels of the first convolution (64 in DenseNet121).
     classes : int, default=4
-    pretrained : {"none", "imagenet"}, default="none"
-        ``imagenet`` downloads torchvision's weights and folds their RGB stem (:func:`fold_stem`).
     dropout : float, default=0.0
         Probability of dropping a pooled feature before the last layer.
 
@@ -27,40 +40,13 @@ def densenet121(classes: int = len(CLASSES), pretrained: str = "none", dropout: 
     Raises
     ------
     ValueError
-        If `pretrained` is unknown.
-
-    References
-    ----------
-    Huang, Liu, van der Maaten, Weinberger: Densely Connected Convolutional Networks, 2017.
+        If a number of layers or channels is below 1.
     """
-    if pretrained not in ("none", "imagenet"):
-        raise ValueError(f"pretrained is {pretrained!r}; expected 'none' or 'imagenet'")
-    weights = None if pretrained == "none" else torchvision.models.DenseNet121_Weights.IMAGENET1K_V1
-    model = torchvision.models.densenet121(weights=weights)
+    if min(growth, stem, classes, *blocks) < 1:
+        raise ValueError(f"growth={growth}, stem={stem}, blocks={tuple(blocks)}: expected numbers above 0")
+    model = torchvision.models.DenseNet(growth, tuple(blocks), stem, num_classes=classes)
     model.features.conv0 = fold_stem(model.features.conv0)
-    linear = nn.Linear(model.classifier.in_features, classes)
-    model.classifier = nn.Sequential(nn.Dropout(dropout), linear) if dropout else linear
+    if dropout:
+        model.classifier = nn.Sequential(nn.Dropout(dropout), model.classifier)
     network: nn.Module = model
     return network
-
-
-def fold_stem(conv: nn.Conv2d) -> nn.Conv2d:
-    """Fold a convolution over three equal channels into one over a single channel.
-
-    A grey image repeated in three channels, all normalised by one mean and one standard deviation, gives
-    ``sum_c(w_c * x) = (sum_c w_c) * x``: summing the kernels over the channels is exact, borders included.
-
-    Parameters
-    ----------
-    conv : torch.nn.Conv2d
-        With kernels [out, 3, h, w], without bias.
-
-    Returns
-    -------
-    torch.nn.Conv2d
-        With kernels [out, 1, h, w].
-    """
-    folded = nn.Conv2d(1, conv.out_channels, 1, bias=False)
-    folded.kernel_size, folded.stride, folded.padding = conv.kernel_size, conv.stride, conv.padding
-    folded.weight = nn.Parameter(conv.weight.detach().sum(dim=1, keepdim=True))
-    return folded

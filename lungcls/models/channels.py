@@ -1,0 +1,55 @@
+"""One grey channel for networks that were made for three."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+CHANNELS = (1, 3)
+
+
+class RepeatChannels(nn.Module):
+    """Repeat a grey view in three channels and run a colour network on it.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Takes float32 [B, 3, H, W].
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, views: Tensor) -> Tensor:
+        """Map float32 [B, 1, H, W] to logits [B, classes]."""
+        logits: Tensor = self.network(views.expand(-1, 3, -1, -1))
+        return logits
+
+
+def check_channels(channels: int) -> None:
+    """Raise ValueError unless a network can be built for so many input channels."""
+    if channels not in CHANNELS:
+        raise ValueError(f"channels is {channels!r}; expected 1 (a grey stem) or 3 (the view repeated)")
+
+
+def fold_stem(conv: nn.Conv2d) -> nn.Conv2d:
+    """Fold a convolution over three equal channels into one over a single channel.
+
+    A grey image repeated in three channels, all normalised by one mean and one standard deviation, gives
+    ``sum_c(w_c * x) = (sum_c w_c) * x``: summing the kernels over the channels is exact, borders included.
+
+    Parameters
+    ----------
+    conv : torch.nn.Conv2d
+        With kernels [out, 3, h, w].
+
+    Returns
+    -------
+    torch.nn.Conv2d
+        With kernels [out, 1, h, w] and the same bias, if any.
+    """
+    folded = nn.Conv2d(1, conv.out_channels, 1, bias=False)
+    folded.kernel_size, folded.stride, folded.padding = conv.kernel_size, conv.stride, conv.padding
+    folded.weight = nn.Parameter(conv.weight.detach().sum(dim=1, keepdim=True))
+    folded.bias = conv.bias
+    return folded

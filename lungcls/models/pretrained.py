@@ -1,0 +1,48 @@
+"""Networks that start from the weights of another run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from torch import nn
+
+from lungcls.errors import WeightsError
+from lungcls.weights import load_state
+
+
+class PretrainedError(WeightsError):
+    """Weights to start from belong to another network."""
+
+
+# A head for other classes may differ; a network of another kind may not.
+_SHARE: Final = 0.9
+
+
+def copy_weights(network: nn.Module, name: str | Path) -> None:
+    """Copy all tensors of a weight file that fit, by name and shape, into a network.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+    name : str or path-like
+        As :func:`lungcls.weights.find_weights` takes it.
+
+    Raises
+    ------
+    WeightsError
+        If the file is missing or damaged.
+    PretrainedError
+        If too little of it fits: less than nine tenths of the network's tensors or, where it has few,
+        anything but its last layer.
+    """
+    _, initial = load_state(name)
+    own = network.state_dict()
+    fitting = {key: value for key, value in initial.items() if key in own and own[key].shape == value.shape}
+    needed = min(_SHARE * len(own), len(own) - 2)
+    if len(fitting) < needed:
+        raise PretrainedError(
+            f"{name}: only {len(fitting)} of the network's {len(own)} tensors are in it; start from weights "
+            "of the same architecture"
+        )
+    network.load_state_dict({**own, **fitting})
