@@ -1,0 +1,88 @@
+"""The application: routes, page and guards put together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+
+import lungcls
+from lungcls.labels import NOTICE
+from lungcls.web.middleware import Counting, Drain, SecurityHeaders
+from lungcls.web.page import FOLDER, make_page
+from lungcls.web.problems import install
+from lungcls.web.routes import make_router
+from lungcls.web.schemas import ProblemDocument
+from lungcls.web.service import Service
+from lungcls.web.settings import Settings
+
+_PATHS = frozenset(
+    {"/", "/reference", "/openapi.json", "/healthz", "/metrics"}
+    | {f"/v1/{name}" for name in ("predict", "segment", "explain", "models")}
+)
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Load the weights and make the application.
+
+    Parameters
+    ----------
+    settings : Settings, optional
+        Weights, limits and timeouts.
+
+    Returns
+    -------
+    FastAPI
+        An ASGI application for one process; its threads start and stop with its lifespan.
+
+    Raises
+    ------
+    WeightsError
+        If weights are missing or damaged.
+    ValueError
+        If a setting is not possible, or the device or engine is not available.
+    """
+    settings = settings or Settings()
+    service = Service(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        service.start()
+        try:
+            yield
+        finally:
+            service.stop()
+
+    app = FastAPI(
+        title="lungcls",
+        version=lungcls.__version__,
+        summary="Find the lungs on chest X-rays and say which class they look like.",
+        description=f"{NOTICE} Nothing that is sent is kept.",
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        lifespan=lifespan,
+        # Both load their scripts from elsewhere; `/reference` shows the same document without any.
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.service = service
+    install(app)
+    app.include_router(make_router(service))
+    app.include_router(make_page(service))
+    app.mount("/static", StaticFiles(directory=FOLDER / "static"), name="static")
+    _describe_problems(app)
+    app.add_middleware(Drain, most=2 * settings.max_upload)
+    app.add_middleware(Counting, metrics=service.metrics, paths=_PATHS)
+    app.add_middleware(SecurityHeaders)
+    return app
+
+
+def _describe_problems(app: FastAPI) -> None:
+    """Put the schema of the problem object into the OpenAPI document, which the routes only point to."""
+    document = app.openapi()
+    problem = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    schemas.update(problem.pop("$defs", {}))
+    schemas["ProblemDocument"] = problem
+    app.openapi_schema = document

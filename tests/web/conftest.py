@@ -1,0 +1,119 @@
+"""The service with untrained weights, for 32 and 64 pixels."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lungcls.phantom import chest_phantom
+from lungcls.web import Settings, create_app
+from lungcls.weights import load_state, save_weights
+
+NAMES = ("Alpha", "Beta <b>", "Gamma", "Delta")
+
+Encode = Callable[..., bytes]
+
+
+@pytest.fixture(scope="session")
+def other_classifier(tiny_classifier: Path, make_card_values: Any) -> Path:
+    """Weight file of the region ``full`` with class names that nothing in the package has heard of."""
+    _, state = load_state(tiny_classifier)
+    values = make_card_values(name="tiny-full", classes=NAMES, region={"name": "full"})
+    return save_weights(tiny_classifier.parent, state, **values)
+
+
+@pytest.fixture(scope="session")
+def make_settings(tiny_segmenter: Path, tiny_classifier: Path, other_classifier: Path) -> Any:
+    """Settings with the untrained weights, with changes."""
+
+    def make(**changes: Any) -> Settings:
+        values: dict[str, Any] = {
+            "classifiers": (str(tiny_classifier), str(other_classifier)),
+            "segmenter": str(tiny_segmenter),
+            "gate": None,
+            "device": "cpu",
+            "max_upload_mb": 2,
+            "max_megapixels": 1,
+            "max_files": 3,
+            **changes,
+        }
+        return Settings(**values)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def shared_client(make_settings: Any) -> Iterator[Any]:
+    """A client of one application for all tests that change nothing in it."""
+    from starlette.testclient import TestClient
+
+    with TestClient(create_app(make_settings()), raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture
+def make_client(make_settings: Any) -> Iterator[Callable[..., Any]]:
+    """Make a client of an application of the test's own."""
+    from starlette.testclient import TestClient
+
+    clients = []
+
+    def make(**changes: Any) -> Any:
+        client = TestClient(create_app(make_settings(**changes)), raise_server_exceptions=False)
+        clients.append(client.__enter__())
+        return client
+
+    yield make
+    for client in clients:
+        client.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="module")
+def serve() -> Iterator[Callable[[Settings], int]]:
+    """Run a service on a free port of this machine, and return the port."""
+    import uvicorn
+
+    running = []
+
+    def start(settings: Settings) -> int:
+        config = uvicorn.Config(create_app(settings), port=0, log_level="error", ws="none")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        pause = threading.Event()
+        while not server.started:
+            assert thread.is_alive()
+            pause.wait(0.05)
+        running.append((server, thread))
+        return int(server.servers[0].sockets[0].getsockname()[1])
+
+    yield start
+    for server, thread in running:
+        server.should_exit = True
+        thread.join(30)
+
+
+@pytest.fixture(scope="session")
+def encode() -> Encode:
+    """Encode a phantom as a file."""
+
+    def make(kind: str = "PNG", size: Any = (90, 110), seed: int = 0) -> bytes:
+        pixels = np.rint(chest_phantom(size, seed=seed).image * 255).astype(np.uint8)
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, kind)
+        return buffer.getvalue()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def png(encode: Encode) -> bytes:
+    """A phantom of 110 by 90 pixels as PNG."""
+    return encode()
