@@ -9,6 +9,7 @@ import pytest
 
 from lungcls.phantom import chest_phantom
 from lungcls.quality import MIN_AREA, MIN_BALANCE, MIN_MERGED_WIDTH, mask_quality
+from lungcls.quality.mask import MAX_TILT, MIN_AGREEMENT
 
 
 def rectangles(*boxes: tuple[int, int, int, int]) -> np.ndarray:
@@ -49,7 +50,7 @@ def test_a_crumb_is_no_second_lung() -> None:
     assert (crumb.lungs, crumb.balance) == (1, pytest.approx(340 / 2400))
     assert crumb.reasons[0].threshold == MIN_BALANCE
     small = mask_quality(rectangles(lung, (60, 10, 80, 29)))
-    assert (small.lungs, small.ok) == (2, True)
+    assert (small.lungs, small.both_lungs) == (2, True)
 
 
 def test_lungs_that_touch_are_two() -> None:
@@ -65,8 +66,52 @@ def test_corners_do_not_join() -> None:
     assert mask_quality(rectangles((10, 10, 30, 50), (30, 50, 50, 90))).balance == 1.0
 
 
-def test_everything_is_no_crash() -> None:
-    assert mask_quality(np.ones((8, 8), bool)).mask_area == 1.0
+def names(mask: np.ndarray, agreement: float | None = None) -> list[str]:
+    return [reason.name for reason in mask_quality(mask, agreement).reasons]
+
+
+def test_everything_is_too_large_a_mask_that_reaches_beyond_the_image() -> None:
+    found = mask_quality(np.ones((8, 8), bool))
+    assert found.mask_area == 1.0
+    assert {reason.name for reason in found.reasons} == {"mask_too_large", "cut_off"}
+
+
+def test_lungs_one_above_the_other_are_tilted() -> None:
+    found = mask_quality(rectangles((30, 5, 70, 45), (30, 55, 70, 95)))
+    (tilted,) = (reason for reason in found.reasons if reason.name == "tilted")
+    assert tilted.value == pytest.approx(90)
+    assert tilted.threshold == MAX_TILT
+    assert "tilted" not in names(rectangles((5, 20, 45, 80), (55, 30, 95, 90)))
+
+
+def test_lungs_beyond_the_border_are_cut_off() -> None:
+    assert "cut_off" in names(rectangles((0, 0, 40, 60), (60, 0, 100, 60)))
+    assert names(rectangles((5, 5, 40, 65), (60, 5, 95, 65))) == []
+
+
+def test_a_torn_mask_is_ragged() -> None:
+    torn = rectangles((10, 10, 45, 90), (55, 10, 90, 90))
+    torn[::2] = False
+    torn[:, [27, 72]] = True
+    torn[:5] = torn[95:] = False
+    assert "ragged_mask" in names(torn)
+
+
+def test_agreement_is_judged_where_it_is_known() -> None:
+    lungs = rectangles((10, 20, 40, 80), (60, 20, 90, 80))
+    assert names(lungs, MIN_AGREEMENT - 0.01) == ["unsure_mask"]
+    assert names(lungs, MIN_AGREEMENT) == names(lungs) == []
+    assert mask_quality(lungs, 0.9).values["agreement"] == 0.9
+
+
+def test_a_large_film_gives_what_a_small_one_does() -> None:
+    small = rectangles((10, 20, 40, 80), (60, 30, 90, 85))
+    large = np.kron(small, np.ones((13, 13), bool))
+    a, b = mask_quality(small), mask_quality(large)
+    assert (a.lungs, a.mask_area) == (b.lungs, pytest.approx(b.mask_area))
+    assert a.balance == pytest.approx(b.balance, abs=0.02)
+    for name, value in a.values.items():
+        assert b.values[name] == pytest.approx(value, abs=0.03 if name != "tilt" else 1), name
 
 
 @pytest.mark.parametrize("size", [(80, 80), (200, 120), (90, 240)])

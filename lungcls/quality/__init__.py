@@ -1,0 +1,43 @@
+"""When not to believe: is this a chest X-ray of the kind that was learnt, and is its lung mask plausible?"""
+
+from lungcls.quality.assess import assess
+from lungcls.quality.gate import FOREIGN, KINDS, Gate, Screening, judge
+from lungcls.quality.mask import MIN_AREA, MIN_BALANCE, MIN_MERGED_WIDTH, mask_quality
+from lungcls.quality.report import Quality, Reason
+
+REASONS = (
+    "not_chest_xray",
+    "ct_slice",
+    "rotated_90",
+    "rotated_180",
+    "rotated_270",
+    "inverted",
+    "lateral",
+    "cut_off",
+    "out_of_distribution",
+    "no_lungs",
+    "one_lung",
+    "mask_too_large",
+    "tilted",
+    "ragged_mask",
+    "asymmetric",
+    "unsure_mask",
+)
+"""The names of all reasons. The first two mean that the image is no frontal chest X-ray; those from
+``no_lungs`` on speak of the lung mask."""
+
+__all__ = [
+    "FOREIGN",
+    "KINDS",
+    "MIN_AREA",
+    "MIN_BALANCE",
+    "MIN_MERGED_WIDTH",
+    "REASONS",
+    "Gate",
+    "Quality",
+    "Reason",
+    "Screening",
+    "assess",
+    "judge",
+    "mask_quality",
+]
