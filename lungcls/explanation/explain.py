@@ -1,0 +1,138 @@
+"""From predictions to explanations."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lungcls.explanation.explanation import Explanation
+from lungcls.explanation.frame import Frame
+from lungcls.explanation.maps import attribution_maps, backend, checked_method
+from lungcls.explanation.shares import attention_shares
+from lungcls.prediction import Failure, Prediction
+from lungcls.regions import Region
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from lungcls.classifier import Classifier
+
+
+def check_options(classifier: Classifier, method: str, target: str | None, layer: str | None) -> None:
+    """Refuse what would fail for every image.
+
+    Raises
+    ------
+    ValueError
+        If the method, target or layer is unknown, or the classifier does not run on torch.
+    MissingExtraError
+        If the method's package is not installed.
+    """
+    backend(checked_method(method, layer))
+    classes = classifier.card.classes
+    if target is not None and target not in classes:
+        raise ValueError(
+            f"target is {target!r}; the classes of {classifier.card.name} are {', '.join(classes)}"
+        )
+    module = classifier.module
+    if layer is not None:
+        from lungcls.explanation.layers import named_layer
+
+        named_layer(module, layer)
+
+
+def explain_predictions(
+    predictions: Sequence[Prediction],
+    classifier: Classifier,
+    *,
+    method: str = "gradcam",
+    target: str | None = None,
+    layer: str | None = None,
+    module: nn.Module | None = None,
+) -> list[Explanation]:
+    """Explain predictions with the classifier that made them.
+
+    Parameters
+    ----------
+    predictions : sequence of Prediction
+        They go through the network together.
+    classifier : Classifier
+        Of an ensemble, the first member's: the prediction's `view` is what that one saw.
+    method : str, default="gradcam"
+        One of :data:`lungcls.explanation.METHODS`.
+    target : str, optional
+        The class to explain; by default the most probable one of each image, also where the label was
+        withheld.
+    layer : str, optional
+        Submodule that a CAM is made from; by default the last feature map.
+    module : torch.nn.Module, optional
+        A network to ask in the classifier's place, such as a :func:`lungcls.explanation.randomised` one.
+
+    Returns
+    -------
+    list of Explanation
+
+    Raises
+    ------
+    ValueError
+        If an option is unknown, or the classifier does not run on torch.
+    MissingExtraError
+        If the packages of the extra ``explain`` are missing.
+    """
+    import torch
+
+    from lungcls.models.runtime import normalise
+
+    check_options(classifier, method, target, layer)
+    if not predictions:
+        return []
+    network, card = module or classifier.module, classifier.card
+    targets = [target or max(p.probabilities, key=lambda name: p.probabilities[name]) for p in predictions]
+    views = torch.from_numpy(np.stack([p.view for p in predictions])).to(classifier.device)
+    grids = attribution_maps(
+        network,
+        normalise(views, card.mean, card.std),
+        [card.classes.index(name) for name in targets],
+        method,
+        layer=layer,
+        # Black: what a region puts in the place of what it takes away.
+        baseline=-card.mean / card.std,
+    )
+    result = []
+    for prediction, name, grid in zip(predictions, targets, grids):
+        mask = prediction.lung_mask
+        region = Region("full") if prediction.fallback else classifier.region
+        frame = Frame.of((mask.shape[0], mask.shape[1]), mask, region, prediction.view.shape[0])
+        shares = attention_shares(grid, frame, mask)
+        result.append(Explanation(prediction, card.name, method, name, layer, grid, frame, shares))
+    return result
+
+
+def explain_stream(
+    results: Iterable[Prediction | Failure],
+    classifier: Classifier,
+    *,
+    batch_size: int,
+    method: str = "gradcam",
+    target: str | None = None,
+    layer: str | None = None,
+) -> Iterator[Explanation | Failure]:
+    """Explain predictions as they come, `batch_size` at a time; failures pass through in their places.
+
+    Parameters and errors as :func:`explain_predictions`; wrong options are found before the first image.
+    """
+    check_options(classifier, method, target, layer)
+
+    def run() -> Iterator[Explanation | Failure]:
+        remaining = iter(results)
+        while batch := list(itertools.islice(remaining, batch_size)):
+            predictions = [result for result in batch if not isinstance(result, Failure)]
+            made = iter(
+                explain_predictions(predictions, classifier, method=method, target=target, layer=layer)
+            )
+            yield from (result if isinstance(result, Failure) else next(made) for result in batch)
+
+    return run()
