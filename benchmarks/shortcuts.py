@@ -1,0 +1,116 @@
+"""The shortcut suite's table: ten checks and their verdicts, for the released classifiers and an ablation's
+arms.
+
+    python benchmarks/shortcuts.py --data DIR --work DIR [--quick] [--models NAME_OR_PATH...]
+
+DIR (``--data``) holds ``radiography`` and, where present, ``covid-chestxray-dataset`` and ``coronahack``
+(external sets). The page with the pictures goes to ``--work``, since it holds parts of X-rays; the figures go
+to ``benchmarks/results/shortcuts*`` (``shortcuts_quick*`` with ``--quick``) and the table into
+``benchmarks/README.md`` where it has the marks; ``--table`` only writes it anew from the files.
+
+Full: the whole test part, with the trainings of checks 4, 5 and 8 (for a GPU; ``--no-trainings`` leaves them
+out). Quick: up to 100 test images of each class, few composites, no trainings and no external sets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+README = Path(__file__).parent / "README.md"
+MODELS = ("classifier-full", "classifier-mask")
+EXTERNAL = ("covid-chestxray-dataset", "coronahack")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Examine the models through the command line's own function and keep the figures."""
+    from lungcls.cli.shortcuts import shortcuts
+
+    name = "shortcuts_quick" if options.quick else "shortcuts"
+    out = Path(options.work) / name
+    data = Path(options.data)
+    shortcuts(
+        list(options.models),
+        data,
+        out,
+        external=[] if options.quick else [data / folder for folder in EXTERNAL if (data / folder).is_dir()],
+        train_checks=not (options.quick or options.no_trainings),
+        limit=100 if options.quick else 0,
+        per_pair=25 if options.quick else 50,
+        resamples=200 if options.quick else 2000,
+        masks=options.masks,
+        cache=options.cache,
+        device=options.device,
+        workers=options.workers,
+    )
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    for suffix in (".json", ".csv"):
+        (RESULTS / f"{name}{suffix}").write_bytes((out / f"shortcuts{suffix}").read_bytes())
+
+
+def table(name: str) -> str:
+    """Make the table of one result file (``shortcuts`` or ``shortcuts_quick``)."""
+    models: list[dict[str, Any]] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))[
+        "models"
+    ]
+    titles = {check["name"]: check["title"] for model in models for check in model["checks"]}
+    heading = ["check", *(f"`{model['model']}` (region `{model['region']['name']}`)" for model in models)]
+    lines = [f"| {' | '.join(heading)} |", "|" + "---|" * len(heading)]
+    for key, title in titles.items():
+        cells = [title]
+        for model in models:
+            check = next((check for check in model["checks"] if check["name"] == key), None)
+            cells.append(f"**{check['verdict']}**: {check['because']}" if check else "-")
+        lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
+    first = models[0]
+    minutes = sum(model["seconds"] for model in models) / 60
+    lines += [
+        "",
+        f"{first['images']:,} images of the {first['part']} part, split `{first['split_hash']}`, "
+        f"{first['bootstrap']['resamples']:,} resamples by group (seed {first['bootstrap']['seed']}), "
+        f"{first['device']}, torch {first['versions']['torch']}, {minutes:.0f} minutes. Rules: "
+        "`docs/shortcuts.md`. Command: `python benchmarks/shortcuts.py --data DIR --work DIR"
+        f"{' --quick' * name.endswith('quick')}`.",
+    ]
+    return "\n".join(lines)
+
+
+def with_table(text: str, name: str) -> str:
+    """Return a document's text with the table put between its two marks; without marks as it is."""
+    start, end = f"<!-- {name}: written by benchmarks/shortcuts.py -->", f"<!-- end of {name} -->"
+    if start not in text:
+        return text
+    before, rest = text.split(start)
+    return f"{before}{start}\n{table(name)}\n{end}{rest.split(end)[1]}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", default=os.environ.get("LUNGCLS_DATA"), help="or LUNGCLS_DATA")
+    parser.add_argument("--work", type=Path, default=None, help="folder for the page and the trainings")
+    parser.add_argument("--models", nargs="+", default=MODELS)
+    parser.add_argument("--quick", action="store_true", help="minutes on two cores")
+    parser.add_argument("--no-trainings", action="store_true", help="leave out what checks 4, 5 and 8 train")
+    parser.add_argument("--masks", choices=("predicted", "truth"), default="predicted")
+    parser.add_argument("--cache", type=Path, default=None, help="folder of predicted masks")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--table", action="store_true", help="only write the table anew from the files")
+    options = parser.parse_args()
+    name = "shortcuts_quick" if options.quick else "shortcuts"
+    if not options.table:
+        if options.data is None or options.work is None:
+            parser.error("--work, and --data or LUNGCLS_DATA, must be given")
+        run(options)
+    README.write_text(with_table(README.read_text(encoding="utf-8"), name), encoding="utf-8")
+    print(table(name))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""``lungcls ablate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lungcls.cli.options import Data, Device
+
+
+def ablate(
+    data: Data,
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="Folder of the ablation. The same command goes on after a kill."),
+    ],
+    arms: Annotated[
+        str,
+        typer.Option(help="Arms, separated by commas, or 'all'; an unknown one makes the command list them."),
+    ] = "all",
+    seeds: Annotated[int, typer.Option(help="Trainings of each arm.")] = 3,
+    recipe: Annotated[str, typer.Option(help="A classifier's recipe: a name or a TOML file.")] = "ablation",
+    masks: Annotated[
+        str, typer.Option(help="predicted (by the segmenter), truth (the dataset's own) or both.")
+    ] = "predicted",
+    split_file: Annotated[
+        Path | None,
+        typer.Option(help="A split of `lungcls data split`; made by the recipe's seed if left out."),
+    ] = None,
+    segmenter: Annotated[
+        str | None, typer.Option(help="Segmenter whose masks are used, in place of the recipe's.")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Cut every stage of the schedule to so many epochs, for a trial.")
+    ] = None,
+    limit: Annotated[
+        int, typer.Option(help="Take only about so many images of each class, for a trial; 0 takes all.")
+    ] = 0,
+    resamples: Annotated[int, typer.Option(help="Bootstrap resamples, drawn by group.")] = 2000,
+    cache: Annotated[Path | None, typer.Option(help="Folder for predicted masks.")] = None,
+    device: Device = "auto",
+    workers: Annotated[int, typer.Option(help="Processes that augment.")] = 1,
+) -> None:
+    """Train and test the same model on parts of the image: where is the information?"""
+    from dataclasses import replace
+
+    from lungcls.ablation import DEFAULT_ARMS
+    from lungcls.ablation.plots import write_plots
+    from lungcls.ablation.run import ablate as run
+    from lungcls.cli.progress import bar
+    from lungcls.data import Split, open_radiography
+    from lungcls.errors import MissingExtraError
+    from lungcls.evaluation.tables import write_csv, write_results
+    from lungcls.figures import new_figure
+    from lungcls.recipes import load_recipe
+
+    chosen = load_recipe(recipe)
+    if segmenter is not None:
+        chosen = replace(chosen, segmenter=segmenter)
+    if epochs is not None:
+        chosen = chosen.cut(epochs)
+    if masks not in ("predicted", "truth", "both"):
+        raise typer.BadParameter(f"{masks!r}; expected predicted, truth or both", param_hint="--masks")
+    new_figure(1, 1)  # a missing matplotlib is told before hours of training, not after
+    try:
+        found = run(
+            chosen,
+            open_radiography(data),
+            out,
+            arms=DEFAULT_ARMS if arms == "all" else [name.strip() for name in arms.split(",")],
+            seeds=seeds,
+            masks=masks,  # type: ignore[arg-type]
+            split=Split.read_csv(split_file) if split_file else None,
+            limit=limit,
+            cache=cache,
+            device=device,
+            workers=workers,
+            n_resamples=resamples,
+            show_progress=True,
+            progress=bar,
+        )
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(error.name or "lightning", "train", "training") from error
+    results = out / "results"
+    written = [*write_results(results, "ablation", found.rows, found.payload)]
+    written.append(write_csv(results, "ablation_differences", found.differences))
+    written.append(write_csv(results, "ablation_swaps", found.swaps))
+    written += write_plots(results, "ablation", found.rows, found.swaps)
+    print_tables(found.payload)
+    typer.echo(f"\nwritten: {', '.join(str(path) for path in written)}")
+
+
+def print_tables(payload: dict[str, Any]) -> None:
+    """Print what an ablation found, as three tables."""
+    from lungcls.ablation.tables import differences_table, figures_table, swaps_table
+
+    counts = payload["images"]["test"]
+    typer.echo(f"{sum(counts.values())} test images, {payload['seeds']} seeds, split {payload['split_hash']}")
+    if payload["left_out"]:
+        typer.echo(f"{payload['left_out']} images of the split are left out (no usable mask, or --limit)")
+    typer.echo(f"\n{figures_table(payload['figures'])}")
+    if payload["differences"]:
+        typer.echo(f"\nArm minus full:\n\n{differences_table(payload['differences'])}")
+    if payload["swaps"]:
+        typer.echo(
+            f"\nMacro-F1, trained on (rows) and tested on (columns):\n\n{swaps_table(payload['swaps'])}"
+        )

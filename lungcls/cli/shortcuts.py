@@ -1,0 +1,181 @@
+"""``lungcls shortcuts``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lungcls.cli.options import Data, Device
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from lungcls.data import Dataset, Split
+    from lungcls.data.dataset import Record
+    from lungcls.regions import Mask
+
+
+def shortcuts(
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            help="Weights by released name or path, or FILE.py:FUNCTION of a function that returns a "
+            "lungcls.shortcuts.Subject (such as ModuleSubject around any torch module)."
+        ),
+    ],
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the JSON, CSV and HTML files.")],
+    part: Annotated[str, typer.Option(help="Part of the split: test, validation, train or all.")] = "test",
+    split_file: Annotated[
+        Path | None, typer.Option(help="A split of `lungcls data split`; made by --seed if left out.")
+    ] = None,
+    checks: Annotated[
+        str,
+        typer.Option(
+            help="Checks, separated by commas, or 'all'; an unknown one makes the command list them."
+        ),
+    ] = "all",
+    masks: Annotated[
+        str, typer.Option(help="predicted (by the segmenter) or truth (the dataset's own).")
+    ] = "predicted",
+    segmenter: Annotated[str, typer.Option(help="Weights of stage 1.")] = "segmenter",
+    external: Annotated[
+        list[Path] | None, typer.Option(help="Folder of an external set for check 10; may be repeated.")
+    ] = None,
+    boxes: Annotated[
+        Path | None, typer.Option(help="CSV with file, x0, y0, x1, y1; boxes.csv of the dataset if left out.")
+    ] = None,
+    train_checks: Annotated[
+        bool, typer.Option("--train-checks", help="Also train what checks 4, 5 and 8 need (hours on a CPU).")
+    ] = False,
+    recipe: Annotated[str, typer.Option(help="A classifier's recipe for --train-checks.")] = "ablation",
+    epochs: Annotated[
+        int | None, typer.Option(help="Cut every stage of the recipe to so many epochs, for a trial.")
+    ] = None,
+    limit: Annotated[
+        int, typer.Option(help="Examine only about so many images of each class; 0 takes all.")
+    ] = 0,
+    per_pair: Annotated[int, typer.Option(help="Composites of each pair of classes in check 1.")] = 50,
+    resamples: Annotated[int, typer.Option(help="Bootstrap resamples, drawn by group.")] = 1000,
+    seed: Annotated[
+        int, typer.Option(help="Of the split, where no file is given, and of all that is drawn.")
+    ] = 0,
+    cache: Annotated[Path | None, typer.Option(help="Folder for predicted masks.")] = None,
+    device: Device = "auto",
+    workers: Annotated[int, typer.Option(help="Processes that augment, for --train-checks.")] = 1,
+) -> None:
+    """Examine whether models look at the lungs or at where pictures come from: ten checks, a verdict each."""
+    from lungcls.cli.progress import bar
+    from lungcls.data import Split, open_radiography, split_dataset
+    from lungcls.evaluation.sampling import limit_records
+    from lungcls.evaluation.tables import write_results
+    from lungcls.explanation import read_boxes
+    from lungcls.figures import new_figure
+    from lungcls.shortcuts.page import write_page
+    from lungcls.shortcuts.subject import load_subject
+    from lungcls.shortcuts.suite import CHECKS, examine
+
+    if masks not in ("predicted", "truth"):
+        raise typer.BadParameter(f"{masks!r}; expected predicted or truth", param_hint="--masks")
+    new_figure(1, 1)  # a missing matplotlib is told before minutes of work, not after
+    database = open_radiography(data)
+    split = Split.read_csv(split_file) if split_file else split_dataset(database, seed=seed)
+    records = database.records if part == "all" else split.select(database.records, part)
+    if limit:
+        records = limit_records(records, split, limit, seed)
+    subjects = [load_subject(model, device) for model in models]
+    folder = cache or out / "masks"
+    found_boxes = boxes or database.root / "boxes.csv"
+    known = read_boxes(found_boxes) if found_boxes.is_file() or boxes else None
+    lungs = _masks(database, database.records if train_checks else records, masks, segmenter, folder, device)
+    abroad = _externals(external or [], segmenter, folder, device)
+    done = []
+    for subject in subjects:
+        training = None
+        if train_checks:
+            training = _trainings(
+                subject, recipe, epochs, database, split, lungs, out / "trainings", device, workers
+            )
+        done.append(
+            examine(
+                subject,
+                database,
+                records,
+                lungs,
+                split=split,
+                part=part,
+                checks=CHECKS if checks == "all" else [name.strip() for name in checks.split(",")],
+                boxes=known,
+                externals=abroad,
+                training=training,
+                per_pair=per_pair,
+                n_resamples=resamples,
+                seed=seed,
+                progress=bar,
+            )
+        )
+        typer.echo(f"\n{subject.name}, {done[-1].payload['images']} images")
+        for note in done[-1].payload["notes"]:
+            typer.echo(f"Note: {note}")
+        for check in done[-1].checks:
+            typer.echo(f"{check.verdict:12} {check.title}\n{'':12} {check.because}")
+    rows = [row for one in done for row in one.rows()]
+    written = [*write_results(out, "shortcuts", rows, {"models": [one.payload for one in done]})]
+    written.append(write_page(out / "shortcuts.html", done))
+    typer.echo(f"\nwritten: {', '.join(str(path) for path in written)}")
+    typer.echo("The page holds parts of X-rays: keep it on your own disk.")
+
+
+def _masks(
+    database: Dataset, records: Sequence[Record], masks: str, segmenter: str, cache: Path, device: str
+) -> Mapping[str, Mask]:
+    from lungcls.cli.progress import bar
+    from lungcls.data.views import predicted_masks
+    from lungcls.segmenter import Segmenter
+
+    if masks == "truth":
+        return {record.file: database.read_mask(record) for record in records if record.mask}
+    return predicted_masks(database, records, Segmenter.load(segmenter, device), cache, progress=bar)
+
+
+def _externals(folders: Sequence[Path], segmenter: str, cache: Path, device: str) -> dict[str, Any]:
+    from lungcls.data import open_dataset
+    from lungcls.shortcuts.suite import External
+
+    found = {}
+    for folder in folders:
+        dataset = open_dataset(folder)
+        if dataset.layout == "covid-chestxray":
+            # By default it has two classes; a model of four is asked for its own.
+            dataset = open_dataset(folder, classes="four")
+        found[folder.name] = External(
+            dataset, _masks(dataset, dataset.records, "predicted", segmenter, cache, device)
+        )
+    return found
+
+
+def _trainings(
+    subject: Any,
+    recipe: str,
+    epochs: int | None,
+    database: Dataset,
+    split: Split,
+    masks: Mapping[str, Mask],
+    out: Path,
+    device: str,
+    workers: int,
+) -> Any:
+    from dataclasses import replace
+
+    from lungcls.cli.progress import bar
+    from lungcls.recipes import load_recipe
+    from lungcls.shortcuts.trainings import Trainings
+
+    chosen = replace(load_recipe(recipe), region=subject.region)
+    if epochs is not None:
+        chosen = chosen.cut(epochs)
+    # Models of one region share their trainings.
+    folder = out / subject.region.name
+    return Trainings(chosen, database, split, masks, folder, device, workers, bar)

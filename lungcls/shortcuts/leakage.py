@@ -1,0 +1,77 @@
+"""Check 5: are images that the model was trained on among those that it is examined on?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lungcls.data.dataset import Dataset, Record
+from lungcls.data.duplicates import match_thumbnails, thumbnail
+from lungcls.data.views import Progress, quiet
+from lungcls.evaluation.reading import map_images
+from lungcls.evaluation.weighted import share
+from lungcls.shortcuts import rules
+from lungcls.shortcuts.check import Check, untold
+from lungcls.shortcuts.sample import Trial, exact_share, interval
+
+NAME = "leakage"
+TITLE = "5. Leakage"
+
+
+def leakage(
+    trial: Trial, database: Dataset, training: Sequence[Record], progress: Progress[Any] = quiet
+) -> Check:
+    """Look for near duplicates of the examined images in the training part.
+
+    Parameters
+    ----------
+    trial : Trial
+    database : Dataset
+        That `training` belongs to.
+    training : sequence of Record
+        The training part of the split.
+    progress : callable, optional
+
+    Returns
+    -------
+    Check
+        The share of examined images with a near duplicate of their class there, and the accuracy with and
+        without. `lungcls.data.duplicates` says which copies it finds and which it does not.
+    """
+    if not training:
+        return untold(NAME, TITLE, "the data name no training part (no split)")
+    copied = copies(trial, database, training, progress)
+    found = exact_share(trial.estimate(share(copied)), trial.resamples.n_groups)
+    rows: list[dict[str, Any]] = [{"figure": "share_with_a_copy_in_training", **interval(found, len(copied))}]
+    for name, chosen in (("with a copy", copied), ("without", ~copied)):
+        if chosen.any():
+            accuracy = trial.estimate(share(trial.right), chosen)
+            rows.append({"figure": "accuracy", "images": name, **interval(accuracy, int(chosen.sum()))})
+    because = (
+        f"{int(copied.sum())} of {len(copied)} images have a near duplicate in the training part "
+        f"({found.low:.1%} to {found.high:.1%}; limit {rules.LEAKED_SHARE:.0%})"
+    )
+    return Check(NAME, TITLE, rules.at_most(found, rules.LEAKED_SHARE), because, rows)
+
+
+def copies(
+    trial: Trial,
+    database: Dataset,
+    training: Sequence[Record],
+    progress: Progress[Any] = quiet,
+    *,
+    by_class: bool = True,
+) -> NDArray[np.bool_]:
+    """Return which examined images have a near duplicate (of their class) among `training`, bool [N]."""
+    small = map_images(database, training, thumbnail, "comparing with the training images", progress)
+    own = [thumbnail(pixels) for pixels in trial.sample.pixels]
+    labels = [record.label for record in (*trial.sample.records, *training)]
+    pairs = match_thumbnails(np.stack([*own, *small]), labels=labels if by_class else None).pairs
+    copied = np.zeros(len(own), np.bool_)
+    for i, j, _ in pairs:
+        if i < len(own) <= j:
+            copied[i] = True
+    return copied

@@ -1,0 +1,112 @@
+"""Check 2: how well is the source told within one class?"""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections import Counter
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lungcls.evaluation.bootstrap import Estimate, bootstrap_estimates, group_resamples
+from lungcls.evaluation.weighted import auroc
+from lungcls.regions import REGIONS, Region, view
+from lungcls.shortcuts import rules
+from lungcls.shortcuts.check import Check, Verdict, joined, untold
+from lungcls.shortcuts.sample import Trial, interval
+from lungcls.shortcuts.subject import FeatureSubject
+
+NAME = "source_prediction"
+TITLE = "2. The source told from the model's features and from pixels, within one class"
+
+COLUMNS: Final = ("source", "processing")
+_PIXELS: Final = 16
+_FOLDS: Final = 5
+
+
+def source_prediction(trial: Trial) -> Check:
+    """Tell pairs of sources apart within a class, by logistic regression on features and on each region's
+    pixels.
+
+    Returns
+    -------
+    Check
+        A row a class, column, pair of values and kind of input: the area under the ROC curve of answers that
+        5-fold cross-validation by group gave. The verdict is on the model's features and the column
+        ``source`` alone; ``processing`` and the pixels are shown beside it.
+    """
+    inputs = _inputs(trial)
+    rows: list[dict[str, Any]] = []
+    judged: list[tuple[Estimate, str]] = []
+    for column in COLUMNS:
+        values = np.asarray([getattr(record, column) for record in trial.sample.records])
+        for name in trial.subject.classes:
+            mine = np.asarray([record.label == name for record in trial.sample.records])
+            counts = Counter(value for value in values[mine].tolist() if value)
+            enough = [value for value, count in counts.most_common(4) if count >= rules.MIN_IMAGES]
+            for one, two in itertools.combinations(sorted(enough), 2):
+                at = np.flatnonzero(mine & np.isin(values, [one, two]))
+                groups = [trial.sample.groups[i] for i in at]
+                for kind, features in inputs.items():
+                    found = _told(features[at], values[at] == two, groups, trial)
+                    if found is None:
+                        continue
+                    row = {"column": column, "class": name, "pair": f"{one} / {two}", "input": kind}
+                    rows.append({**row, "figure": "auroc", **interval(found, len(at))})
+                    if column == "source" and kind == "model":
+                        judged.append((found, f"{one} from {two} within {name}"))
+    if not judged:
+        return untold(
+            NAME, TITLE, f"no class has two sources with {rules.MIN_IMAGES} images each in this sample", rows
+        )
+    verdicts: list[Verdict] = [rules.at_most(found, rules.SOURCE_AUROC) for found, _ in judged]
+    worst, what = max(judged, key=lambda pair: pair[0].value)
+    because = (
+        f"the model's features tell {what} with an AUROC of {worst.value:.2f} ({worst.low:.2f} to "
+        f"{worst.high:.2f}); limit {rules.SOURCE_AUROC}"
+    )
+    return Check(NAME, TITLE, joined(verdicts), because, rows)
+
+
+def _inputs(trial: Trial) -> dict[str, NDArray[np.float64]]:
+    """Numbers of each image: the model's features (or logits), and 16 x 16 pixels of each region."""
+    subject, sample = trial.subject, trial.sample
+    views = trial.views(sample.pixels, sample.masks)
+    features = trial.run(views, subject.features if isinstance(subject, FeatureSubject) else None)
+    found = {"model": features.astype(np.float64)}
+    for name in REGIONS:
+        region = Region(name)
+        small = [view(p, m, region, _PIXELS).ravel() for p, m in zip(sample.pixels, sample.masks)]
+        found[f"pixels of {name}"] = np.stack(small) / 255.0
+    return found
+
+
+def _told(
+    features: NDArray[np.float64], positive: NDArray[np.bool_], groups: list[Any], trial: Trial
+) -> Estimate | None:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedGroupKFold
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    codes = group_resamples(groups, 0).codes
+    scores = np.full(len(positive), np.nan)
+    folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=trial.seed)
+    for train, test in folds.split(features, positive, codes):
+        if len(set(positive[train].tolist())) < 2 or not len(test):
+            continue
+        model = make_pipeline(
+            StandardScaler(), LogisticRegression(C=0.01, max_iter=500, class_weight="balanced")
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # constant pixels (black borders) are no news here
+            model.fit(features[train], positive[train])
+        # Each fold's model has its own scale; ranks within the fold make them comparable.
+        answers = model.decision_function(features[test])
+        scores[test] = (answers.argsort().argsort() + 0.5) / len(test)
+    if np.isnan(scores).any():
+        return None
+    resamples = group_resamples(groups, trial.n_resamples, trial.seed)
+    return bootstrap_estimates(lambda weights: {"": auroc(scores, positive)(weights)}, resamples)[""]

@@ -1,0 +1,103 @@
+"""The suite catches a model that is known to cheat, and lets one pass that is known not to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lungcls.data import RadiographyDatabase, Split
+from lungcls.errors import DataError
+from lungcls.shortcuts import ModuleSubject
+from lungcls.shortcuts.suite import CHECKS, Examination, External, examine
+
+pytest.importorskip("pytorch_grad_cam")
+
+World = tuple[RadiographyDatabase, Split]
+
+
+def _examine(subject: ModuleSubject, world: World, **options: Any) -> Examination:
+    database, split = world
+    masks = {record.file: database.read_mask(record) for record in database.records}
+    records = split.select(database.records, "test")
+    options = {"per_pair": 25, "n_resamples": 200, **options}
+    return examine(subject, database, records, masks, split=split, part="test", **options)
+
+
+@pytest.fixture(scope="module")
+def honest_findings(honest: ModuleSubject, honest_world: World) -> Examination:
+    database, _ = honest_world
+    masks = {record.file: database.read_mask(record) for record in database.records}
+    # The same world is no external set of itself: all of its training images are found again.
+    boxes = {
+        record.file: [(20.0, 20.0, 30.0, 40.0)]
+        for record in database.records
+        if record.label == "Lung_Opacity"
+    }
+    return _examine(honest, honest_world, boxes=boxes, externals={"twin": External(database, masks)})
+
+
+@pytest.fixture(scope="module")
+def cheat_findings(cheat: ModuleSubject, cheating_world: World) -> Examination:
+    return _examine(cheat, cheating_world, checks=("background_swap", "region_decomposition", "attention"))
+
+
+def test_a_model_that_looks_at_the_lungs_passes(honest_findings: Examination) -> None:
+    verdicts = honest_findings.payload["verdicts"]
+    assert set(verdicts) == set(CHECKS)
+    assert honest_findings.payload["accuracy"] > 0.9
+    because = {check.name: check.because for check in honest_findings.checks}
+    assert "fail" not in verdicts.values(), {n: because[n] for n, v in verdicts.items() if v == "fail"}
+    for name in ("background_swap", "same_source_pairs", "robustness", "region_decomposition", "external"):
+        assert verdicts[name] == "pass", because[name]
+
+
+def test_a_model_that_looks_beside_the_lungs_is_caught(cheat_findings: Examination) -> None:
+    verdicts = cheat_findings.payload["verdicts"]
+    # As good as the honest one by its accuracy: that does not tell them apart.
+    assert cheat_findings.payload["accuracy"] > 0.9
+    assert (verdicts["background_swap"], verdicts["region_decomposition"]) == ("fail", "fail")
+    assert verdicts["attention"] == "cannot tell"
+
+
+def test_answers_follow_what_each_model_looks_at(
+    honest_findings: Examination, cheat_findings: Examination
+) -> None:
+    for found, followed in ((honest_findings, "follows_lungs"), (cheat_findings, "follows_background")):
+        rows = [row for row in found.checks[0].rows if row["lungs"] != row["background"]]
+        assert len(rows) == 12
+        assert np.mean([row[followed] for row in rows]) > 0.8
+        for row in rows:
+            assert row["follows_lungs"] + row["follows_background"] + row["neither"] == pytest.approx(1)
+
+
+def test_what_the_data_cannot_tell_is_said(honest_findings: Examination) -> None:
+    because = {check.name: check.because for check in honest_findings.checks}
+    assert honest_findings.payload["verdicts"]["leave_one_source_out"] == "cannot tell"
+    assert "--train-checks" in because["leave_one_source_out"]
+
+
+def test_copies_of_training_images_are_left_out_of_external_sets(honest_findings: Examination) -> None:
+    (check,) = [check for check in honest_findings.checks if check.name == "external"]
+    (dropped,) = [row["value"] for row in check.rows if row["figure"] == "near_duplicates_left_out"]
+    assert dropped >= 4 * 48
+    recalls = [row for row in check.rows if row["figure"] == "recall"]
+    assert {row["source"] for row in recalls} == {"rsna", "kermany"}
+
+
+def test_boxes_are_reported_apart(honest_findings: Examination) -> None:
+    (check,) = [check for check in honest_findings.checks if check.name == "attention"]
+    rows = {row.get("films", row["figure"]): row for row in check.rows}
+    assert 0 < rows["share_of_boxes_inside_lungs"]["value"] < 1
+    assert rows["boxes kept"]["n"] + rows["boxes lost"]["n"] == 40
+    shares = {row["figure"]: row["value"] for row in check.rows}
+    assert shares["cam_in_lungs_chance"] < shares["cam_in_lungs_share"] < shares["cam_in_lungs_ceiling"]
+
+
+def test_unknown_checks_and_unusable_data_are_errors(honest: ModuleSubject, honest_world: World) -> None:
+    with pytest.raises(DataError, match="unknown checks tea; the checks are background_swap"):
+        _examine(honest, honest_world, checks=["tea"])
+    database, _ = honest_world
+    with pytest.raises(DataError, match="none of 352 images has a usable lung mask"):
+        examine(honest, database, database.records, {})
