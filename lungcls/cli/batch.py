@@ -16,16 +16,20 @@ import lungcls
 from lungcls.cli.inputs import Input
 from lungcls.cli.journal import Fingerprint, Journal, Row, fingerprint, remove_partial_files
 from lungcls.cli.progress import bar
-from lungcls.cli.tables import write_csv, write_json
+from lungcls.cli.tables import print_table, write_csv, write_json
 from lungcls.errors import LungclsError
 from lungcls.files import atomic_write
 from lungcls.labels import NOTICE
+from lungcls.weights import card_sha256
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
     from lungcls.pipeline import Pipeline
     from lungcls.prediction import Failure, Segmentation
+
+TABLES = ("predictions", "segments", "explanations")
+"""The names of the tables that the commands write."""
 
 
 @dataclass
@@ -34,8 +38,8 @@ class Batch:
 
     Parameters
     ----------
-    name : {"predictions", "segments"}
-        Of the tables.
+    name : str
+        One of :data:`TABLES`.
     pipeline : Pipeline
     classes : tuple of str or None
         Of stage 2; None leaves it out.
@@ -80,7 +84,7 @@ class Batch:
         journal = Journal(path, self.about())
         try:
             rows = self._work(inputs, journal)
-            write_csv(self.out / f"{self.name}.csv", rows, self.classes)
+            self.write_csv(self.out / f"{self.name}.csv", rows)
             write_json(self.out / f"{self.name}.json", self.about(), self.name, rows)
             journal.remove()
         finally:
@@ -90,22 +94,51 @@ class Batch:
     def about(self) -> dict[str, Any]:
         """Return all that the rows depend on."""
         used = {"segmenter": self.pipeline.segmenter.card}
+        if self.pipeline.gate is not None:
+            used["gate"] = self.pipeline.gate.card
         if self.classes is not None:
-            used["classifier"] = self.pipeline.classifier.card
+            stages = self.pipeline.classifiers
+            numbers = [""] if len(stages) == 1 else [f" {number}" for number in range(1, len(stages) + 1)]
+            used |= {f"classifier{number}": stage.card for number, stage in zip(numbers, stages)}
         return {
             "notice": NOTICE,
             "lungcls": lungcls.__version__,
-            "weights": {stage: {"name": card.name, "sha256": card.sha256} for stage, card in used.items()},
+            "weights": {
+                # The temperature and the conformal scores may change while the weights do not.
+                stage: {"name": card.name, "sha256": card.sha256, "card_sha256": card_sha256(card)}
+                for stage, card in used.items()
+            },
             "options": {
                 "on_bad_mask": self.pipeline.on_bad_mask,
+                "on_reject": self.pipeline.on_reject,
                 "fill_holes": self.pipeline.segmenter.fill_holes,
                 "keep_parts": self.pipeline.segmenter.keep_parts,
                 "max_megapixels": self.pipeline.max_megapixels,
+                "tta": self.pipeline.tta,
+                "coverage": self.pipeline.coverage,
                 "value_range": list(self.value_range) if self.value_range else None,
                 "masks": self.masks,
                 "overlays": self.overlays,
             },
         }
+
+    def write_csv(self, path: Path, rows: Sequence[Row]) -> None:
+        """Write the table of the rows."""
+        write_csv(path, rows, self.classes)
+
+    def print_table(self, rows: Sequence[Row]) -> None:
+        """Print the table of the rows for people."""
+        print_table(rows, self.classes)
+
+    def stream(self, paths: Iterator[str]) -> Iterator[Any]:
+        """Answer the inputs in order, each with a result or a Failure."""
+        answers: Iterator[Any] = self.pipeline.stream(
+            paths,
+            value_range=self.value_range,
+            on_error="return",
+            classify=self.classes is not None,
+        )
+        return answers
 
     def _work(self, inputs: Sequence[Input], journal: Journal | None) -> list[Row]:
         rows: list[Row | None] = [None] * len(inputs)
@@ -123,12 +156,7 @@ class Batch:
         self.done = len(inputs) - len(todo)
         if self.continued:
             typer.echo(f"lungcls: continuing, {self.continued} of {len(inputs)} images were done", err=True)
-        results = self.pipeline.stream(
-            (item.path for _, item, _ in todo),
-            value_range=self.value_range,
-            on_error="return",
-            classify=self.classes is not None,
-        )
+        results = self.stream(item.path for _, item, _ in todo)
         text = "segmenting" if self.classes is None else "predicting"
         watched = bar(results, len(inputs), text, done=self.done)
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
@@ -176,10 +204,14 @@ class Batch:
         try:
             for kind, name in pictures.items():
                 assert self.out is not None
-                _save(_mask(result) if kind == "mask" else result.overlay(), self.out / name)
+                self._save(kind, result, self.out / name)
         except LungclsError as error:  # the file is gone or has changed since it was read
             return {"path": item.path, "error": str(error)}
         return {**row, **pictures, "error": None}
+
+    def _save(self, kind: str, result: Any, path: Path) -> None:
+        """Write one of the pictures that :meth:`_pictures` names."""
+        save_png(_mask(result) if kind == "mask" else result.overlay(), path)
 
 
 def journal_name(name: str) -> str:
@@ -194,7 +226,8 @@ def _mask(result: Segmentation) -> Picture:
     return Image.fromarray(result.lung_mask.astype(np.uint8) * 255)
 
 
-def _save(picture: Picture, path: Path) -> None:
+def save_png(picture: Picture, path: Path) -> None:
+    """Write a picture, and no half of a file."""
     with atomic_write(path) as file:
         # Large films take seconds at Pillow's default level, for a tenth of the size.
         picture.save(file, "PNG", compress_level=3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -33,6 +33,7 @@ def evaluate(
     ] = 0,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples, drawn by group.")] = 2000,
     cache: Annotated[Path | None, typer.Option(help="Folder for predicted masks.")] = None,
+    plots: Annotated[bool, typer.Option(help="Write a reliability diagram a classifier, with --out.")] = True,
     device: Device = "auto",
 ) -> None:
     """Measure both stages on a part of a dataset, with 95% intervals by group."""
@@ -82,4 +83,22 @@ def evaluate(
         written = [*write_results(out, name, found.rows, payload)]
         if found.answers:
             written.append(write_csv(out, f"{name}_answers", found.answers))
+        if plots:
+            written += _diagrams(out, name, payload)
         typer.echo(f"written: {', '.join(str(path) for path in written)}")
+
+
+def _diagrams(out: Path, name: str, payload: dict[str, Any]) -> list[Path]:
+    """Draw what is to be drawn; the figures are worth keeping where that cannot be done."""
+    from lungcls.errors import MissingExtraError
+    from lungcls.evaluation.reliability import save_diagram
+
+    written = []
+    try:
+        for model, report in payload["reports"].items():
+            if "trust" in report:
+                title = f"{model} on {payload['dataset']}, part {payload['part']}"
+                written.append(save_diagram(report["trust"], out / f"{name}_reliability_{model}.png", title))
+    except MissingExtraError as error:
+        typer.echo(f"lungcls: {error}", err=True)
+    return written

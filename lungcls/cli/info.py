@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from lungcls.weights import Card
 
 _PACKAGES: Final = ("torch", "torchvision", "segmentation-models-pytorch", "lightning", "numpy", "pydicom")
-# Kept in a weight file beside the parameters, but not learnt by gradients.
-_BUFFERS: Final = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def info(
@@ -24,11 +22,17 @@ def info(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     devices: Annotated[bool, typer.Option("--devices", help="Ask torch which devices are here.")] = False,
+    models: Annotated[
+        bool, typer.Option("--models", help="List the networks that can be trained; with NAME: one's layers.")
+    ] = False,
 ) -> None:
-    """Show versions, weights and recipes, or the card of one weight file."""
+    """Show versions, weights and recipes, or the card of one weight file or network."""
     from lungcls.errors import LungclsError
     from lungcls.weights import find_weights, load_card
 
+    if models:
+        _show_models(name, as_json)
+        return
     if name is not None:
         try:
             card = load_card(name)
@@ -56,6 +60,40 @@ def info(
         raise typer.Exit(1)
 
 
+def _show_models(name: str | None, as_json: bool) -> None:
+    """List the networks, or the layers of one with output shapes and parameter counts."""
+    from lungcls.models.catalog import MODELS
+
+    if name is None:
+        rows: list[dict[str, Any]] = [
+            {"name": one.name, "input": one.input, "parameters": one.parameters} for one in MODELS.values()
+        ]
+        if as_json:
+            typer.echo(json.dumps(rows, indent=1))
+            return
+        for row in rows:
+            shape = "x".join(map(str, row["input"]))
+            typer.echo(
+                f"{row['name']:18} {shape:>9} {row['parameters']:>11,}  {MODELS[row['name']].description}"
+            )
+        return
+    if name not in MODELS:
+        typer.echo(f"lungcls: unknown model {name!r}; the models are {', '.join(MODELS)}", err=True)
+        raise typer.Exit(2)
+    from dataclasses import asdict
+
+    from lungcls.models.summary import summarise
+
+    layers = [asdict(layer) for layer in summarise({"model": name}, MODELS[name].size)]
+    if as_json:
+        typer.echo(json.dumps(layers, indent=1))
+        return
+    for layer in layers:
+        shape = "x".join(map(str, layer["output"]))
+        typer.echo(f"{layer['name']:40} {layer['kind']:20} {shape:>12} {layer['parameters']:>11,}")
+    typer.echo(f"{'in all':40} {'':20} {'':>12} {sum(layer['parameters'] for layer in layers):>11,}")
+
+
 def _versions() -> dict[str, str | None]:
     import platform
     from importlib.metadata import PackageNotFoundError, version
@@ -73,7 +111,7 @@ def _versions() -> dict[str, str | None]:
 
 def _weights() -> list[dict[str, Any]]:
     from lungcls.errors import LungclsError
-    from lungcls.weights import find_weights, load_card, released
+    from lungcls.weights import count_parameters, find_weights, load_card, released
 
     rows: list[dict[str, Any]] = []
     for name in released():
@@ -86,7 +124,7 @@ def _weights() -> list[dict[str, Any]]:
                     "model": card.architecture.get("model"),
                     "region": card.region["name"] if card.region else None,
                     "input_size": card.input_size,
-                    "parameters": _parameters(path),
+                    "parameters": count_parameters(path),
                     "bytes": path.stat().st_size,
                     "validation": dict([_headline(card)]),
                     "split_hash": card.training_data.get("split_hash"),
@@ -125,22 +163,11 @@ def _devices() -> list[dict[str, str]]:
     return found
 
 
-def _parameters(path: Path) -> int | None:
-    """Count parameters by the file's header alone; None where it cannot be read."""
-    import math
-
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="np") as file:
-            names = [name for name in file.keys() if not name.endswith(_BUFFERS)]  # noqa: SIM118 - no mapping
-            return sum(int(math.prod(file.get_slice(name).get_shape())) for name in names)
-    except (SafetensorError, OSError):
-        return None
-
-
 def _headline(card: Card) -> tuple[str, Any]:
     """The one figure on the validation part that stands for the weights: its name and its estimate."""
+    if card.task == "gate":
+        passed = card.metrics.get("validation", {}).get("films_without_reason")
+        return "films_without_reason", None if passed is None else {"value": passed}
     metric = "dice_mean" if card.task == "segmentation" else "macro_f1"
     overall = card.metrics.get("validation", {}).get("overall", {})
     return metric, overall.get(metric)
@@ -183,13 +210,24 @@ def _print_all(found: dict[str, Any]) -> None:
 
 
 def _print_card(card: Card, path: Path) -> None:
+    from lungcls.weights import count_parameters
+
     values = card.to_dict()
     metrics, recipe = values.pop("metrics"), values.pop("recipe")
+    conformal = values.pop("conformal")
     nested = {key: values.pop(key) for key in ("architecture", "training_data", "versions")}
-    values = {"file": str(path), "bytes": path.stat().st_size, "parameters": _parameters(path), **values}
+    values = {"file": str(path), "bytes": path.stat().st_size, "parameters": count_parameters(path), **values}
     _section(card.name, {key: _flat(value) for key, value in values.items()})
     for key, value in {**nested, "recipe": recipe}.items():
         _section(key.replace("_", " ").capitalize(), {name: _flat(item) for name, item in value.items()})
+    if conformal:
+        # The scores themselves are hundreds of numbers, which tell nobody anything.
+        sizes = {
+            name: f"{known['images']} images, {known['groups']} groups"
+            for name, known in conformal["classes"].items()
+        }
+        data = {name: _flat(value) for name, value in conformal.get("data", {}).items()}
+        _section(f"Conformal sets by the score {conformal['score']}, calibrated on", {**sizes, **data})
     for part, report in metrics.items():
         counts = f"{report.get('n_images', '?')} images, {report.get('n_groups', '?')} groups"
         figures = {name: _estimate(value) for name, value in report.get("overall", {}).items()}

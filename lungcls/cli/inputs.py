@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+PICTURES = ("masks", "overlays", "figures", "cams")
+"""The folders of pictures below a folder of results."""
+
 
 @dataclass(frozen=True, slots=True)
 class Input:
@@ -36,7 +39,7 @@ def collect(entries: Sequence[str], out: Path | None = None) -> list[Input]:
     entries : sequence of str
         Files, folders and patterns.
     out : Path, optional
-        Where results go: masks and overlays that lie there are no inputs, even if the folder is searched.
+        Where results go: the pictures that lie there are no inputs, even if the folder is searched.
 
     Returns
     -------
@@ -45,7 +48,7 @@ def collect(entries: Sequence[str], out: Path | None = None) -> list[Input]:
     from lungcls.errors import ImageError
     from lungcls.images import find_images
 
-    own = [os.path.join(os.path.abspath(out), name, "") for name in ("masks", "overlays")] if out else []
+    own = [os.path.join(os.path.abspath(out), name, "") for name in PICTURES] if out else []
     found: dict[str, Input] = {}
     folders: dict[str, str] = {}  # the folder that a file's picture is named relative to
     for entry in entries:

@@ -8,7 +8,22 @@ from typing import Annotated
 import typer
 
 import lungcls
-from lungcls.cli import data, evaluate, info, predict, train
+from lungcls.cli import (
+    ablate,
+    calibrate,
+    data,
+    evaluate,
+    explain,
+    export,
+    info,
+    predict,
+    report,
+    serve,
+    shortcuts,
+    train,
+    train_release,
+    tune,
+)
 from lungcls.errors import LungclsError
 from lungcls.labels import NOTICE
 
@@ -21,8 +36,17 @@ app = typer.Typer(
 )
 app.command("predict")(predict.predict)
 app.command("segment")(predict.segment)
+app.command("explain")(explain.explain)
+app.command("export")(export.export)
 app.command("train")(train.train)
+app.command("train-release")(train_release.train_release)
 app.command("evaluate")(evaluate.evaluate)
+app.command("tune")(tune.tune)
+app.command("report")(report.report)
+app.command("calibrate")(calibrate.calibrate)
+app.command("ablate")(ablate.ablate)
+app.command("shortcuts")(shortcuts.shortcuts)
+app.command("serve")(serve.serve)
 app.command("info")(info.info)
 app.add_typer(data.app, name="data")
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from lungcls.cli.options import Device
+from lungcls.cli.options import Device, Engine, Precision
 from lungcls.labels import NOTICE
 
 if TYPE_CHECKING:
+    from lungcls.cli.batch import Batch
     from lungcls.cli.inputs import Input
     from lungcls.pipeline import Pipeline
 
@@ -49,10 +50,18 @@ def predict(
         ),
     ] = None,
     classifier: Annotated[
-        str | None, typer.Option("--classifier", metavar="NAME|PATH", help="Weights of stage 2.")
+        list[str] | None,
+        typer.Option(
+            "--classifier",
+            metavar="NAME|PATH",
+            help="Weights of stage 2; several make an ensemble.",
+            show_default=False,
+        ),
     ] = None,
     segmenter: SegmenterName = "segmenter",
     device: Device = "auto",
+    engine: Engine = "auto",
+    precision: Precision = "fp32",
     batch_size: BatchSize = 16,
     on_bad_mask: Annotated[
         str,
@@ -62,12 +71,32 @@ def predict(
             help="Where both lungs were not found: use the whole image and say so, or refuse.",
         ),
     ] = "whole",
+    on_reject: Annotated[
+        str,
+        typer.Option(
+            "--on-reject",
+            metavar="flag|abstain|raise",
+            help="Where something is wrong with an image: say so (and give no label only where it is no "
+            "chest X-ray), give no label, or count it as failed.",
+        ),
+    ] = "flag",
     value_range: ValueRange = None,
     max_megapixels: Megapixels = 64,
     no_masks: NoMasks = False,
     no_overlays: NoOverlays = False,
     keep_parts: KeepParts = 2,
     no_fill_holes: NoFillHoles = False,
+    tta: Annotated[
+        int, typer.Option("--tta", min=0, help="Average over so many slightly changed views besides.")
+    ] = 0,
+    coverage: Annotated[
+        float | None,
+        typer.Option(
+            "--coverage",
+            help="How often the conformal set shall hold the true class; 0.9 if left out.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Say which of four classes the lungs on chest X-rays look like.
 
@@ -76,23 +105,30 @@ def predict(
     options: dict[str, Any] = {
         "segmenter": segmenter,
         "device": device,
+        "engine": engine,
+        "precision": precision,
         "batch_size": batch_size,
         "max_megapixels": max_megapixels,
         "keep_parts": keep_parts,
         "fill_holes": not no_fill_holes,
-        "classifier": classifier,
-        "region": region or "mask",
         "on_bad_mask": on_bad_mask,
+        "on_reject": on_reject,
+        "tta": tta,
+        "coverage": 0.9 if coverage is None else coverage,
     }
     with _stopped_by_wrong_use():
         files = _collect(inputs, out, value_range, max_megapixels)
-        pipeline = _load(options)
-        stage_two = pipeline.classifier
-        if classifier and region and stage_two.region.name != region:
-            _stop(
-                f"{classifier} sees the region {stage_two.region.name!r}, not {region!r}; leave out --region"
-            )
-        classes = stage_two.card.classes
+        pipeline = _load({**options, "region": region or "mask"}, classifier or [None])
+        for name, stage_two in zip(classifier or [], pipeline.classifiers):
+            if region and stage_two.region.name != region:
+                _stop(f"{name} sees the region {stage_two.region.name!r}, not {region!r}; leave out --region")
+        for stage_two in pipeline.classifiers:
+            if coverage is not None and not stage_two.card.conformal:
+                _stop(
+                    f"{stage_two.card.name}: its card has no conformal scores, so that --coverage cannot be "
+                    "kept; make them with `lungcls calibrate`, or leave it out"
+                )
+        classes = pipeline.classifier.card.classes
     _run(files, pipeline, "predictions", classes, out, value_range, not no_masks, not no_overlays)
 
 
@@ -101,6 +137,8 @@ def segment(
     out: Out = None,
     segmenter: SegmenterName = "segmenter",
     device: Device = "auto",
+    engine: Engine = "auto",
+    precision: Precision = "fp32",
     batch_size: BatchSize = 16,
     value_range: ValueRange = None,
     max_megapixels: Megapixels = 64,
@@ -116,6 +154,8 @@ def segment(
     options: dict[str, Any] = {
         "segmenter": segmenter,
         "device": device,
+        "engine": engine,
+        "precision": precision,
         "batch_size": batch_size,
         "max_megapixels": max_megapixels,
         "keep_parts": keep_parts,
@@ -123,7 +163,7 @@ def segment(
     }
     with _stopped_by_wrong_use():
         files = _collect(inputs, out, value_range, max_megapixels)
-        pipeline = _load(options)
+        pipeline = _load(options, [None])
     _run(files, pipeline, "segments", None, out, value_range, not no_masks, not no_overlays)
 
 
@@ -151,8 +191,8 @@ def _collect(
     inputs: Sequence[str], out: Path | None, value_range: tuple[float, float] | None, max_megapixels: float
 ) -> list[Input]:
     """Find the files, and refuse what would fail for each of them."""
-    from lungcls.cli.batch import journal_name
-    from lungcls.cli.inputs import collect
+    from lungcls.cli.batch import TABLES, journal_name
+    from lungcls.cli.inputs import PICTURES, collect
     from lungcls.pixels import checked_limit, checked_range
 
     checked_range(value_range)
@@ -164,20 +204,22 @@ def _collect(
         if out.exists() and not out.is_dir():
             _stop(f"{out} is a file; --out takes a folder")
         # Someone's own masks/ beside the images is a usual layout, and the names would be the same.
-        ours = [
-            name for table in ("predictions", "segments") for name in (f"{table}.json", journal_name(table))
-        ]
+        ours = [name for table in TABLES for name in (f"{table}.json", journal_name(table))]
         if not any((out / marker).exists() for marker in ours):
-            for folder in (out / "masks", out / "overlays"):
+            for folder in (out / name for name in PICTURES):
                 if folder.is_dir() and any(folder.iterdir()):
                     _stop(f"{folder} holds files that lungcls did not write; give another folder with --out")
     return files
 
 
-def _load(options: dict[str, Any]) -> Pipeline:
+def _load(options: dict[str, Any], classifiers: Sequence[str | None]) -> Pipeline:
+    from lungcls.ensemble import Ensemble
     from lungcls.pipeline import Pipeline
 
-    return Pipeline(**options)
+    if len(classifiers) == 1:
+        return Pipeline(**options, classifier=classifiers[0])
+    members = [name for name in classifiers if name]
+    return Ensemble(members, **{key: value for key, value in options.items() if key != "region"})
 
 
 def _run(
@@ -191,9 +233,15 @@ def _run(
     overlays: bool,
 ) -> None:
     from lungcls.cli.batch import Batch
-    from lungcls.cli.tables import print_table, printable
 
-    batch = Batch(name, pipeline, classes, out, value_range, masks, overlays)
+    _work(files, Batch(name, pipeline, classes, out, value_range, masks, overlays))
+
+
+def _work(files: Sequence[Input], batch: Batch) -> None:
+    """Run a batch, say what came of it, and leave with the exit code for it."""
+    from lungcls.cli.tables import doubts, printable
+
+    out, name = batch.out, batch.name
     way_on = "nothing is kept without --out" if out is None else "run the same command again to continue"
     try:
         rows = batch.run(files)
@@ -203,9 +251,14 @@ def _run(
         _stop(f"cannot write the results: {error}; {batch.done} of {len(files)} images are done; {way_on}", 1)
     failed = [row for row in rows if row["error"]]
     if out is None:
-        print_table(rows, classes)
+        batch.print_table(rows)
+        for line in doubts(rows):
+            typer.echo(line)
     else:
         typer.echo(f"{len(rows) - len(failed)} of {len(rows)} images done: {out / name}.csv")
+        refused = sum(not row["error"] and not row["quality"]["accepted"] for row in rows)
+        if refused:
+            typer.echo(f"{refused} of them do not look like chest X-rays: see the column reasons")
         whole = sum(bool(row.get("fallback")) for row in rows)
         if whole:
             typer.echo(f"{whole} of them by the whole image, for want of two lungs: see the column fallback")

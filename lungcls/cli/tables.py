@@ -10,7 +10,8 @@ from typing import Any
 
 from lungcls.cli.journal import Row
 
-_QUALITY = ("ok", "lungs", "mask_area", "balance", "reasons")
+_QUALITY = ("accepted", "ok", "lungs", "mask_area", "balance", "reasons")
+_TRUST = ("confidence", "tier", "second", "conformal_set", "spread", "disagreement")
 _BOX = ("x0", "y0", "x1", "y1")
 
 
@@ -18,7 +19,7 @@ def columns(classes: Sequence[str] | None) -> list[str]:
     """Return the columns of the CSV; `classes` is None without stage 2."""
     if classes is None:
         return ["path", *_QUALITY, *_BOX, "error"]
-    return ["path", *classes, "label", "region", "fallback", *_QUALITY, "error"]
+    return ["path", *classes, "label", *_TRUST, "region", "fallback", *_QUALITY, "error"]
 
 
 def write_csv(path: Path, rows: Iterable[Row], classes: Sequence[str] | None) -> None:
@@ -53,8 +54,8 @@ def print_table(rows: Sequence[Row], classes: Sequence[str] | None) -> None:
     table = Table(box=box.SIMPLE)
     table.add_column("path", overflow="fold")
     if classes is not None:
-        for title in ("label", "probability", *classes):
-            table.add_column(title, justify="left" if title == "label" else "right")
+        for title in ("label", "probability", "tier", "set", *classes):
+            table.add_column(title, justify="left" if title in ("label", "tier", "set") else "right")
     else:
         table.add_column("lungs", justify="right")
         table.add_column("mask area", justify="right")
@@ -66,11 +67,10 @@ def print_table(rows: Sequence[Row], classes: Sequence[str] | None) -> None:
             cells += ["failed", *[""] * (len(table.columns) - 3), "see the error below"]
         elif classes is not None:
             values = row["probabilities"]
-            cells += [
-                row["label"],
-                f"{values[row['label']]:.3f}",
-                *(f"{values[name]:.3f}" for name in classes),
-            ]
+            answer = [row["label"], f"{row['confidence']:.3f}", row["tier"], ", ".join(row["conformal_set"])]
+            cells += answer if row["label"] else ["none", "", "", ""]
+            # Whoever takes the largest of them would have a label all the same.
+            cells += [f"{values[name]:.3f}" if row["label"] else "" for name in classes]
             cells.append(_quality(row))
         else:
             quality = row["quality"]
@@ -88,14 +88,31 @@ def print_table(rows: Sequence[Row], classes: Sequence[str] | None) -> None:
     console.print(table)
 
 
+def doubts(rows: Iterable[Row]) -> list[str]:
+    """Return a line for each thing that is wrong with an image, with the value that shows it."""
+    return [
+        printable(
+            f"{row['path']}: {reason['name']}: {reason['message']} "
+            f"({reason['value']:.3g}, threshold {reason['threshold']:.3g})"
+        )
+        for row in rows
+        if not row.get("error")
+        for reason in row["quality"]["reasons"]
+    ]
+
+
 def printable(value: object) -> str:
     """Return text that every encoding of UTF-8 takes: file names may hold bytes that are none."""
     return str(value).encode("utf-8", "backslashreplace").decode()
 
 
 def _quality(row: Row) -> str:
-    names = [reason["name"] for reason in row["quality"]["reasons"]] or ["ok"]
+    names = [_reason(reason) for reason in row["quality"]["reasons"]] or ["ok"]
     return ", ".join([*names, *(["whole image used"] if row.get("fallback") else [])])
+
+
+def _reason(reason: Mapping[str, Any]) -> str:
+    return f"{reason['name']} (corrected)" if reason["corrected"] else str(reason["name"])
 
 
 def _cells(row: Row) -> dict[str, str]:
@@ -104,16 +121,36 @@ def _cells(row: Row) -> dict[str, str]:
     quality = row["quality"]
     cells = {
         "path": row["path"],
+        "accepted": _flag(quality["accepted"]),
         "ok": _flag(quality["ok"]),
         "lungs": str(quality["lungs"]),
         "mask_area": f"{quality['mask_area']:.6f}",
         "balance": f"{quality['balance']:.6f}",
-        "reasons": ";".join(reason["name"] for reason in quality["reasons"]),
+        "reasons": ";".join(map(_reason, quality["reasons"])),
         **{name: str(edge) for name, edge in zip(_BOX, row["box"] or ())},
     }
     if "label" in row:
-        cells.update({name: f"{value:.6f}" for name, value in row["probabilities"].items()})
-        cells.update(label=row["label"], region=row["region"], fallback=_flag(row["fallback"]))
+        if row["label"] is not None:
+            cells.update({name: f"{value:.6f}" for name, value in row["probabilities"].items()})
+        cells.update(region=row["region"], fallback=_flag(row["fallback"]))
+        cells.update(_trust(row))
+    return cells
+
+
+def _trust(row: Row) -> dict[str, str]:
+    """The answer and how far to believe it; no cells where the label is withheld."""
+    if row["label"] is None:
+        return {}
+    cells = {
+        "label": row["label"],
+        "confidence": f"{row['confidence']:.6f}",
+        "tier": row["tier"],
+        "second": row["second"] or "",
+        "conformal_set": ";".join(row["conformal_set"]),
+    }
+    if row["spread"] is not None:
+        cells["spread"] = f"{row['spread'][row['label']]:.6f}"
+        cells["disagreement"] = f"{row['disagreement']:.6f}"
     return cells
 
 

@@ -22,6 +22,12 @@ def train(
         Path | None,
         typer.Option(help="A split of `lungcls data split`; made by the recipe's seed if left out."),
     ] = None,
+    layout: Annotated[
+        str | None, typer.Option(help="What kind of folder --data is, where that is not clear.")
+    ] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Other classes than the dataset's own: as `lungcls data` takes them.")
+    ] = None,
     init: Annotated[str | None, typer.Option(help="Weights to start from, in place of the recipe's.")] = None,
     segmenter: Annotated[
         str | None, typer.Option(help="Segmenter whose masks are used, in place of the recipe's.")
@@ -36,14 +42,18 @@ def train(
     device: Device = "auto",
     devices: Annotated[int, typer.Option(help="Number of GPUs.")] = 1,
     workers: Annotated[int, typer.Option(help="Processes that augment.")] = 1,
+    keep_checkpoints: Annotated[
+        bool, typer.Option(help="Keep the checkpoint of every epoch, not only the best and the last.")
+    ] = False,
+    compile_network: Annotated[bool, typer.Option("--compile", help="Compile the network (GPU).")] = False,
 ) -> None:
     """Train a stage of the pipeline, from a recipe to a weight file with its card."""
     from dataclasses import replace
 
     from lungcls.cli.progress import bar
-    from lungcls.data import Split, open_radiography
+    from lungcls.data import Split, open_dataset
     from lungcls.errors import MissingExtraError
-    from lungcls.recipes import Stage, load_recipe
+    from lungcls.recipes import load_recipe
 
     try:
         from lungcls.training import train as run
@@ -54,16 +64,18 @@ def train(
     changes = {"init": init, "segmenter": segmenter, "seed": seed}
     chosen = replace(chosen, **{key: value for key, value in changes.items() if value is not None})  # type: ignore[arg-type]
     if epochs is not None:
-        chosen = replace(chosen, stages=tuple(Stage(s.size, min(s.epochs, epochs)) for s in chosen.stages))
+        chosen = chosen.cut(epochs)
     path = run(
         chosen,
-        open_radiography(data),
+        open_dataset(data, layout=layout, classes=classes),
         out,
         split=Split.read_csv(split_file) if split_file else None,
         cache=cache,
         device=device,
         devices=devices,
         workers=workers,
+        compile_network=compile_network,
+        keep_checkpoints=keep_checkpoints,
         show_progress=True,
         progress=bar,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,8 +16,13 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-LOSSES: Final = {"segmentation": ("dice_bce",), "classification": ("cross_entropy",)}
+LOSSES: Final = {"segmentation": ("dice_bce",), "classification": ("cross_entropy", "bce", "focal")}
 BALANCES: Final = ("class_weights", "sampler", "none")
+OPTIMIZERS: Final = ("adamw", "adam")
+SCHEDULES: Final = ("cosine", "constant")
+SELECTIONS: Final = ("score", "loss")
+TRAINABLE: Final = ("all", "head")
+MINORITY: Final = "minority"
 
 # Of the plain values, by the annotation of their field.
 _TYPES: Final[dict[str, tuple[type, ...]]] = {
@@ -25,15 +30,30 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
     "int": (int,),
     "float": (int, float),
     "dict[str, Any]": (dict,),
+    "dict[str, int]": (dict,),
+    "str | int": (str, int),
 }
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One part of the schedule: so many epochs at one input size."""
+    """One part of the schedule: so many epochs at one input size.
+
+    Attributes
+    ----------
+    size, epochs : int
+    learning_rate : float
+        In place of the recipe's; 0 keeps that one.
+    train : {"all", "head"} or int
+        What learns: everything, the head alone (the backbone is frozen, :func:`lungcls.models.layers.head`),
+        or the last so many layers with parameters, the head's included. Batch norm is frozen where its layer
+        is: it keeps its statistics.
+    """
 
     size: int
     epochs: int
+    learning_rate: float = 0.0
+    train: str | int = "all"
 
 
 @dataclass(frozen=True)
@@ -53,11 +73,13 @@ class Recipe:
         Of the finished weights: the size of the views that they are evaluated and used at.
     region : Region or None
         What a classifier sees; None for a segmenter.
-    loss : {"dice_bce", "cross_entropy"}
+    loss : {"dice_bce", "cross_entropy", "bce", "focal"}
+        ``bce`` is binary cross-entropy of the second of two classes, or of each of more classes against the
+        rest; ``focal`` is :class:`lungcls.training.losses.FocalLoss`.
     augmentation : str
         A name of :mod:`lungcls.data.augmentation`.
     learning_rate, weight_decay : float
-        Of AdamW; the rate rises over the first `warmup` of all steps and falls to 0 as a cosine.
+        Of the optimizer; the rate rises over the first `warmup` of all steps and falls to 0 as a cosine.
     batch_size : int
         A process; several devices multiply it.
     balance : {"class_weights", "sampler", "none"}
@@ -75,6 +97,20 @@ class Recipe:
         Of the split, and of everything else.
     mean, std : float
         The network sees ``(pixel - mean) / std``.
+    optimizer : {"adamw", "adam"}
+    schedule : {"cosine", "constant"}
+        ``constant`` keeps the rate of the recipe or the stage, without a warm-up.
+    focal_gamma, focal_alpha : float
+        Of the focal loss.
+    l2_conv : float
+        Times the sum of squares of all convolution kernels, added to the loss.
+    offline : dict of str to int
+        Images that a class has in training after augmented copies of its own were added, by class;
+        ``minority`` stands for the class with the fewest.
+    offline_augmentation : str
+        What makes the copies.
+    select : {"score", "loss"}
+        Which figure on validation decides the epoch that is kept, and the patience.
     """
 
     name: str
@@ -99,6 +135,14 @@ class Recipe:
     seed: int = 0
     mean: float = 0.5
     std: float = 0.25
+    optimizer: str = "adamw"
+    schedule: str = "cosine"
+    focal_gamma: float = 2.0
+    focal_alpha: float = 0.25
+    l2_conv: float = 0.0
+    offline: dict[str, int] = field(default_factory=dict)
+    offline_augmentation: str = "classification-light"
+    select: str = "score"
     # Written by hand into recipes for their readers; nothing computes with it.
     description: str = field(default="", compare=False)
 
@@ -107,13 +151,25 @@ class Recipe:
         """Epochs of all stages together."""
         return sum(stage.epochs for stage in self.stages)
 
-    def size_at(self, epoch: int) -> int:
-        """Return the input size of an epoch, counted from 0."""
+    def stage_at(self, epoch: int) -> Stage:
+        """Return the stage of an epoch, counted from 0; the last one for all that follow."""
         for stage in self.stages:
             if epoch < stage.epochs:
-                return stage.size
+                return stage
             epoch -= stage.epochs
-        return self.stages[-1].size
+        return self.stages[-1]
+
+    def size_at(self, epoch: int) -> int:
+        """Return the input size of an epoch, counted from 0."""
+        return self.stage_at(epoch).size
+
+    def rate_at(self, epoch: int) -> float:
+        """Return the learning rate of an epoch before warm-up and cosine."""
+        return self.stage_at(epoch).learning_rate or self.learning_rate
+
+    def cut(self, epochs: int) -> Recipe:
+        """Return the recipe with no stage longer than so many epochs, for a trial."""
+        return replace(self, stages=tuple(replace(s, epochs=min(s.epochs, epochs)) for s in self.stages))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as plain values; :func:`recipe_from_dict` reads them back."""
@@ -121,8 +177,9 @@ class Recipe:
 
 
 def recipe_names() -> list[str]:
-    """Return the names of the recipes that come with the package, sorted."""
-    return sorted(path.stem for path in Path(__file__).parent.glob("*.toml"))
+    """Return the names of the recipes that come with the package, sorted; ``folder/name`` below a folder."""
+    root = Path(__file__).parent
+    return sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.toml"))
 
 
 def load_recipe(name: str | Path) -> Recipe:
@@ -154,7 +211,9 @@ def load_recipe(name: str | Path) -> Recipe:
 def recipe_from_dict(values: Mapping[str, Any], origin: str = "recipe") -> Recipe:
     """Make a recipe from plain values and check it; `origin` stands in the messages."""
     known = {item.name for item in fields(Recipe)}
-    needed = {item.name for item in fields(Recipe) if item.default is MISSING}
+    needed = {
+        item.name for item in fields(Recipe) if item.default is MISSING and item.default_factory is MISSING
+    }
     if unknown := sorted(values.keys() - known):
         raise RecipeError(
             f"{origin}: unknown keys {', '.join(unknown)}; known are {', '.join(sorted(known))}"
@@ -192,6 +251,26 @@ def _problems(recipe: Recipe) -> list[str]:
         problems.append(f"loss is {recipe.loss!r}; for {recipe.task}: {', '.join(LOSSES[recipe.task])}")
     if recipe.balance not in BALANCES:
         problems.append(f"balance is {recipe.balance!r}; expected one of {', '.join(BALANCES)}")
+    for name, choices in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("select", SELECTIONS)):
+        if getattr(recipe, name) not in choices:
+            problems.append(f"{name} is {getattr(recipe, name)!r}; expected one of {', '.join(choices)}")
+    for stage in recipe.stages:
+        if stage.train not in TRAINABLE and not (isinstance(stage.train, int) and stage.train >= 1):
+            problems.append(f"train is {stage.train!r}; expected 'all', 'head' or a number of layers above 0")
+        if stage.learning_rate < 0:
+            problems.append(f"learning_rate of a stage is {stage.learning_rate}; expected 0 or more")
+    for name in ("focal_gamma", "focal_alpha", "l2_conv"):
+        if getattr(recipe, name) < 0:
+            problems.append(f"{name} is {getattr(recipe, name)}; expected 0 or more")
+    if recipe.loss in ("bce", "focal") and recipe.label_smoothing:
+        problems.append(f"label_smoothing goes with the loss cross_entropy, not with {recipe.loss}")
+    if recipe.offline and recipe.task != "classification":
+        problems.append("offline goes with classification")
+    if any(
+        not isinstance(count, int) or isinstance(count, bool) or count < 1
+        for count in recipe.offline.values()
+    ):
+        problems.append(f"offline is {recipe.offline}; expected a number of images by class")
     if (recipe.task == "classification") != (recipe.region is not None):
         problems.append("a classification recipe names a region, a segmentation recipe none")
     if not recipe.stages or any(stage.size < 1 or stage.epochs < 1 for stage in recipe.stages):

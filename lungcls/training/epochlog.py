@@ -31,6 +31,7 @@ class EpochLog(Callback):
         self.recipe = recipe
         self._rows: list[dict[str, Any]] = []
         self._start = 0.0
+        self._rate = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep the rows of the epochs that the checkpoint holds; a killed epoch is run again."""
@@ -43,6 +44,12 @@ class EpochLog(Callback):
         """Start the epoch's clock."""
         self._start = time.perf_counter()
 
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Note the rate: after the epoch's last step it is already the next epoch's."""
+        self._rate = float(trainer.optimizers[0].param_groups[0]["lr"])
+
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the file anew with this epoch's row."""
         if not trainer.is_global_zero:
@@ -50,12 +57,20 @@ class EpochLog(Callback):
         row = {
             "epoch": trainer.current_epoch,
             "size": self.recipe.size_at(trainer.current_epoch),
-            "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            "learning_rate": self._rate,
             "seconds": round(time.perf_counter() - self._start, 1),
-            **{name: float(value) for name, value in sorted(trainer.logged_metrics.items())},
+            **{name: float(value) for name, value in sorted(trainer.logged_metrics.items(), key=_place)},
         }
         self._rows.append(row)
+        # A run that an older lungcls started has fewer columns.
+        columns = list(dict.fromkeys(name for one in (row, *self._rows) for name in one))
         with atomic_write(self.path, "w") as file:
-            writer = csv.DictWriter(file, list(row), lineterminator="\n")
+            writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
             writer.writeheader()
             writer.writerows(self._rows)
+
+
+def _place(figure: tuple[str, Any]) -> tuple[bool, bool, str]:
+    """Order the columns: training, the score on validation, then its loss and accuracy."""
+    name = figure[0]
+    return name.startswith("validation"), name.endswith(("_loss", "_accuracy")), name

@@ -3,30 +3,41 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import lightning.pytorch as pl
 import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor, nn
-from torchmetrics import MeanMetric
-from torchmetrics.classification import MulticlassF1Score
+from torchmetrics import MeanMetric, Metric
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
-from lungcls.labels import CLASSES
 from lungcls.models import create_model
 from lungcls.models.runtime import normalise
 from lungcls.recipes import Recipe
+from lungcls.training.losses import classification_loss, conv_penalty
 
 
 class _Stage(pl.LightningModule):
-    """AdamW, linear warm-up and cosine, for a network that takes normalised views."""
+    """The recipe's optimizer and schedule, for a network that takes normalised views."""
 
     monitor: str
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, architecture: Mapping[str, Any]) -> None:
         super().__init__()
         self.recipe = recipe
-        self.network = create_model(recipe.model)
+        self.network = create_model(architecture)
+
+    @property
+    def selection(self) -> str:
+        """The logged figure that decides which epoch is kept."""
+        return "validation_loss" if self.recipe.select == "loss" else self.monitor
+
+    @property
+    def mode(self) -> str:
+        """Whether that figure shall be low or high."""
+        return "min" if self.recipe.select == "loss" else "max"
 
     def forward(self, views: Tensor) -> Tensor:
         logits: Tensor = self.network(normalise(views, self.recipe.mean, self.recipe.std))
@@ -37,7 +48,8 @@ class _Stage(pl.LightningModule):
         # Norms and biases are not decayed, as is usual: their scale says nothing about complexity.
         decayed = [p for p in self.parameters() if p.ndim > 1]
         others = [p for p in self.parameters() if p.ndim <= 1]
-        optimizer = torch.optim.AdamW(
+        kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
+        optimizer = kind(
             [
                 {"params": decayed, "weight_decay": recipe.weight_decay},
                 {"params": others, "weight_decay": 0.0},
@@ -49,12 +61,22 @@ class _Stage(pl.LightningModule):
         warm = max(1, round(recipe.warmup * total))
 
         def factor(step: int) -> float:
+            rate = recipe.rate_at(step * recipe.epochs // total) / recipe.learning_rate
+            if recipe.schedule == "constant":
+                return rate
             if step < warm:
-                return (step + 1) / warm
-            return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1, total - warm))))
+                return rate * (step + 1) / warm
+            return rate * 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1, total - warm))))
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _regularised(self, loss: Tensor) -> Tensor:
+        """Add the recipe's penalty, which the logged loss leaves out: validation has none."""
+        return loss + self.recipe.l2_conv * conv_penalty(self.network) if self.recipe.l2_conv else loss
+
+    def _log_mean(self, name: str, value: Tensor | Metric, size: int) -> None:
+        self.log(name, value, on_step=False, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
 
 
 class SegmentationStage(_Stage):
@@ -62,46 +84,67 @@ class SegmentationStage(_Stage):
 
     monitor = "validation_dice"
 
-    def __init__(self, recipe: Recipe) -> None:
-        super().__init__(recipe)
+    def __init__(self, recipe: Recipe, architecture: Mapping[str, Any]) -> None:
+        super().__init__(recipe, architecture)
         self.dice_loss = smp.losses.DiceLoss(mode="binary", from_logits=True)
         self.bce_loss = nn.BCEWithLogitsLoss()
         self.dice = MeanMetric()
 
+    def _loss(self, logits: Tensor, masks: Tensor) -> Tensor:
+        target = masks.unsqueeze(1).float()
+        loss: Tensor = self.dice_loss(logits, target) + self.bce_loss(logits, target)
+        return loss
+
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         views, masks = batch
-        logits, target = self(views), masks.unsqueeze(1).float()
-        loss: Tensor = self.dice_loss(logits, target) + self.bce_loss(logits, target)
-        self.log("train_loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(views))
-        return loss
+        loss = self._loss(self(views), masks)
+        self._log_mean("train_loss", loss, len(views))
+        return self._regularised(loss)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
         views, masks = batch
-        predicted, target = self(views)[:, 0] > 0, masks.bool()
+        logits = self(views)
+        predicted, target = logits[:, 0] > 0, masks.bool()
         shared = (predicted & target).sum((1, 2))
         sizes = predicted.sum((1, 2)) + target.sum((1, 2))
         self.dice.update(torch.where(sizes > 0, 2 * shared / sizes.clamp(min=1), 1.0))
-        self.log(self.monitor, self.dice, on_epoch=True, prog_bar=True, batch_size=len(views))
+        self._log_mean(self.monitor, self.dice, len(views))
+        self._log_mean("validation_loss", self._loss(logits, masks), len(views))
 
 
 class ClassificationStage(_Stage):
-    """Stage 2: cross-entropy with class weights; validated by macro-F1."""
+    """Stage 2: the recipe's loss with class weights; validated by macro-F1."""
 
     monitor = "validation_macro_f1"
 
-    def __init__(self, recipe: Recipe, class_weights: list[float] | None) -> None:
-        super().__init__(recipe)
-        weights = torch.tensor(class_weights) if class_weights is not None else None
-        self.loss = nn.CrossEntropyLoss(weights, label_smoothing=recipe.label_smoothing)
-        self.macro_f1 = MulticlassF1Score(len(CLASSES), average="macro")
+    def __init__(
+        self,
+        recipe: Recipe,
+        architecture: Mapping[str, Any],
+        classes: int,
+        class_weights: list[float] | None,
+    ) -> None:
+        super().__init__(recipe, architecture)
+        self.loss = classification_loss(recipe, class_weights)
+        self.macro_f1 = MulticlassF1Score(classes, average="macro")
+        self.train_accuracy = MulticlassAccuracy(classes, average="micro")
+        self.validation_accuracy = MulticlassAccuracy(classes, average="micro")
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         views, labels = batch
-        loss: Tensor = self.loss(self(views), labels)
-        self.log("train_loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(views))
-        return loss
+        logits = self(views)
+        loss: Tensor = self.loss(logits, labels)
+        self.train_accuracy.update(logits.argmax(1), labels)
+        self._log_mean("train_loss", loss, len(views))
+        self._log_mean("train_accuracy", self.train_accuracy, len(views))
+        return self._regularised(loss)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
         views, labels = batch
-        self.macro_f1.update(self(views).argmax(1), labels)
-        self.log(self.monitor, self.macro_f1, on_epoch=True, prog_bar=True, batch_size=len(views))
+        logits = self(views)
+        predicted = logits.argmax(1)
+        self.macro_f1.update(predicted, labels)
+        self.validation_accuracy.update(predicted, labels)
+        self._log_mean(self.monitor, self.macro_f1, len(views))
+        self._log_mean("validation_accuracy", self.validation_accuracy, len(views))
+        self._log_mean("validation_loss", self.loss(logits, labels), len(views))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,22 +20,26 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from lungcls.classifier import Classifier
 from lungcls.data.dataset import Dataset
+from lungcls.data.offline import add_copies, wanted_counts
 from lungcls.data.splits import Split, split_dataset
 from lungcls.data.views import Progress, predicted_masks, quiet, region_views, segmentation_pairs
 from lungcls.errors import DataError, RecipeError
-from lungcls.evaluation.calibration import fit_temperature
-from lungcls.evaluation.evaluate import logits_on, report_logits, segmentation_on
+from lungcls.evaluation.evaluate import groups_of, logits_on, report_logits, segmentation_on
+from lungcls.evaluation.recalibrate import calibrated, calibration_data
 from lungcls.evaluation.segmentation import dice
 from lungcls.files import atomic_write
-from lungcls.labels import CLASSES
+from lungcls.models.catalog import MODELS
+from lungcls.models.pretrained import PretrainedError, copy_weights
 from lungcls.recipes import Recipe
+from lungcls.recipes.recipe import recipe_from_dict
 from lungcls.regions import Mask, View
 from lungcls.segmenter import Segmenter
 from lungcls.training.datamodule import ViewDataModule
 from lungcls.training.epochlog import EpochLog
+from lungcls.training.freezing import StagedTraining
 from lungcls.training.modules import ClassificationStage, SegmentationStage
 from lungcls.versions import package_versions
-from lungcls.weights import Card, load_card, load_state, save_weights, write_card
+from lungcls.weights import Card, load_card, save_weights, write_card
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +58,11 @@ def train(
     device: str = "auto",
     devices: int = 1,
     workers: int = 1,
+    made: Mapping[str, str | Path] | None = None,
+    compile_network: bool = False,
+    masks: Mapping[str, Mask] | None = None,
+    keep_checkpoints: bool = False,
+    callbacks: Sequence[Callback] = (),
     show_progress: bool = False,
     progress: Progress[Any] = quiet,
 ) -> Path:
@@ -74,6 +84,18 @@ def train(
         Several GPUs share each batch through Lightning's own strategies.
     workers : int, default=1
         Processes that augment.
+    made : mapping of str to path-like, optional
+        Weight files that earlier runs made, by name. The recipe's ``init`` and ``segmenter`` are looked up
+        here first, so that a recipe can name them without a path.
+    compile_network : bool, default=False
+        Compile the network (``torch.compile``): worth its minutes for long runs on a GPU.
+    masks : mapping of str to bool array [h, w], optional
+        Lung masks by image file that a classifier's region is cut with, in place of those that the recipe's
+        segmenter predicts (:mod:`lungcls.ablation` trains on true masks, and on those of other images).
+    keep_checkpoints : bool, default=False
+        Keep the checkpoint of every epoch, not only the best and the last.
+    callbacks : sequence of lightning.pytorch.Callback, optional
+        Run beside the recipe's own.
     show_progress : bool, default=False
         Show Lightning's progress bar.
     progress : callable, optional
@@ -87,7 +109,8 @@ def train(
     Raises
     ------
     RecipeError
-        If `out` holds a run of another recipe or split, or the recipe's ``init`` does not fit its model.
+        If `out` holds a run of another recipe or split, or the recipe's ``init``, classes or sizes do not fit
+        its model.
     DataError
         If a part of the split is empty or lacks a class.
     WeightsError
@@ -100,11 +123,17 @@ def train(
     if finished.is_file() and finished.with_suffix(".json").is_file():
         logger.info("%s is finished", out)
         return finished
-    run = _Run(recipe, database, split, Path(cache or out), device, progress)
+    run = _Run(recipe, database, split, Path(cache or out), device, progress, made or {}, masks)
     with isolate_rng():
         pl.seed_everything(recipe.seed, workers=True, verbose=False)
-        best = _fit(run, out, device, devices, workers, show_progress)
-    return run.finish(best, out)
+        trainer, best = _fit(
+            run, out, device, devices, workers, compile_network, show_progress, keep_checkpoints, callbacks
+        )
+        # Several processes train; one writes, and the others wait until all is written.
+        if trainer.is_global_zero:
+            run.finish(best, out)
+        trainer.strategy.barrier()
+    return finished
 
 
 class _Run:
@@ -118,20 +147,29 @@ class _Run:
         cache: Path,
         device: str,
         progress: Progress[Any],
+        made: Mapping[str, str | Path],
+        masks: Mapping[str, Mask] | None = None,
     ) -> None:
         self.recipe = recipe
+        self.init = made.get(recipe.init, recipe.init)
+        self.segmenter = made.get(recipe.segmenter, recipe.segmenter)
         self.database = database
         self.split = split
         self.cache = cache
         self.device = device
         self.progress = progress
         self.segmentation = recipe.task == "segmentation"
+        self.classes = ("lung",) if self.segmentation else database.classes
+        self.architecture = _architecture(recipe, self.classes)
         usable = [record for record in database.records if record.mask or not self.segmentation]
         self.records = {part: split.select(usable, part) for part in ("train", "validation")}
-        self.masks: dict[str, Mask] = {}
-        if recipe.region is not None and recipe.region.needs_mask:
-            segmenter = Segmenter.load(recipe.segmenter, device)
-            self.masks = predicted_masks(database, database.records, segmenter, cache, progress=progress)
+        self.masks: dict[str, Mask] = dict(masks or {})
+        self.predicts = masks is None and recipe.region is not None and recipe.region.needs_mask
+        if self.predicts:
+            segmenter = Segmenter.load(self.segmenter, device)
+            # All parts at once, so that an evaluation on another part of the split finds its masks here too.
+            known = [record for record in database.records if record.file in split.parts]
+            self.masks = predicted_masks(database, known, segmenter, cache, progress=progress)
 
     def load(self, part: str, size: int) -> tuple[View, npt.NDArray[Any]]:
         """Views and targets of a part: masks for stage 1, class indices for stage 2."""
@@ -140,24 +178,38 @@ class _Run:
             return segmentation_pairs(self.database, records, size, self.progress)
         assert self.recipe.region is not None
         views = region_views(self.database, records, self.recipe.region, size, self.masks, self.progress)
-        return views, self.labels(part)
+        labels = self.labels(part)
+        if part == "train" and self.recipe.offline:
+            copies = self.recipe.offline_augmentation
+            return add_copies(views, labels, self._wanted(), copies, self.recipe.seed)
+        return views, labels
 
     def labels(self, part: str) -> npt.NDArray[np.int64]:
-        return np.asarray([CLASSES.index(record.label) for record in self.records[part]], np.int64)
+        return np.asarray([self.classes.index(record.label) for record in self.records[part]], np.int64)
+
+    def _wanted(self) -> dict[int, int]:
+        """Images that a class shall have in training after offline augmentation, by its index."""
+        return wanted_counts(self.labels("train"), self.recipe.offline, self.classes)
 
     def stage(self) -> SegmentationStage | ClassificationStage:
         """A fresh Lightning module."""
         if self.segmentation:
-            return SegmentationStage(self.recipe)
+            return SegmentationStage(self.recipe, self.architecture)
         weights = None
         if self.recipe.balance == "class_weights":
-            counts = np.bincount(self.labels("train"), minlength=len(CLASSES))
-            if not counts.all():
-                raise DataError(
-                    f"{self.database.root}: a class has no training image: {dict(zip(CLASSES, counts))}"
-                )
-            weights = (counts.sum() / (len(counts) * counts)).tolist()
-        return ClassificationStage(self.recipe, weights)
+            weights = balanced_weights(self._counts()).tolist()
+        return ClassificationStage(self.recipe, self.architecture, len(self.classes), weights)
+
+    def _counts(self) -> npt.NDArray[np.int64]:
+        """Training images by class, the copies of offline augmentation included; every class has some."""
+        counts = np.bincount(self.labels("train"), minlength=len(self.classes))
+        if not counts.all():
+            raise DataError(
+                f"{self.database.root}: a class has no training image: {dict(zip(self.classes, counts))}"
+            )
+        for index, count in self._wanted().items():
+            counts[index] = max(counts[index], count)
+        return counts
 
     def finish(self, checkpoint: Path, out: Path) -> Path:
         """Write the weight file, then validate the very file that was written and complete its card."""
@@ -170,13 +222,13 @@ class _Run:
             {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)},
             name=recipe.name,
             task=recipe.task,
-            architecture={key: value for key, value in recipe.model.items() if key != "pretrained"},
+            architecture={key: value for key, value in self.architecture.items() if key != "pretrained"},
             input_size=recipe.input_size,
             value_range=(0.0, 1.0),
             mean=recipe.mean,
             std=recipe.std,
             region=recipe.region.to_dict() if recipe.region else None,
-            classes=("lung",) if self.segmentation else CLASSES,
+            classes=self.classes,
             temperature=1.0,
             thresholds={"mask": 0.5} if self.segmentation else {},
             training_data=self._training_data(),
@@ -217,7 +269,13 @@ class _Run:
         classifier = Classifier.load(path, self.device)
         records = self.records["validation"]
         logits, labels = logits_on(self.database, records, self.masks, classifier, progress=self.progress)
-        classifier.card = replace(classifier.card, temperature=fit_temperature(logits, labels))
+        classifier.card = calibrated(
+            classifier.card,
+            logits,
+            labels,
+            groups_of(records, self.split),
+            calibration_data(self.database, records, "validation", self.split),
+        )
         report = report_logits(logits, labels, records, classifier)
         return replace(classifier.card, metrics={"validation": report.to_dict()})
 
@@ -226,36 +284,86 @@ class _Run:
             part: dict(sorted(Counter(record.label for record in records).items()))
             for part, records in self.records.items()
         }
+        radiography = self.database.layout == "radiography"
         return {
-            "dataset": "COVID-19 Radiography Database",
+            "dataset": "COVID-19 Radiography Database" if radiography else self.database.root.name,
             "images": counts,
+            **({"with_copies": self._with_copies()} if self.recipe.offline else {}),
             "split_seed": self.recipe.split_seed,
             "split_hash": self.split.hash,
-            "segmenter": load_card(self.recipe.segmenter).sha256 if self.masks else None,
-            "init": load_card(self.recipe.init).sha256 if self.recipe.init else None,
+            "segmenter": load_card(self.segmenter).sha256 if self.predicts else None,
+            "init": load_card(self.init).sha256 if self.init else None,
         }
 
+    def _with_copies(self) -> dict[str, int]:
+        return {self.classes[index]: count for index, count in self._wanted().items()}
 
-def _fit(run: _Run, out: Path, device: str, devices: int, workers: int, show_progress: bool) -> Path:
+
+def balanced_weights(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Return the weight of each class with which all count the same: ``n / (classes * n_class)``.
+
+    As scikit-learn's ``compute_class_weight("balanced")``.
+    """
+    return np.asarray(counts.sum() / (len(counts) * counts))
+
+
+def _architecture(recipe: Recipe, classes: Sequence[str]) -> dict[str, Any]:
+    """The recipe's model for the dataset's classes, and for the recipe's size where it has to know one."""
+    model = dict(recipe.model)
+    if recipe.task == "segmentation":
+        return model
+    stated = model.setdefault("classes", len(classes))
+    if stated != len(classes):
+        raise RecipeError(
+            f"the recipe's model has {stated} classes, the dataset {len(classes)} ({', '.join(classes)}); "
+            "leave `classes` out of the recipe to follow the dataset, or map the dataset's classes"
+        )
+    info = MODELS.get(str(model.get("model")))
+    if info is not None and info.fixed_size:
+        stated = model.setdefault("size", recipe.input_size)
+        if {stated, recipe.input_size} | {stage.size for stage in recipe.stages} != {stated}:
+            raise RecipeError(
+                f"{info.name} takes one size of input, here {stated}; give the same as `input_size` and as "
+                "the size of all stages"
+            )
+    return model
+
+
+def _fit(
+    run: _Run,
+    out: Path,
+    device: str,
+    devices: int,
+    workers: int,
+    compile_network: bool,
+    show_progress: bool,
+    keep_checkpoints: bool,
+    extra: Sequence[Callback],
+) -> tuple[pl.Trainer, Path]:
     recipe = run.recipe
     stage = run.stage()
-    _initialise(stage, recipe)
+    _initialise(stage, recipe, run.init)
     stage.to(memory_format=torch.channels_last)
+    if compile_network:
+        # In place, so that the names in checkpoints and weight files stay as they are.
+        stage.network.compile()
     best = ModelCheckpoint(
         out / "checkpoints",
-        filename="{epoch:03d}-{" + stage.monitor + ":.4f}",
-        monitor=stage.monitor,
-        mode="max",
-        save_top_k=1,
+        filename="{epoch:03d}-{validation_loss:.4f}",
+        monitor=stage.selection,
+        mode=stage.mode,
+        save_top_k=-1 if keep_checkpoints else 1,
         save_last=True,
         enable_version_counter=False,
     )
-    callbacks: list[Callback] = [EpochLog(out / "history.csv", recipe), best]
+    callbacks: list[Callback] = [EpochLog(out / "history.csv", recipe), best, *extra]
+    if any(part.train != "all" for part in recipe.stages):
+        callbacks.append(StagedTraining(recipe))
     if recipe.ema_decay:
         # The fused update: one by one, a DenseNet's 700 tensors cost more than they should.
         callbacks.append(WeightAveraging(multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay)))
     if recipe.patience:
-        callbacks.append(EarlyStopping(stage.monitor, mode="max", patience=recipe.patience))
+        callbacks.append(EarlyStopping(stage.selection, mode=stage.mode, patience=recipe.patience))
     deterministic = torch.are_deterministic_algorithms_enabled()
     try:
         trainer = pl.Trainer(
@@ -281,23 +389,17 @@ def _fit(run: _Run, out: Path, device: str, devices: int, workers: int, show_pro
         )
     finally:
         torch.use_deterministic_algorithms(deterministic)
-    return Path(best.best_model_path)
+    return trainer, Path(best.best_model_path)
 
 
-def _initialise(stage: SegmentationStage | ClassificationStage, recipe: Recipe) -> None:
+def _initialise(stage: SegmentationStage | ClassificationStage, recipe: Recipe, init: str | Path) -> None:
     """Copy the weights that the recipe starts from: all tensors of the same name and shape."""
-    if not recipe.init:
+    if not init:
         return
-    _, initial = load_state(recipe.init)
-    own = stage.network.state_dict()
-    fitting = {key: value for key, value in initial.items() if key in own and own[key].shape == value.shape}
-    # A head for other classes may differ; a network of another kind may not.
-    if len(fitting) < 0.9 * len(own):
-        raise RecipeError(
-            f"init = {recipe.init!r}: only {len(fitting)} of the {len(own)} tensors of {recipe.model} fit; "
-            "start from weights of the same architecture"
-        )
-    stage.network.load_state_dict({**own, **fitting})
+    try:
+        copy_weights(stage.network, init)
+    except PretrainedError as error:
+        raise RecipeError(f"init = {recipe.init!r} does not fit {recipe.model}: {error}") from error
 
 
 def _claim(out: Path, recipe: Recipe, split: Split) -> None:
@@ -306,7 +408,9 @@ def _claim(out: Path, recipe: Recipe, split: Split) -> None:
     stated = json.loads(json.dumps({"recipe": recipe.to_dict(), "split_hash": split.hash}))
     if path.is_file():
         found = json.loads(path.read_text(encoding="utf-8"))
-        if found != stated:
+        # Read as a recipe: a run that an older lungcls started lacks the keys that came since.
+        same = recipe_from_dict(found["recipe"], str(path)) == recipe_from_dict(stated["recipe"])
+        if not same or found["split_hash"] != stated["split_hash"]:
             raise RecipeError(
                 f"{out} holds a run of another recipe or split ({path}); give another --out, or the same one"
             )

@@ -8,7 +8,7 @@ import torchvision
 from torch import nn
 
 from lungcls.models import create_model
-from lungcls.models.densenet import fold_stem
+from lungcls.models.channels import fold_stem
 
 UNET = {"model": "unet", "encoder": "tu-resnet18", "decoder_channels": [16, 16, 8, 8]}
 
@@ -95,12 +95,12 @@ def test_nothing_is_downloaded_unless_asked(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     ("architecture", "message"),
     [
-        ({}, "unknown model None; the models are densenet121, unet"),
-        ({"model": "vgg"}, "unknown model 'vgg'; the models are densenet121, unet"),
+        ({}, "unknown model None; the models are .*densenet121, .*unet"),
+        ({"model": "vgg"}, "unknown model 'vgg'; the models are cnn-3conv-512, .*, vgg16"),
         ({"model": ["unet"]}, "unknown model"),
         ({"model": "unet", "depth": 3}, "do not fit the model 'unet'.*depth"),
         ({"model": "densenet121", "encoder": "tu-resnet18"}, "do not fit the model 'densenet121'.*encoder"),
-        ({"model": "densenet121", "classes": "four"}, "do not fit the model 'densenet121'"),
+        ({"model": "densenet121", "classes": "four"}, "classes is 'four'; expected at least 2"),
         ({"model": "densenet121", "pretrained": True}, "expected 'none' or 'imagenet'"),
         ({**UNET, "pretrained": "radimagenet"}, "expected 'none' or 'imagenet'"),
         ({**UNET, "encoder": "resnet19"}, "unknown U-Net encoder 'resnet19'"),

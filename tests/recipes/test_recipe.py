@@ -11,6 +11,7 @@ from lungcls.data.augmentation import AUGMENTATIONS
 from lungcls.errors import RecipeError
 from lungcls.models import create_model
 from lungcls.recipes import Stage, load_recipe, recipe_names
+from lungcls.recipes import recipe as recipe_module
 from lungcls.recipes.recipe import recipe_from_dict
 from lungcls.regions import Region
 
@@ -63,12 +64,12 @@ def test_the_schedule(values: dict[str, Any]) -> None:
 def test_packaged_recipes(name: str) -> None:
     recipe = load_recipe(name)
     # A second half of a schedule makes the same weights as the first.
-    assert name.removesuffix("-finetune") == recipe.name
+    assert name.rpartition("/")[2].removesuffix("-finetune") == recipe.name
     assert recipe.augmentation in AUGMENTATIONS
     assert recipe.description.strip()
     # A network may well be used at a larger size than it was trained at, hardly at a smaller one.
     assert recipe.stages[-1].size <= recipe.input_size
-    create_model(recipe.model)  # its options fit
+    create_model({**recipe.model, "pretrained": "none"})  # its options fit
     # As a run's folder and a weight card keep it.
     assert recipe_from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
 
@@ -119,7 +120,17 @@ def test_unknown_and_missing_keys_are_named(values: dict[str, Any]) -> None:
     ("key", "value"),
     [
         ("task", "detection"),
-        ("loss", "focal"),
+        ("loss", "hinge"),
+        ("focal_gamma", -1),
+        ("l2_conv", -1e-4),
+        ("optimizer", "lion"),
+        ("schedule", "linear"),
+        ("select", "test"),
+        ("offline", {"COVID": 0}),
+        ("offline", {"COVID": "many"}),
+        ("stages", [{"size": 64, "epochs": 1, "train": "tail"}]),
+        ("stages", [{"size": 64, "epochs": 1, "train": 0}]),
+        ("stages", [{"size": 64, "epochs": 1, "learning_rate": -1.0}]),
         ("balance", "mixup"),
         ("region", None),
         ("region", {"name": "lungs"}),
@@ -148,7 +159,7 @@ def test_unknown_and_missing_keys_are_named(values: dict[str, Any]) -> None:
     ],
 )
 def test_impossible_values_are_named(values: dict[str, Any], key: str, value: Any) -> None:
-    expected = "size|epochs|stage|'int' object is not iterable" if key == "stages" else key
+    expected = "size|epochs|stage|train|'int' object is not iterable" if key == "stages" else key
     with pytest.raises(RecipeError, match=f"mine: .*({expected})"):
         recipe_from_dict({**values, key: value}, "mine")
 
@@ -159,3 +170,37 @@ def test_a_segmenter_has_no_region(values: dict[str, Any]) -> None:
         recipe_from_dict(segmenter)
     del segmenter["region"]
     assert recipe_from_dict(segmenter).region is None
+
+
+def test_a_stage_has_its_own_rate_and_layers(values: dict[str, Any]) -> None:
+    stages = [
+        {"size": 64, "epochs": 2, "train": "head"},
+        {"size": 64, "epochs": 3, "learning_rate": 1e-5, "train": 9},
+    ]
+    recipe = recipe_from_dict({**values, "stages": stages, "learning_rate": 4e-4})
+    assert [recipe.rate_at(epoch) for epoch in range(6)] == [4e-4, 4e-4, 1e-5, 1e-5, 1e-5, 1e-5]
+    assert [recipe.stage_at(epoch).train for epoch in (0, 1, 2, 9)] == ["head", "head", 9, 9]
+
+
+def test_label_smoothing_is_of_cross_entropy(values: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError, match="label_smoothing goes with the loss cross_entropy, not with focal"):
+        recipe_from_dict({**values, "loss": "focal", "label_smoothing": 0.1})
+
+
+def test_the_reference_recipes_are_packaged_with_what_was_left_out() -> None:
+    names = {
+        "cnn-4conv",
+        "cnn-strided",
+        "cnn-vgg-bn",
+        "cnn-3conv-512",
+        "mobilenet-v2",
+        "mobilenet-v2-finetune",
+    }
+    assert {f"reference/{name}" for name in names} <= set(recipe_names())
+    for name in names - {"mobilenet-v2-finetune"}:
+        path = Path(recipe_module.__file__).parent / "reference" / f"{name}.toml"
+        assert "Left out" in path.read_text(encoding="utf-8")
+        # None of their epochs is cut to a few batches, and none sees augmented copies outside training.
+        recipe = load_recipe(f"reference/{name}")
+        assert recipe.optimizer == "adam"
+        assert recipe.augmentation == "none"

@@ -1,0 +1,104 @@
+"""``lungcls calibrate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lungcls.cli.options import Data, Device
+
+if TYPE_CHECKING:
+    from lungcls.evaluation.recalibrate import Recalibration
+
+
+def calibrate(
+    weights: Annotated[str, typer.Argument(help="A classifier: released name or path.")],
+    data: Data,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Folder or .safetensors file for a copy of the weights with the new card; the weights' own "
+            "folder replaces their card. Without it nothing is written.",
+        ),
+    ] = None,
+    split: Annotated[
+        str,
+        typer.Option(
+            help="Part to calibrate on: train, validation, test, or all (of images never trained on)."
+        ),
+    ] = "validation",
+    split_file: Annotated[
+        Path | None, typer.Option(help="A split of `lungcls data split`; made by --seed if left out.")
+    ] = None,
+    segmenter: Annotated[str, typer.Option(help="Weights of stage 1.")] = "segmenter",
+    seed: Annotated[
+        int, typer.Option(help="Of the split, where no file is given, and of the bootstrap.")
+    ] = 0,
+    resamples: Annotated[int, typer.Option(help="Bootstrap resamples, drawn by group.")] = 2000,
+    cache: Annotated[Path | None, typer.Option(help="Folder for predicted masks.")] = None,
+    device: Device = "auto",
+) -> None:
+    """Fit a classifier's temperature and conformal sets anew, on any database it was not trained on."""
+    import tempfile
+
+    from lungcls.classifier import Classifier
+    from lungcls.cli.progress import bar
+    from lungcls.data import Split, open_dataset, split_dataset
+    from lungcls.evaluation.recalibrate import recalibrate, write_calibrated
+    from lungcls.evaluation.release import split_notes
+    from lungcls.segmenter import Segmenter
+
+    classifier = Classifier.load(weights, device)
+    dataset = open_dataset(data)
+    records, chosen = dataset.records, None
+    if split != "all":
+        chosen = Split.read_csv(split_file) if split_file else split_dataset(dataset, seed=seed)
+        records = chosen.select(records, split)
+    with tempfile.TemporaryDirectory() as temporary:
+        found = recalibrate(
+            dataset,
+            records,
+            Segmenter.load(segmenter, device),
+            classifier,
+            cache or temporary,
+            split=chosen,
+            part=split,
+            n_resamples=resamples,
+            seed=seed,
+            progress=bar,
+        )
+    typer.echo(f"{classifier.card.name} on {len(records)} images of {dataset.root.name}, part {split}")
+    notes = split_notes(classifier.card, chosen, split)
+    if chosen is None:
+        notes = [f"all images were taken: make sure that {classifier.card.name} was trained on none of them"]
+    for note in notes:
+        typer.echo(f"Note: {note}")
+    _show(found)
+    if out is None:
+        typer.echo("nothing is written without --out")
+        return
+    path = write_calibrated(found.card, weights, out)
+    typer.echo(f"written: {path.with_suffix('.json')}; use it with --classifier {path}")
+
+
+def _show(found: Recalibration) -> None:
+    from lungcls.evaluation.tables import format_table
+    from lungcls.evaluation.trust import AFTER
+
+    reports = {"old card": found.before, "new card": found.after}
+    rows: list[dict[str, Any]] = []
+    for when, report in reports.items():
+        rows.append({"": when, "metric": "temperature", "value": report.temperature})
+        for metric in ("nll", "brier", "ece", "classwise_ece"):
+            rows.append({"": when, "metric": metric, **report.calibration[AFTER][metric, ""].to_dict()})
+    typer.echo(format_table(rows))
+    rows = [
+        {"class": name, "images": known["images"], "groups": known["groups"]}
+        for name, known in found.card.conformal["classes"].items()
+    ]
+    typer.echo(f"\nConformal sets ({found.card.conformal['score']}), calibrated class by class:")
+    typer.echo(format_table(rows))

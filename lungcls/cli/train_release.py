@@ -1,0 +1,56 @@
+"""``lungcls train-release``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lungcls.cli.options import Data, Device
+
+
+def train_release(
+    data: Data,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder of the runs. The same command goes on after a kill.")
+    ],
+    schedule: Annotated[
+        str, typer.Option(help="gpu: the full schedule. cpu: a shorter one, hours on two cores.")
+    ] = "gpu",
+    external: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of images and lung masks to evaluate on only; may be repeated."),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Cut every stage of every schedule to so many epochs, for a trial.")
+    ] = None,
+    device: Device = "auto",
+    devices: Annotated[int, typer.Option(help="Number of GPUs.")] = 1,
+    workers: Annotated[int, typer.Option(help="Processes that augment.")] = 1,
+    compile_network: Annotated[bool, typer.Option("--compile", help="Compile the networks (GPU).")] = False,
+) -> None:
+    """Train all released weights, evaluate them on the test part, and write their model card."""
+    from lungcls.cli.progress import bar
+    from lungcls.data import open_dataset, open_radiography
+    from lungcls.errors import MissingExtraError
+
+    try:
+        from lungcls.training.release import train_release as run
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(error.name or "lightning", "train", "training") from error
+
+    weights = run(
+        open_radiography(data),
+        out,
+        schedule=schedule,
+        external={folder.name: open_dataset(folder) for folder in external or []},
+        epochs=epochs,
+        device=device,
+        devices=devices,
+        workers=workers,
+        compile_network=compile_network,
+        show_progress=True,
+        progress=bar,
+    )
+    typer.echo(f"{weights} holds the weights, their cards and the model card (README.md)")

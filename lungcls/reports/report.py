@@ -1,0 +1,270 @@
+"""Everything to know about one or several trained models, in one folder."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lungcls.data.dataset import Dataset, Record
+from lungcls.data.splits import PARTS, Split, split_dataset
+from lungcls.data.views import Progress, predicted_masks, quiet
+from lungcls.errors import DataError
+from lungcls.evaluation.classification import ClassificationReport, classification_report
+from lungcls.evaluation.release import split_notes
+from lungcls.evaluation.tables import format_table, write_csv, write_results
+from lungcls.figures import save_figure
+from lungcls.files import atomic_write
+from lungcls.regions import Mask, Region
+from lungcls.reports.answers import Answers, ensemble
+from lungcls.reports.compare import Comparison, compare
+from lungcls.reports.curves import curves, read_history
+from lungcls.reports.gallery import gallery, misclassified
+from lungcls.reports.measure import measure
+from lungcls.reports.page import write_page
+from lungcls.reports.plots import class_bars, confusion_matrix
+from lungcls.reports.roc import roc_curves, roc_figure, roc_rows
+from lungcls.reports.runs import Run, common_split, find_runs
+from lungcls.reports.text import model_rows, pair_rows
+from lungcls.segmenter import Segmenter
+from lungcls.versions import package_versions
+from lungcls.weights import load_card
+
+logger = logging.getLogger(__name__)
+
+PACKAGES = ("lungcls", "torch", "torchvision", "numpy", "scikit-learn", "matplotlib")
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a report wrote.
+
+    Attributes
+    ----------
+    page : Path
+        ``index.html``.
+    comparison : Comparison or None
+        None where no run was finished.
+    notes : list of str
+    """
+
+    page: Path
+    comparison: Comparison | None
+    notes: list[str]
+
+
+def write_report(
+    names: Sequence[str | Path],
+    database: Dataset,
+    out: str | Path,
+    *,
+    part: str = "test",
+    split: Split | None = None,
+    segmenter: str | Path = "segmenter",
+    cache: str | Path | None = None,
+    images: int = 24,
+    n_resamples: int = 2000,
+    seed: int = 0,
+    device: str = "auto",
+    progress: Progress[Any] = quiet,
+) -> Written:
+    """Evaluate trained classifiers on a part of a dataset, and draw, tabulate and compare what they say.
+
+    Parameters
+    ----------
+    names : sequence of str or path-like
+        Folders of `lungcls train`, weight files or released names.
+    database : Dataset
+    out : path-like
+        Gets ``index.html``, ``comparison.{json,csv,md}``, ``comparison_pairs.csv`` and a folder a model with
+        its curves, confusion matrix, bars, ROC curves, mistakes and answers, as PNG and CSV. The galleries
+        show the images: they are for this machine's user, not to be published where the images may not.
+    part : {"test", "validation", "train", "all"}, default="test"
+    split : Split, optional
+        By default that of the runs; where none is known, the one of seed 0.
+    segmenter : str or path-like, default="segmenter"
+        Whose masks the regions are cut with.
+    cache : path-like, optional
+        Folder for predicted masks; by default ``out``.
+    images : int, default=24
+        Largest number in a gallery.
+    n_resamples : int, default=2000
+    seed : int, default=0
+        Of the bootstrap.
+    device : str, default="auto"
+    progress : callable, optional
+
+    Returns
+    -------
+    Written
+
+    Raises
+    ------
+    DataError
+        If a run cannot be found, the runs' splits differ, or the images are of other classes.
+    WeightsError
+        If weights cannot be loaded.
+    MissingExtraError
+        If matplotlib is not installed.
+    """
+    start = time.perf_counter()
+    out = Path(out)
+    runs = find_runs(names)
+    if part not in (*PARTS, "all"):
+        raise DataError(f"unknown part {part!r}; expected one of {', '.join((*PARTS, 'all'))}")
+    notes = [f"{run.name} is not finished: only its curves are drawn" for run in runs if not run.weights]
+    pictures: dict[str, list[str]] = {run.name: [] for run in runs}
+    folders = dict(zip(pictures, _folders(list(pictures))))
+    for run in runs:
+        if run.history is not None:
+            history = read_history(run.history)
+            save_figure(curves(history, run.name), out / folders[run.name] / "curves.png")
+            write_csv(out / folders[run.name], "curves", history)
+            pictures[run.name].append(f"{folders[run.name]}/curves.png")
+    usable, extra = _classifiers(runs)
+    notes += extra
+    comparison = None
+    tables: dict[str, Any] = {}
+    if usable:
+        chosen = split or common_split(runs) or split_dataset(database, seed=0)
+        records = database.records if part == "all" else chosen.select(database.records, part)
+        for run in usable:
+            notes += split_notes(load_card(str(run.weights)), chosen, part)
+        masks = _masks(usable, database, records, segmenter, cache or out, device, progress)
+        answers = [
+            measure(
+                str(run.weights), database, records, masks,
+                name=run.name, split=chosen, device=device, progress=progress,
+            )
+            for run in usable
+        ]  # fmt: skip
+        if len(answers) > 1 and len({one.classes for one in answers}) == 1:
+            answers.append(ensemble(answers))
+            folders["ensemble"], pictures["ensemble"] = "ensemble", []
+        for one in answers:
+            report = classification_report(
+                one.labels, one.probabilities, one.groups, one.classes, n_resamples, seed
+            )
+            pictures[one.name] += _write_model(one, report, database, records, out, folders[one.name], images)
+        comparison = compare({one.name: [one] for one in answers}, n_resamples=n_resamples, seed=seed)
+        about = {
+            "dataset": database.root.name,
+            "part": part,
+            "split_hash": chosen.hash,
+            "notes": notes,
+            "weights": {one.name: one.about.get("sha256") for one in answers},
+            "versions": package_versions(PACKAGES),
+            "seconds": round(time.perf_counter() - start, 1),
+        }
+        tables = write_comparison(out, comparison, about)
+        notes.insert(0, f"{len(records):,} images of {database.root.name}, part {part}, split {chosen.hash}.")
+    shown = {name: files for name, files in pictures.items() if files}
+    page = write_page(out / "index.html", "Report of trained models", notes, tables, shown)
+    return Written(page, comparison, notes)
+
+
+def write_comparison(
+    out: Path, comparison: Comparison, about: Mapping[str, Any], name: str = "comparison"
+) -> dict[str, list[dict[str, str]]]:
+    """Write a comparison as JSON, CSV (models and pairs) and Markdown; return its tables as text by heading.
+
+    Parameters
+    ----------
+    out : Path
+        Folder.
+    comparison : Comparison
+    about : mapping
+        What else the JSON file says.
+    name : str
+        Stem of the files; the pairs go into ``<name>_pairs.csv``.
+    """
+    write_results(out, name, comparison.models, {**about, **comparison.to_dict()})
+    tables = {"Models, with 95% intervals by group": model_rows(comparison)}
+    if comparison.pairs:
+        write_csv(out, f"{name}_pairs", comparison.pairs)
+        tables["Pairs on the same images"] = pair_rows(comparison)
+    with atomic_write(out / f"{name}.md", "w") as file:
+        file.write(
+            "\n\n".join(f"## {title}\n\n{format_table(rows)}" for title, rows in tables.items()) + "\n"
+        )
+    return tables
+
+
+def _classifiers(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
+    usable, notes = [], []
+    for run in runs:
+        if run.weights is None:
+            continue
+        if load_card(str(run.weights)).task == "classification":
+            usable.append(run)
+        else:
+            notes.append(f"{run.name} is no classifier: only its curves are drawn; see `lungcls evaluate`")
+    return usable, notes
+
+
+def _masks(
+    runs: Sequence[Run],
+    database: Dataset,
+    records: Sequence[Record],
+    segmenter: str | Path,
+    cache: str | Path,
+    device: str,
+    progress: Progress[Any],
+) -> dict[str, Mask]:
+    """Predicted masks, where a classifier needs any."""
+    cards = [load_card(str(run.weights)) for run in runs]
+    if not any(Region(**(card.region or {})).needs_mask for card in cards):
+        return {}
+    return predicted_masks(database, records, Segmenter.load(segmenter, device), cache, progress=progress)
+
+
+def _write_model(
+    answers: Answers,
+    report: ClassificationReport,
+    database: Dataset,
+    records: Sequence[Record],
+    out: Path,
+    folder: str,
+    images: int,
+) -> list[str]:
+    """Write the pictures and tables of one model; return the pictures' files relative to `out`."""
+    inside = out / folder
+    counts = [
+        {"true": name, **dict(zip(report.classes, row)), "images": sum(row)}
+        for name, row in zip(report.classes, report.confusion.tolist())
+    ]
+    roc = roc_curves(answers)
+    wrong = misclassified(answers)
+    title = f"{answers.name}, {report.n_images:,} images"
+    figures = {
+        "confusion": confusion_matrix(report, title),
+        "classes": class_bars(report, f"{title}, {report.level:.0%} intervals by group"),
+        "roc": roc_figure(roc, title),
+        "mistakes": gallery(
+            wrong[:images], database, records,
+            f"{answers.name}: {len(wrong):,} of {report.n_images:,} are misclassified, the surest first",
+        ),
+    }  # fmt: skip
+    write_csv(inside, "confusion", counts)
+    write_csv(inside, "classes", report.to_rows())
+    write_csv(inside, "roc", roc_rows(roc))
+    write_csv(inside, "mistakes", wrong)
+    write_csv(inside, "answers", answers.to_rows())
+    for name, figure in figures.items():
+        save_figure(figure, inside / f"{name}.png")
+    return [f"{folder}/{name}.png" for name in figures]
+
+
+def _folders(names: Sequence[str]) -> list[str]:
+    """Names as folders that every file system takes, none twice."""
+    folders: list[str] = []
+    for name in names:
+        plain = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "model"
+        while plain.casefold() in {folder.casefold() for folder in (*folders, "ensemble")}:
+            plain += "-2"
+        folders.append(plain)
+    return folders

@@ -1,0 +1,132 @@
+"""All released weights in one go: the segmenter first, then the classifiers that its masks cut for."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from lungcls.classifier import Classifier
+from lungcls.data.dataset import Dataset
+from lungcls.data.splits import Split, split_dataset
+from lungcls.data.views import Progress, quiet
+from lungcls.evaluation.modelcard import model_card
+from lungcls.evaluation.release import evaluate_release
+from lungcls.evaluation.tables import write_csv, write_results
+from lungcls.files import atomic_write
+from lungcls.recipes import load_recipe
+from lungcls.segmenter import Segmenter
+from lungcls.training.train import train
+
+STEPS: Final = ("segmenter", "classifier-full", "classifier-crop", "classifier-mask")
+"""In this order: the regions of later steps are cut with the first one's masks, and `crop` and `mask` start
+from the features of `full`."""
+
+SCHEDULES: Final = {"gpu": "release", "cpu": "release-cpu"}
+"""Folder of the recipes of each schedule, in ``lungcls/recipes``."""
+
+RESULTS: Final = "released_weights"
+
+
+def train_release(
+    database: Dataset,
+    out: str | Path,
+    *,
+    schedule: str = "gpu",
+    external: Mapping[str, Dataset] | None = None,
+    epochs: int | None = None,
+    device: str = "auto",
+    devices: int = 1,
+    workers: int = 1,
+    compile_network: bool = False,
+    show_progress: bool = False,
+    progress: Progress[Any] = quiet,
+) -> Path:
+    """Train, evaluate and describe all released weights, or go on where a killed call stopped.
+
+    Parameters
+    ----------
+    database : Dataset
+    out : path-like
+        Gets a run's folder a step, ``cache/`` with predicted masks, ``results/`` with the figures on the test
+        part and ``weights/`` with what is to be released: weights, cards and the model card.
+    schedule : {"gpu", "cpu"}, default="gpu"
+    external : mapping of str to Dataset, optional
+        Sets with lung masks that were never trained on, by name; the segmenter is evaluated on them.
+    epochs : int, optional
+        Cut every stage of every schedule to so many epochs, for a trial.
+    device, devices, workers, compile_network, show_progress, progress
+        As :func:`lungcls.training.train` takes them.
+
+    Returns
+    -------
+    Path
+        ``out/weights``.
+
+    Raises
+    ------
+    ValueError
+        If the schedule is unknown.
+    RecipeError
+        If a step's folder holds a run of another recipe or split.
+    """
+    if schedule not in SCHEDULES:
+        raise ValueError(f"unknown schedule {schedule!r}; known are {', '.join(SCHEDULES)}")
+    out = Path(out)
+    split = split_dataset(database, seed=load_recipe(f"{SCHEDULES[schedule]}/{STEPS[0]}").split_seed)
+    made: dict[str, Path] = {}
+    for step in STEPS:
+        recipe = load_recipe(f"{SCHEDULES[schedule]}/{step}")
+        made[recipe.name] = train(
+            recipe if epochs is None else recipe.cut(epochs),
+            database,
+            out / step,
+            split=split,
+            cache=out / "cache",
+            made=made,
+            device=device,
+            devices=devices,
+            workers=workers,
+            compile_network=compile_network,
+            show_progress=show_progress,
+            progress=progress,
+        )
+    _evaluate(database, split, made, external or {}, out, device, progress)
+    return _collect(made, out)
+
+
+def _evaluate(
+    database: Dataset,
+    split: Split,
+    made: Mapping[str, Path],
+    external: Mapping[str, Dataset],
+    out: Path,
+    device: str,
+    progress: Progress[Any],
+) -> None:
+    """Write the figures on the test part, the one look at it."""
+    results = out / "results"
+    segmenter = Segmenter.load(made[STEPS[0]], device)
+    classifiers = [Classifier.load(made[step], device) for step in STEPS[1:]]
+    records = split.select(database.records, "test")
+    found = evaluate_release(
+        database, records, segmenter, classifiers, out / "cache", split=split, part="test", progress=progress
+    )
+    write_results(results, f"{RESULTS}_radiography", found.rows, found.payload)
+    write_csv(results, f"{RESULTS}_radiography_answers", found.answers)
+    for name, dataset in external.items():
+        found = evaluate_release(dataset, dataset.records, segmenter, [], out / "cache", progress=progress)
+        write_results(results, f"{RESULTS}_{name}", found.rows, found.payload)
+
+
+def _collect(made: Mapping[str, Path], out: Path) -> Path:
+    """Copy what is to be released into one folder, with its model card."""
+    weights = out / "weights"
+    weights.mkdir(exist_ok=True)
+    for path in made.values():
+        for file in (path, path.with_suffix(".json")):
+            shutil.copyfile(file, weights / file.name)
+    with atomic_write(weights / "README.md", "w") as card:
+        card.write(model_card(weights, out / "results"))
+    return weights

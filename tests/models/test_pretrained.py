@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import pytest
+import torch
+
+from lungcls.errors import WeightsError
+from lungcls.models import create_model
+from lungcls.models.pretrained import PretrainedError
+from lungcls.weights import save_weights
+
+SMALL = {"model": "cnn-vgg-bn", "size": 16, "classes": 4}
+
+
+@pytest.fixture
+def weights(tmp_path: Path, make_card_values: Any) -> Path:
+    torch.manual_seed(0)
+    values = make_card_values(name="start", architecture=SMALL, input_size=16)
+    return save_weights(tmp_path, create_model(SMALL).state_dict(), **values)
+
+
+def test_a_network_starts_from_a_weight_file_but_for_its_head(weights: Path) -> None:
+    first = create_model({**SMALL, "pretrained": str(weights)}).state_dict()
+    other = create_model({**SMALL, "classes": 3, "pretrained": str(weights)}).state_dict()
+    shared = [key for key in first if "classifier" not in key]
+    assert all(torch.equal(first[key], other[key]) for key in shared)
+    assert other["network.classifier.1.weight"].shape == (3, first["network.classifier.1.weight"].shape[1])
+
+
+def test_weights_of_another_network_are_refused(weights: Path) -> None:
+    with pytest.raises(PretrainedError, match="start from weights of the same architecture"):
+        create_model({"model": "cnn-4conv", "size": 64, "pretrained": str(weights)})
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"none\.safetensors: no such weight file"):
+        create_model({**SMALL, "pretrained": str(tmp_path / "none.safetensors")})
+
+
+def test_imagenet_without_a_network_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def offline(*arguments: Any, **options: Any) -> None:
+        raise URLError("no route to host")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("torch.hub.download_url_to_file", offline)
+    with pytest.raises(
+        WeightsError, match=r"mobilenet-v2: the ImageNet weights cannot be downloaded.*pretrained"
+    ):
+        create_model({"model": "mobilenet-v2", "pretrained": "imagenet"})
