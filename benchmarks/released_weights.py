@@ -3,8 +3,8 @@
     python benchmarks/released_weights.py --data DIR
 
 DIR holds ``radiography`` and, where present, ``montgomery`` and ``shenzhen`` (lung masks drawn by people).
-Writes one JSON and one CSV file a set under ``benchmarks/results/``, and the table into ``README.md``;
-``--table`` only writes the table anew from the files.
+Writes one JSON and one CSV file a set under ``benchmarks/results/``, the table into ``README.md`` and the
+model card, ``weights/README.md``; ``--table`` only writes these two anew from the files.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from lungcls.cli.progress import bar
+from lungcls.evaluation.modelcard import model_card
 from lungcls.evaluation.tables import write_csv, write_results
+from lungcls.weights import released
 
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parent.parent / "README.md"
+WEIGHTS = Path(__file__).parent.parent / "weights"
 START, END = "<!-- results: written by benchmarks/released_weights.py -->", "<!-- end of results -->"
 EXTERNAL = ("montgomery", "shenzhen")
 
@@ -33,7 +36,7 @@ def evaluate_all(data: Path, device: str) -> None:
     from lungcls.segmenter import Segmenter
 
     segmenter = Segmenter.load("segmenter", device)
-    classifiers = [Classifier.load(f"classifier-{region}", device) for region in ("mask", "full")]
+    classifiers = [Classifier.load(f"classifier-{region}", device) for region in regions()]
     with tempfile.TemporaryDirectory() as cache:
         database = open_radiography(data)
         split = split_dataset(database, seed=0)
@@ -48,6 +51,12 @@ def evaluate_all(data: Path, device: str) -> None:
                 dataset = open_dataset(data / name)
                 found = evaluate_release(dataset, dataset.records, segmenter, [], cache, progress=bar)
                 write_results(RESULTS, f"released_weights_{name}", found.rows, found.payload)
+
+
+def regions() -> list[str]:
+    """Return the regions that classifiers are released for, the default first."""
+    named = {name.removeprefix("classifier-") for name in released() if name.startswith("classifier-")}
+    return [region for region in ("mask", "crop", "full") if region in named]
 
 
 def table() -> str:
@@ -69,7 +78,7 @@ def table() -> str:
         if (RESULTS / f"released_weights_{name}.json").is_file():
             masks(f"{name}, never trained on", _read(name)["reports"]["segmenter"])
     test = "radiography, test part"
-    for region in ("mask", "full"):
+    for region in regions():
         report = reports[f"classifier-{region}"]
         for metric, text in (
             ("macro_f1", "macro-F1"),
@@ -125,13 +134,14 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, default=os.environ.get("LUNGCLS_DATA"), help="or LUNGCLS_DATA")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--table", action="store_true", help="only write the README's table from the files")
+    parser.add_argument("--table", action="store_true", help="only write the two texts")
     options = parser.parse_args()
     if not options.table:
         if options.data is None:
             parser.error("--data or LUNGCLS_DATA must name the folder that holds radiography")
         evaluate_all(Path(options.data), options.device)
     README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")
+    (WEIGHTS / "README.md").write_text(model_card(WEIGHTS, RESULTS), encoding="utf-8")
 
 
 if __name__ == "__main__":

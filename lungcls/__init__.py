@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 from lungcls.labels import CLASSES, NOTICE
 
 if TYPE_CHECKING:
+    from lungcls.ensemble import Ensemble
     from lungcls.errors import LungclsError
+    from lungcls.explanation import Explanation
     from lungcls.images import Image, find_images, read_image
-    from lungcls.pipeline import Pipeline, predict, segment
+    from lungcls.pipeline import Pipeline, explain, predict, segment
     from lungcls.prediction import Failure, Prediction, Segmentation
     from lungcls.regions import REGIONS, Region
 
@@ -29,11 +31,14 @@ except PackageNotFoundError:  # a checkout that was never installed
 
 # Loaded when first used, so that `import lungcls` stays light.
 _LAZY = {
+    "Ensemble": "lungcls.ensemble",
     "LungclsError": "lungcls.errors",
+    "Explanation": "lungcls.explanation",
     "Image": "lungcls.images",
     "find_images": "lungcls.images",
     "read_image": "lungcls.images",
     "Pipeline": "lungcls.pipeline",
+    "explain": "lungcls.pipeline",
     "predict": "lungcls.pipeline",
     "segment": "lungcls.pipeline",
     "Failure": "lungcls.prediction",
@@ -47,6 +52,8 @@ __all__ = [
     "CLASSES",
     "NOTICE",
     "REGIONS",
+    "Ensemble",
+    "Explanation",
     "Failure",
     "Image",
     "LungclsError",
@@ -55,6 +62,7 @@ __all__ = [
     "Region",
     "Segmentation",
     "__version__",
+    "explain",
     "find_images",
     "predict",
     "read_image",

@@ -11,8 +11,20 @@ class ImageError(LungclsError, ValueError):
     """An image cannot be read, or is not something that lungcls can use."""
 
 
+class ImageFormatError(ImageError):
+    """The content is of no format that lungcls reads."""
+
+
+class ImageSizeError(ImageError):
+    """The image has more pixels than the caller allows."""
+
+
 class LungMaskError(LungclsError):
     """The lungs were not found (or only one of them), and the caller chose to refuse."""
+
+
+class RejectedError(LungclsError):
+    """The quality gate found something wrong with an image, and the caller chose to have that raised."""
 
 
 class DataError(LungclsError):

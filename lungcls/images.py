@@ -16,7 +16,7 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from lungcls import dicom
-from lungcls.errors import ImageError
+from lungcls.errors import ImageError, ImageFormatError
 from lungcls.pixels import MAX_MEGAPIXELS, array_to_unit, check_size, checked_limit, checked_range
 from lungcls.rasters import picture_to_unit, read_raster
 
@@ -295,7 +295,7 @@ def _read_file(name: str, limit: float) -> bytes:
         with open(name, "rb") as file:
             head = file.read(132)
             if info.st_size > 8 * limit + (64 << 20):
-                _sniff(head, name)
+                image_format(head, name)
                 raise ImageError(
                     f"{name}: found a file of {info.st_size / 1e6:.0f} MB, more than an image of "
                     f"{limit / 1e6:g} megapixels can need, expected a smaller one; raise max_megapixels if "
@@ -338,10 +338,27 @@ def _read_stream(source: Any) -> tuple[bytes, str]:
     return bytes(data), name
 
 
-def _sniff(head: bytes, name: str) -> str:
-    """Return the format that the first bytes tell, or say what they are instead."""
+def image_format(head: bytes, name: str) -> str:
+    """Return the format that the first bytes tell.
+
+    Parameters
+    ----------
+    head : bytes
+        The first 132 bytes of a file, or more.
+    name : str
+        What error messages call it; one that ends as DICOM files do lets content without a preamble pass.
+
+    Returns
+    -------
+    {"PNG", "JPEG", "TIFF", "BMP", "WebP", "DICOM"}
+
+    Raises
+    ------
+    ImageFormatError
+        Empty, or of another format; the message says what it is instead.
+    """
     if not head:
-        raise ImageError(
+        raise ImageFormatError(
             f"{name}: found no bytes (an empty file, or one read to its end), expected {_FORMATS}; "
             "fetch the file again, or rewind it with seek(0)"
         )
@@ -358,11 +375,13 @@ def _sniff(head: bytes, name: str) -> str:
     if foreign is None:
         printable = all(byte >= 32 or byte in b"\t\n\r\f" for byte in head)
         foreign = "text" if printable else f"unknown content (it starts with {head[:8].hex(' ')})"
-    raise ImageError(f"{name}: found {foreign}, expected {_FORMATS}; convert it, or pass the image itself")
+    raise ImageFormatError(
+        f"{name}: found {foreign}, expected {_FORMATS}; convert it, or pass the image itself"
+    )
 
 
 def _from_bytes(data: bytes, name: str, bounds: tuple[float, float] | None, limit: float) -> Image:
-    kind = _sniff(data[:132], name)
+    kind = image_format(data[:132], name)
     if kind == "DICOM":
         scan = dicom.open_dicom(data, name, max_pixels=limit, force=name.lower().endswith(DICOM_SUFFIXES))
         check_size(scan.height, scan.width, name, limit)

@@ -13,15 +13,18 @@ from typing import Any, Literal, TypeAlias, TypeVar, cast, overload
 import numpy as np
 
 from lungcls.classifier import Classifier
-from lungcls.errors import LungclsError, LungMaskError
+from lungcls.conformal import checked_coverage, p_values
+from lungcls.errors import LungclsError, LungMaskError, RejectedError
 from lungcls.images import Image, ImageSource, find_images, read_image
 from lungcls.pixels import MAX_MEGAPIXELS
 from lungcls.prediction import Failure, Prediction, Segmentation
-from lungcls.quality import mask_quality
-from lungcls.regions import Region, lung_box, view
+from lungcls.quality import Gate, Quality, assess
+from lungcls.regions import Region, View, lung_box, view
 from lungcls.segmenter import Segmenter
+from lungcls.uncertainty import changed_views, disagreement
 
 OnBadMask: TypeAlias = Literal["whole", "refuse"]
+OnReject: TypeAlias = Literal["flag", "raise", "abstain"]
 OnError: TypeAlias = Literal["raise", "return"]
 Answer = TypeVar("Answer", Segmentation, Prediction)
 
@@ -37,20 +40,38 @@ class Pipeline:
         Which released classifier: the one trained on this region of the image.
     classifier : str or path-like, optional
         Weights of stage 2, by released name or path; by default ``classifier-<region>``.
-    segmenter : str or path-like, default="segmenter"
-        Weights of stage 1, by released name or path.
+    segmenter : str, path-like or Segmenter, default="segmenter"
+        Weights of stage 1, by released name or path, or a loaded stage to share.
     device : {"auto", "cpu", "cuda", "cuda:N", "mps"}, default="auto"
+    engine : {"auto", "torch", "onnxruntime", "openvino"}, default="auto"
+        What runs the networks: ``auto`` is torch where it is installed, else the first of the others that is.
+    precision : {"fp32", "bf16"}, default="fp32"
+        Arithmetic inside the networks.
     batch_size : int, default=16
         Images that go through the networks together.
     on_bad_mask : {"whole", "refuse"}, default="whole"
         What to do where no lungs or only one were found and the region needs them: let the whole image stand
         in (``fallback`` of the prediction says so, ``quality`` says why), or raise LungMaskError.
+    on_reject : {"flag", "raise", "abstain"}, default="flag"
+        What to do where something is wrong with an image (``quality`` says what): ``flag`` gives the label
+        all the same, unless the image is no chest X-ray; ``abstain`` gives none (``label`` is None) whatever
+        is wrong; ``raise`` raises RejectedError. What could be corrected, as inverted grey levels, is not
+        wrong.
+    gate : str, path-like, Gate or None, default="gate"
+        Weights of the quality gate, by released name or path, or a loaded one to share; None for none.
     fill_holes : bool, default=True
         Fill holes in the lung mask.
     keep_parts : int, default=2
         Keep this many of the mask's largest parts; 0 keeps all.
     max_megapixels : float, default=64
         Larger images are refused.
+    tta : int, default=0
+        Test-time augmentation: stage 2 sees so many slightly changed views besides the plain one
+        (:func:`lungcls.uncertainty.changed_views`), and the probabilities are the mean over all. Predictions
+        then have a ``spread`` and a ``disagreement``. Stage 2 takes ``1 + tta`` times as long.
+    coverage : float or None, default=0.9
+        How often a prediction's ``conformal_set`` shall hold the true class; None for no sets. There are none
+        either where the card of the weights has no conformal scores (``lungcls calibrate`` makes them).
 
     Raises
     ------
@@ -65,33 +86,60 @@ class Pipeline:
         *,
         region: str = "mask",
         classifier: str | Path | None = None,
-        segmenter: str | Path = "segmenter",
+        segmenter: str | Path | Segmenter = "segmenter",
         device: str = "auto",
+        engine: str = "auto",
+        precision: str = "fp32",
         batch_size: int = 16,
         on_bad_mask: OnBadMask = "whole",
+        on_reject: OnReject = "flag",
+        gate: str | Path | Gate | None = "gate",
         fill_holes: bool = True,
         keep_parts: int = 2,
         max_megapixels: float = MAX_MEGAPIXELS,
+        tta: int = 0,
+        coverage: float | None = 0.9,
     ) -> None:
         if on_bad_mask not in ("whole", "refuse"):
             raise ValueError(f"on_bad_mask is {on_bad_mask!r}; expected 'whole' or 'refuse'")
+        if on_reject not in ("flag", "raise", "abstain"):
+            raise ValueError(f"on_reject is {on_reject!r}; expected 'flag', 'raise' or 'abstain'")
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; expected at least 1")
-        self.segmenter = Segmenter.load(segmenter, device, fill_holes=fill_holes, keep_parts=keep_parts)
+        if tta < 0:
+            raise ValueError(f"tta is {tta}; expected 0 (none) or a number of changed views")
+        if coverage is not None:
+            checked_coverage(coverage)
+        running = {"engine": engine, "precision": precision}
+        if not isinstance(segmenter, Segmenter):
+            segmenter = Segmenter.load(
+                segmenter, device, fill_holes=fill_holes, keep_parts=keep_parts, **running
+            )
+        self.segmenter = segmenter
+        self.gate = gate if isinstance(gate, Gate) or gate is None else Gate.load(gate, device, **running)
         # Stage 2 is loaded when it is first asked for: segment() alone needs half of the memory.
         self._classifier_weights = classifier or f"classifier-{Region(region).name}"
         self._device = device
+        self._running = running
         self._classifier: Classifier | None = None
         self.batch_size = batch_size
         self.on_bad_mask = on_bad_mask
+        self.on_reject = on_reject
         self.max_megapixels = max_megapixels
+        self.tta = tta
+        self.coverage = coverage
 
     @property
     def classifier(self) -> Classifier:
         """Stage 2."""
         if self._classifier is None:
-            self._classifier = Classifier.load(self._classifier_weights, self._device)
+            self._classifier = Classifier.load(self._classifier_weights, self._device, **self._running)
         return self._classifier
+
+    @property
+    def classifiers(self) -> list[Classifier]:
+        """Stage 2 as a list, of one but for an Ensemble."""
+        return [self.classifier]
 
     @overload
     def predict(
@@ -122,6 +170,8 @@ class Pipeline:
             If an image cannot be read.
         LungMaskError
             If no lungs or only one were found and ``on_bad_mask="refuse"``.
+        RejectedError
+            If something is wrong with an image and ``on_reject="raise"``.
         """
         return self._one_or_many(source, value_range, classify=True)
 
@@ -133,6 +183,76 @@ class Pipeline:
         Segmentation or list of Segmentation
         """
         return self._one_or_many(source, value_range, classify=False)
+
+    def explain(
+        self,
+        source: Any,
+        *,
+        method: str = "gradcam",
+        target: str | None = None,
+        layer: str | None = None,
+        value_range: tuple[float, float] | None = None,
+    ) -> Any:
+        """Show where one image, or each of several, holds what speaks for a class.
+
+        Parameters
+        ----------
+        source, value_range
+            As :meth:`predict` takes them.
+        method : str, default="gradcam"
+            One of :data:`lungcls.explanation.METHODS`: ``gradcam``, ``gradcam++``, ``hirescam``,
+            ``layercam``, ``integrated_gradients``, ``occlusion``.
+        target : str, optional
+            The class to explain; by default the most probable one of each image.
+        layer : str, optional
+            Submodule of the network that a CAM is made from; by default the last feature map.
+
+        Returns
+        -------
+        Explanation or list of Explanation
+            One in, one out; a list, a folder or a glob in, a list out. Predictions whose label was withheld
+            and those by the whole image are explained like all others; of an ensemble, the first member is.
+
+        Raises
+        ------
+        ImageError, LungMaskError, RejectedError
+            As :meth:`predict`.
+        MissingExtraError
+            If the packages of the extra ``explain`` are missing.
+        ValueError
+            If an option is unknown, or the engine is not torch.
+        """
+        several = _several(source)
+        sources = [source] if several is None else several
+        options: dict[str, Any] = {"method": method, "target": target, "layer": layer}
+        results = list(self.explain_stream(sources, value_range=value_range, **options))
+        return results[0] if several is None else results
+
+    def explain_stream(
+        self,
+        sources: Iterable[ImageSource],
+        *,
+        method: str = "gradcam",
+        target: str | None = None,
+        layer: str | None = None,
+        batch_size: int | None = None,
+        value_range: tuple[float, float] | None = None,
+        on_error: OnError = "raise",
+    ) -> Iterator[Any]:
+        """Explain any number of images in constant memory; parameters as :meth:`explain` and :meth:`stream`.
+
+        Yields
+        ------
+        Explanation or Failure
+            In the order of the sources.
+        """
+        from lungcls.explanation import explain_stream
+
+        size = batch_size or self.batch_size
+        results = self.stream(sources, batch_size=size, value_range=value_range, on_error=on_error)
+        return explain_stream(
+            results, self.classifier, batch_size=size, method=method, target=target, layer=layer
+        )
 
     def stream(
         self,
@@ -165,7 +285,7 @@ class Pipeline:
 
         Raises
         ------
-        ImageError, LungMaskError
+        ImageError, LungMaskError, RejectedError
             As :meth:`predict`, with ``on_error="raise"``.
         """
         if on_error not in ("raise", "return"):
@@ -221,18 +341,30 @@ class Pipeline:
     def _segment_batch(
         self, images: Sequence[Image], sources: Sequence[ImageSource], value_range: Any
     ) -> list[Segmentation | Failure]:
-        return [Segmentation(**values) for values in self._stage_one(images, sources, value_range)]
+        return [
+            self._refused(values) or Segmentation(**values)
+            for values in self._stage_one(images, sources, value_range)
+        ]
 
     def _predict_batch(
         self, images: Sequence[Image], sources: Sequence[ImageSource], value_range: Any
     ) -> list[Prediction | Failure]:
+        return self._stage_two(images, self._stage_one(images, sources, value_range))
+
+    def _stage_two(
+        self, images: Sequence[Image], found: Iterable[dict[str, Any]]
+    ) -> list[Prediction | Failure]:
+        """Classify images of which stage 1 found so much."""
         classifier = self.classifier
         region, size = classifier.region, classifier.card.input_size
         results: list[Prediction | Failure | None] = []
         waiting = []
-        for image, values in zip(images, self._stage_one(images, sources, value_range)):
+        for image, values in zip(images, found):
             quality = values["quality"]
-            bad = region.needs_mask and not quality.ok
+            if refused := self._refused(values):
+                results.append(refused)
+                continue
+            bad = region.needs_mask and not quality.both_lungs
             if bad and self.on_bad_mask == "refuse":
                 reasons = "; ".join(reason.message for reason in quality.reasons)
                 message = (
@@ -241,16 +373,18 @@ class Pipeline:
                 )
                 results.append(Failure(image.name, LungMaskError(message)))
                 continue
-            seen = view(image.pixels, values["lung_mask"], _WHOLE if bad else region, size)
+            pixels = quality.apply(image.pixels)
+            seen = view(pixels, values["lung_mask"], _WHOLE if bad else region, size)
             waiting.append((len(results), seen, bad, values))
             results.append(None)
         if waiting:
-            probabilities = classifier.probabilities(np.stack([seen for _, seen, _, _ in waiting]))
-            for (place, seen, bad, values), row in zip(waiting, probabilities):
+            answers = self._answers(np.stack([seen for _, seen, _, _ in waiting]))
+            for (place, seen, bad, values), answer in zip(waiting, answers):
+                if self._withholds(values["quality"]):
+                    answer["label"] = None
                 results[place] = Prediction(
                     **values,
-                    label=classifier.card.classes[int(row.argmax())],
-                    probabilities=dict(zip(classifier.card.classes, row.tolist())),
+                    **answer,
                     region=_WHOLE.name if bad else region.name,
                     fallback=bad,
                     view=seen,
@@ -258,18 +392,58 @@ class Pipeline:
                 )
         return cast("list[Prediction | Failure]", results)
 
+    def _withholds(self, quality: Quality) -> bool:
+        return not quality.accepted or (self.on_reject == "abstain" and not quality.ok)
+
+    def _refused(self, values: dict[str, Any]) -> Failure | None:
+        """The failure of an image with which something is wrong, where that is to be raised."""
+        quality = values["quality"]
+        if self.on_reject != "raise" or quality.ok:
+            return None
+        reasons = "; ".join(
+            f"{reason.name} ({reason.message}: {reason.value:.3g}, threshold {reason.threshold:.3g})"
+            for reason in quality.reasons
+            if not reason.corrected
+        )
+        message = f"{values['path']}: rejected, {reasons}. on_reject='flag' answers all the same and says so"
+        return Failure(values["path"], RejectedError(message))
+
+    def _answers(self, views: View) -> Iterator[dict[str, Any]]:
+        """What stage 2 says of each view: the fields of a Prediction that come from probabilities."""
+        card = self.classifier.card
+        changed = (changed_views(views, number) for number in range(self.tta))
+        # One pass a change, so that memory does not grow with their number.
+        members = np.stack([self.classifier.probabilities(each) for each in (views, *changed)])
+        # The scores were calibrated on plain views: those of changed ones would not keep the coverage.
+        fit = p_values(members[0], card.conformal, card.classes) if card.conformal else None
+        doubt = disagreement(members)
+        for index, row in enumerate(members.mean(axis=0)):
+            yield {
+                "label": card.classes[int(row.argmax())],
+                "probabilities": dict(zip(card.classes, row.tolist())),
+                "p_values": None if fit is None else dict(zip(card.classes, fit[index].tolist())),
+                "coverage": None if fit is None else self.coverage,
+                "spread": dict(zip(card.classes, members[:, index].std(axis=0).tolist()))
+                if self.tta
+                else None,
+                "disagreement": float(doubt[index]) if self.tta else None,
+            }
+
     def _stage_one(
         self, images: Sequence[Image], sources: Sequence[ImageSource], value_range: Any
     ) -> Iterator[dict[str, Any]]:
         """What a Segmentation and a Prediction have in common, for each image."""
         options = {"value_range": value_range, "max_megapixels": self.max_megapixels}
-        masks = self.segmenter.segment([image.pixels for image in images])
-        for image, source, mask in zip(images, sources, masks):
+        pixels = [image.pixels for image in images]
+        screened = self.gate.screen(pixels) if self.gate else [None] * len(pixels)
+        pixels = [one.apply(image) if one else image for one, image in zip(screened, pixels)]
+        masks = self.segmenter.segment_with_agreement(pixels)
+        for image, source, screening, (mask, agreement) in zip(images, sources, screened, masks):
             yield {
                 "path": image.name,
                 "lung_mask": mask,
                 "box": lung_box(mask),
-                "quality": mask_quality(mask),
+                "quality": assess(mask, agreement, screening),
                 "pixel_spacing": image.pixel_spacing,
                 "segmenter": self.segmenter.card.name,
                 "_origin": os.fspath(source) if isinstance(source, (str, os.PathLike)) else image.pixels,
@@ -301,6 +475,8 @@ def predict(source: Any, *, value_range: tuple[float, float] | None = None, **op
         If an image cannot be read.
     LungMaskError
         If no lungs or only one were found and ``on_bad_mask="refuse"``.
+    RejectedError
+        If something is wrong with an image and ``on_reject="raise"``.
     WeightsError
         If weights are missing or damaged.
 
@@ -319,6 +495,42 @@ def segment(source: Any, *, value_range: tuple[float, float] | None = None, **op
     Segmentation or list of Segmentation
     """
     return _loaded(**options).segment(source, value_range=value_range)
+
+
+def explain(
+    source: Any,
+    *,
+    method: str = "gradcam",
+    target: str | None = None,
+    layer: str | None = None,
+    value_range: tuple[float, float] | None = None,
+    **options: Any,
+) -> Any:
+    """Show where one chest X-ray, or each of several, holds what speaks for a class.
+
+    Parameters
+    ----------
+    source, value_range, **options
+        As :func:`predict` takes them.
+    method, target, layer
+        As :meth:`Pipeline.explain` takes them.
+
+    Returns
+    -------
+    Explanation or list of Explanation
+        One in, one out; a list, a folder or a glob in, a list out.
+
+    Raises
+    ------
+    ImageError, LungMaskError, WeightsError
+        As :func:`predict`.
+    MissingExtraError
+        If the packages of the extra ``explain`` are missing.
+    ValueError
+        If an option is unknown, or the engine is not torch.
+    """
+    pipeline = _loaded(**options)
+    return pipeline.explain(source, method=method, target=target, layer=layer, value_range=value_range)
 
 
 @lru_cache(maxsize=4)

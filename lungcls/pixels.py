@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lungcls.errors import ImageError
+from lungcls.errors import ImageError, ImageSizeError
 
 MAX_MEGAPIXELS: Final = 64.0
 """Default of the largest image that is decoded."""
@@ -52,7 +52,7 @@ def check_size(height: int, width: int, name: str, limit: float) -> None:
             "pass an image with content"
         )
     if height * width > limit:
-        raise ImageError(
+        raise ImageSizeError(
             f"{name}: found {height} x {width} pixels ({height * width / 1e6:.1f} megapixels), expected at "
             f"most {limit / 1e6:g}; raise max_megapixels if you trust the file"
         )

@@ -12,7 +12,7 @@ import PIL.Image
 from numpy.typing import NDArray
 from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
-from lungcls.errors import ImageError
+from lungcls.errors import ImageError, ImageSizeError
 from lungcls.pixels import check_size, to_unit
 
 _log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ def read_raster(
     except (ImageError, MemoryError):
         raise
     except PIL.Image.DecompressionBombError as error:
-        raise ImageError(
+        raise ImageSizeError(
             f"{name}: found a {kind} beyond the size that Pillow opens, expected at most {limit / 1e6:g} "
             "megapixels; if you trust the file, save it as PNG and raise max_megapixels"
         ) from error

@@ -11,9 +11,11 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import field as dataclass_field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from lungcls.conformal import check_stored
 from lungcls.errors import WeightsError
 from lungcls.files import atomic_write, file_sha256
 from lungcls.regions import Region
@@ -24,7 +26,16 @@ if TYPE_CHECKING:
 FORMAT: Final = 1
 """Version of the card's fields."""
 
-TASKS: Final = ("segmentation", "classification")
+TASKS: Final = ("segmentation", "classification", "gate")
+
+SUFFIXES: Final = (".safetensors", ".onnx", ".xml", ".pt2")
+"""Weight files, and what ``lungcls export`` makes of them."""
+
+# Kept in a weight file beside the parameters, but not learnt by gradients.
+_BUFFERS: Final = ("running_mean", "running_var", "num_batches_tracked")
+
+GATE_THRESHOLDS: Final = ("chest", "film", "frontal", "inverted", "distance")
+"""What a gate's card must have a threshold for."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +46,7 @@ class Card:
     ----------
     name : str
         Also the stem of both files.
-    task : {"segmentation", "classification"}
+    task : {"segmentation", "classification", "gate"}
     architecture : dict
         As :func:`lungcls.models.create_model` takes it.
     input_size : int
@@ -51,7 +62,8 @@ class Card:
     temperature : float
         Logits are divided by it before the softmax.
     thresholds : dict of str to float
-        ``mask``: a pixel whose probability is above it is lung.
+        ``mask``: a pixel whose probability is above it is lung. Those of a gate: see
+        :func:`lungcls.quality.judge`.
     training_data : dict
         Dataset, counts, seed and hash of the split.
     recipe : dict
@@ -63,6 +75,9 @@ class Card:
     licence : str
     sha256 : str
         Of the weight file.
+    conformal : dict
+        What a classifier's conformal sets are made of (:mod:`lungcls.conformal`); empty if it was never
+        calibrated for them.
     format : int
         Version of these fields.
     """
@@ -84,6 +99,7 @@ class Card:
     versions: dict[str, str]
     licence: str
     sha256: str
+    conformal: dict[str, Any] = dataclass_field(default_factory=dict)
     format: int = FORMAT
 
     def to_dict(self) -> dict[str, Any]:
@@ -102,7 +118,8 @@ def find_weights(name: str | Path) -> Path:
     Parameters
     ----------
     name : str or path-like
-        The name of a released weight file, or the path of any ``.safetensors`` file with its card beside it.
+        The name of a released weight file, or the path of any ``.safetensors`` file, or file that ``lungcls
+        export`` wrote, with its card beside it.
 
     Raises
     ------
@@ -110,7 +127,7 @@ def find_weights(name: str | Path) -> Path:
         If there is no such file; the message lists what is there.
     """
     text = str(name)
-    path = Path(name) if text.endswith(".safetensors") else _release_folder() / f"{text}.safetensors"
+    path = Path(name) if text.endswith(SUFFIXES) else _release_folder() / f"{text}.safetensors"
     if not path.is_file():
         raise WeightsError(
             f"{text}: no such weight file; give the path of a .safetensors file or one of the released "
@@ -167,6 +184,28 @@ def load_state(name: str | Path) -> tuple[Card, dict[str, Tensor]]:
     """
     from safetensors.torch import load_file
 
+    card = checked_card(name)
+    state = load_file(find_weights(name))
+    return card, {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+
+
+def checked_card(name: str | Path) -> Card:
+    """Read the card of a weight file and compare the file with it.
+
+    Parameters
+    ----------
+    name : str or path-like
+        As :func:`find_weights` takes it.
+
+    Returns
+    -------
+    Card
+
+    Raises
+    ------
+    WeightsError
+        As :func:`load_state`.
+    """
     card = load_card(name)
     path = find_weights(name)
     found = file_sha256(path)
@@ -175,8 +214,7 @@ def load_state(name: str | Path) -> tuple[Card, dict[str, Tensor]]:
             f"{path}: SHA-256 is {found}, its card says {card.sha256}; the file is damaged or not the "
             "card's. Install lungcls again, or write both with `lungcls train`"
         )
-    state = load_file(path)
-    return card, {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    return card
 
 
 def save_weights(folder: str | Path, state: Mapping[str, Tensor], **values: Any) -> Path:
@@ -216,6 +254,23 @@ def save_weights(folder: str | Path, state: Mapping[str, Tensor], **values: Any)
     return path
 
 
+def count_parameters(path: str | Path) -> int | None:
+    """Count what was learnt by gradients, from the header of a weight file; None where it cannot be read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            names = [name for name in file.keys() if not name.endswith(_BUFFERS)]  # noqa: SIM118 - no mapping
+            return sum(int(math.prod(file.get_slice(name).get_shape())) for name in names)
+    except (SafetensorError, OSError):
+        return None
+
+
+def card_sha256(card: Card) -> str:
+    """Return the SHA-256 of a card's fields: it changes with a new calibration, as the weights' does not."""
+    return hashlib.sha256(json.dumps(card.to_dict(), sort_keys=True).encode()).hexdigest()
+
+
 def write_card(path: str | Path, card: Card) -> None:
     """Write the card of the weight file `path` beside it."""
     with atomic_write(Path(path).with_suffix(".json"), "w") as file:
@@ -232,7 +287,7 @@ def _check(values: Any, path: Path) -> Card:
     if not isinstance(values, dict):
         raise WeightsError(f"{path}: the card is a JSON {type(values).__name__}; expected an object")
     known = {field.name for field in fields(Card)}
-    needed = {field.name for field in fields(Card) if field.default is MISSING}
+    needed = {f.name for f in fields(Card) if f.default is MISSING and f.default_factory is MISSING}
     if values.get("format", FORMAT) != FORMAT:
         raise WeightsError(
             f"{path}: the card has format {values['format']}; this lungcls reads {FORMAT}. Update lungcls"
@@ -254,7 +309,7 @@ def _check(values: Any, path: Path) -> Card:
                 f"{path}: {field} is {value!r}; expected a finite number{' above 0' * positive}"
             )
     if (values["task"] == "classification") != (values["region"] is not None):
-        raise WeightsError(f"{path}: a classifier's card names a region, a segmenter's none")
+        raise WeightsError(f"{path}: a classifier's card names a region, all others none")
     try:
         if values["region"] is not None:
             Region(**values["region"])
@@ -269,6 +324,17 @@ def _check(values: Any, path: Path) -> Card:
     threshold = values["thresholds"].get("mask")
     if values["task"] == "segmentation" and not (isinstance(threshold, (int, float)) and 0 < threshold < 1):
         raise WeightsError(f"{path}: thresholds.mask is {threshold!r}; expected a number between 0 and 1")
+    if values["task"] == "gate":
+        for name in GATE_THRESHOLDS:
+            value = values["thresholds"].get(name)
+            if not (isinstance(value, (int, float)) and math.isfinite(value) and value > 0):
+                raise WeightsError(
+                    f"{path}: thresholds.{name} is {value!r}; expected a finite number above 0"
+                )
     if not isinstance(values["classes"], (list, tuple)) or not values["classes"]:
         raise WeightsError(f"{path}: classes is {values['classes']!r}; expected a list of names")
+    try:
+        check_stored(values.get("conformal", {}), values["classes"])
+    except ValueError as error:
+        raise WeightsError(f"{path}: conformal: {error}; make it anew with `lungcls calibrate`") from error
     return Card(**{**values, "value_range": (0.0, 1.0), "classes": tuple(values["classes"])})

@@ -19,7 +19,17 @@ from skimage import measure
 
 from lungcls.data import open_dataset
 from lungcls.files import atomic_write
-from lungcls.quality import MIN_AREA, MIN_BALANCE, MIN_MERGED_WIDTH
+from lungcls.quality.mask import (
+    MAX_AREA,
+    MAX_BORDER,
+    MAX_TILT,
+    MIN_AREA,
+    MIN_BALANCE,
+    MIN_COMPACTNESS,
+    MIN_MERGED_WIDTH,
+    MIN_SYMMETRY,
+    mask_quality,
+)
 from lungcls.regions import Mask
 
 DATASETS = ("radiography", "montgomery", "shenzhen")
@@ -27,13 +37,30 @@ PERCENTILES = (0, 0.1, 1, 5, 50, 95, 99, 99.9, 100)
 RESULT = Path(__file__).parent.parent / "benchmarks" / "results" / "mask_statistics.json"
 
 
-def figures(mask: Mask) -> tuple[float, int, float, float, float, float]:
-    """Area, parts, balance, width over height of either lung and of both together."""
+MEASURES = ("border", "compactness", "tilt", "symmetry")
+LIMITS = {
+    "mask_too_large": MAX_AREA,
+    "cut_off": MAX_BORDER,
+    "ragged_mask": MIN_COMPACTNESS,
+    "tilted": MAX_TILT,
+    "asymmetric": MIN_SYMMETRY,
+}
+
+
+def figures(mask: Mask) -> tuple[float, ...]:
+    """Area, parts, balance, width over height of either lung and of both together, and the gate's measures.
+
+    Last comes for each of LIMITS whether the mask misses it.
+    """
     parts = sorted(measure.regionprops(measure.label(mask, connectivity=1)), key=lambda part: -part.area)
     boxes = np.array([part.bbox for part in parts[:2]])
     both = (*boxes[:, :2].min(axis=0), *boxes[:, 2:].max(axis=0))
     balance = parts[1].area / parts[0].area if len(parts) > 1 else 0.0
-    return float(mask.mean()), len(parts), balance, shape(boxes[0]), shape(boxes[-1]), shape(both)
+    shapes = (shape(boxes[0]), shape(boxes[-1]), shape(both))
+    found = mask_quality(mask)
+    measured = (found.values.get(name, np.nan) for name in MEASURES)
+    missed = {reason.name for reason in found.reasons}
+    return (float(mask.mean()), len(parts), balance, *shapes, *measured, *(name in missed for name in LIMITS))
 
 
 def shape(box: Any) -> float:
@@ -42,13 +69,15 @@ def shape(box: Any) -> float:
 
 
 def summary(values: npt.NDArray[np.float64]) -> dict[str, Any]:
-    area, parts, balance, first, second, both = values.T
+    area, parts, balance, first, second, both, *others = values.T
+    measures, limits = others[: len(MEASURES)], others[len(MEASURES) :]
     single = np.concatenate([first, second])
     spread = {"area": area, "parts": parts, "balance": balance, "lung_shape": single, "pair_shape": both}
+    spread |= dict(zip(MEASURES, measures))
     return {
         "masks": len(values),
         "percentiles": {
-            name: {str(p): round(float(np.percentile(column, p)), 4) for p in PERCENTILES}
+            name: {str(p): round(float(np.nanpercentile(column, p)), 4) for p in PERCENTILES}
             for name, column in spread.items()
         },
         "missed": {
@@ -56,6 +85,10 @@ def summary(values: npt.NDArray[np.float64]) -> dict[str, Any]:
             f"balance < {MIN_BALANCE}": int((balance < MIN_BALANCE).sum()),
             f"lung_shape >= {MIN_MERGED_WIDTH}": int((single >= MIN_MERGED_WIDTH).sum()),
             f"pair_shape < {MIN_MERGED_WIDTH}": int((both < MIN_MERGED_WIDTH).sum()),
+            **{
+                f"{name} ({limit})": int(column.sum())
+                for (name, limit), column in zip(LIMITS.items(), limits)
+            },
         },
     }
 

@@ -18,6 +18,9 @@ LIGHT = (
     "lungcls.files",
     "lungcls.images",
     "lungcls.regions",
+    "lungcls.conformal",
+    "lungcls.uncertainty",
+    "lungcls.ensemble",
     "lungcls.weights",
     "lungcls.quality",
     "lungcls.models",
@@ -27,6 +30,9 @@ LIGHT = (
     "lungcls.data",
     "lungcls.data.views",
     "lungcls.data.duplicates",
+    "lungcls.explanation",
+    "lungcls.engines",
+    "lungcls.pipeline",
 )
 
 

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 import lungcls
+from lungcls.conformal import p_values
 from lungcls.errors import ImageError, LungMaskError, WeightsError
 from lungcls.images import read_image
 from lungcls.labels import CLASSES, NOTICE
@@ -24,6 +25,7 @@ from lungcls.pipeline import Pipeline, _loaded
 from lungcls.prediction import Failure, Prediction, Segmentation
 from lungcls.regions import Region, letterbox, view
 from lungcls.segmenter import Segmenter
+from lungcls.uncertainty import changed_views, disagreement
 
 Pixels = npt.NDArray[np.float32]
 
@@ -48,10 +50,10 @@ def saved(path: Path, pixels: Pixels) -> Path:
 def _known_lungs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let stage 1 take for lung what is darker than 0.3."""
 
-    def segment(self: Segmenter, images: Sequence[Pixels]) -> list[npt.NDArray[np.bool_]]:
-        return [pixels < 0.3 for pixels in images]
+    def segment(self: Segmenter, images: Sequence[Pixels]) -> list[tuple[npt.NDArray[np.bool_], float]]:
+        return [(pixels < 0.3, 1.0) for pixels in images]
 
-    monkeypatch.setattr(Segmenter, "segment", segment)
+    monkeypatch.setattr(Segmenter, "segment_with_agreement", segment)
 
 
 @pytest.fixture(scope="module")
@@ -304,6 +306,8 @@ def test_clean_up_switches_reach_stage_1(make: Callable[..., Pipeline]) -> None:
         ({"on_bad_mask": "cry"}, "on_bad_mask is 'cry'"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"classifier": None, "region": "liver"}, "unknown region 'liver'"),
+        ({"tta": -1}, "tta is -1"),
+        ({"coverage": 90}, "coverage is 90"),
         ({"device": "quantum"}, "unknown device 'quantum'"),
         ({"device": "cuda:99"}, "'cuda:99' is not available"),
         ({"device": "meta"}, "'meta' is not available"),
@@ -367,6 +371,49 @@ def test_library_prints_nothing_and_leaves_global_state_alone(
     assert torch.equal(torch.get_rng_state(), before[1])
     assert (torch.get_num_threads(), torch.is_grad_enabled()) == (before[2], True)
     assert capsys.readouterr() == ("", "")
+
+
+def test_test_time_augmentation_is_the_mean_over_changed_views(
+    make: Callable[..., Pipeline], pipeline: Pipeline
+) -> None:
+    sources = [xray(seed=seed) for seed in range(3)]
+    found = make(tta=3, batch_size=2).predict(sources)
+    views = np.stack([prediction.view for prediction in pipeline.predict(sources)])
+    every = [views, *(changed_views(views, number) for number in range(3))]
+    members = np.stack([pipeline.classifier.probabilities(each) for each in every])
+    for place, prediction in enumerate(found):
+        assert np.array_equal(prediction.view, views[place])
+        own = members[:, place]
+        assert list(prediction.probabilities.values()) == pytest.approx(own.mean(axis=0).tolist(), abs=1e-6)
+        assert prediction.spread is not None
+        assert list(prediction.spread.values()) == pytest.approx(own.std(axis=0).tolist(), abs=1e-6)
+        assert prediction.disagreement == pytest.approx(float(disagreement(own)), abs=1e-6)
+    plain = pipeline.predict(sources[0])
+    assert (plain.spread, plain.disagreement) == (None, None)
+
+
+def test_sets_come_from_the_plain_view_and_the_card(
+    make: Callable[..., Pipeline], tiny_classifier: Path, make_card_values: Any, tmp_path: Path
+) -> None:
+    from lungcls.evaluation.conformal import fit_conformal
+    from lungcls.weights import load_state, save_weights
+
+    rng = np.random.default_rng(0)
+    stored = fit_conformal(rng.dirichlet(np.ones(4), 99), rng.integers(0, 4, 99), range(99), CLASSES)
+    _, state = load_state(tiny_classifier)
+    path = save_weights(tmp_path, state, **make_card_values(), conformal=stored)
+    plain, changed = (make(classifier=path, coverage=0.8, tta=tta).predict(xray()) for tta in (0, 2))
+    expected = p_values([list(plain.probabilities.values())], stored, CLASSES)[0]
+    for found in (plain, changed):
+        assert list(found.p_values.values()) == pytest.approx(expected.tolist())
+        assert found.coverage == 0.8
+        inside = {name for name, value in zip(CLASSES, expected) if value > 0.2} | {found.label}
+        assert set(found.conformal_set) == inside
+    none = make(classifier=path, coverage=None).predict(xray())
+    assert (none.coverage, none.conformal_set) == (None, ())
+    assert none.set_at(0.8) == plain.conformal_set
+    without = make().predict(xray())
+    assert (without.p_values, without.coverage, without.conformal_set) == (None, None, ())
 
 
 def test_real_images(pipeline: Pipeline, real_data: Path) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from lungcls.errors import ImageError
 from lungcls.phantom import chest_phantom
-from lungcls.prediction import Failure, Segmentation
+from lungcls.prediction import HIGH, MODERATE, Failure, Prediction, Segmentation, confidence_tier
 from lungcls.quality import mask_quality
 from lungcls.regions import lung_box
 
@@ -98,3 +98,87 @@ def test_failure() -> None:
     assert failure.to_dict() == {"path": "a.png", "error": "a.png: broken"}
     with pytest.raises(FrozenInstanceError):
         failure.path = "b.png"  # type: ignore[misc]
+
+
+def prediction(**changes: Any) -> Prediction:
+    mask = chest_phantom(64).mask
+    values = {
+        "path": "a.png",
+        "lung_mask": mask,
+        "box": lung_box(mask),
+        "quality": mask_quality(mask),
+        "pixel_spacing": None,
+        "segmenter": "none",
+        "_origin": "a.png",
+        "_options": {},
+        "label": "Normal",
+        "probabilities": {"COVID": 0.05, "Lung_Opacity": 0.2, "Normal": 0.74, "Viral Pneumonia": 0.01},
+        "region": "mask",
+        "fallback": False,
+        "view": np.zeros((8, 8), np.uint8),
+        "classifier": "tiny",
+        "p_values": {"COVID": 0.04, "Lung_Opacity": 0.3, "Normal": 0.8, "Viral Pneumonia": 0.101},
+        "coverage": 0.9,
+    }
+    return Prediction(**{**values, **changes})
+
+
+def test_confidence_tier_and_second_class() -> None:
+    found = prediction()
+    assert (found.confidence, found.second, found.tier) == (0.74, "Lung_Opacity", "moderate")
+    tiers = [confidence_tier(value) for value in (0.25, MODERATE - 1e-9, MODERATE, HIGH - 1e-9, HIGH, 1)]
+    assert tiers == ["low", "low", "moderate", "moderate", "high", "high"]
+    assert prediction(label="A", probabilities={"A": 1.0}, p_values=None).second is None
+
+
+def test_conformal_sets_at_any_coverage() -> None:
+    found = prediction()
+    assert found.conformal_set == ("Normal", "Lung_Opacity", "Viral Pneumonia")
+    assert found.set_at(0.8) == ("Normal", "Lung_Opacity")
+    assert found.set_at(0.99) == ("Normal", "Lung_Opacity", "COVID", "Viral Pneumonia")
+    # The label is in its set even where nothing fits.
+    assert found.set_at(0.1) == ("Normal",)
+    with pytest.raises(ValueError, match="coverage is 90"):
+        found.set_at(90)
+    assert prediction(p_values=None, coverage=None).conformal_set == ()
+    assert prediction(coverage=None).conformal_set == ()
+
+
+def test_words() -> None:
+    assert prediction().words() == (
+        "Most like Normal: 74%, moderate confidence; second is Lung_Opacity with 20%; at 0.9 coverage: "
+        "Normal, Lung_Opacity or Viral Pneumonia."
+    )
+    alone = prediction(probabilities={"Normal": 0.999, "COVID": 0.001}, p_values={"Normal": 1, "COVID": 0.01})
+    assert alone.words() == (
+        "Most like Normal: over 99%, high confidence; second is COVID with under 1%; at 0.9 coverage: "
+        "Normal alone."
+    )
+    assert "coverage" not in prediction(coverage=None, p_values=None).words()
+    empty = np.zeros((64, 64), bool)
+    doubtful = prediction(lung_mask=empty, quality=mask_quality(empty), fallback=True).words()
+    assert "doubtful, as the lung mask covers 0.0% of the image" in doubtful
+
+
+def test_a_withheld_label_has_no_second_class_and_no_set() -> None:
+    withheld = prediction(label=None)
+    assert (withheld.second, withheld.tier, withheld.conformal_set, withheld.set_at(0.99)) == (
+        None,
+        "low",
+        (),
+        (),
+    )
+    assert withheld.words().startswith("No label is given: ")
+    values = json.loads(json.dumps(withheld.to_dict(), allow_nan=False))
+    assert (values["label"], values["second"], values["conformal_set"]) == (None, None, [])
+
+
+def test_to_dict_says_how_far_to_believe() -> None:
+    spread = {"COVID": 0.1, "Lung_Opacity": 0.1, "Normal": 0.2, "Viral Pneumonia": 0.0}
+    values = prediction(spread=spread, disagreement=0.3).to_dict()
+    json.dumps(values, allow_nan=False)
+    assert list(values)[:2] == ["path", "label"]
+    assert (values["confidence"], values["tier"], values["second"]) == (0.74, "moderate", "Lung_Opacity")
+    assert values["conformal_set"] == ["Normal", "Lung_Opacity", "Viral Pneumonia"]
+    assert (values["coverage"], values["spread"], values["disagreement"]) == (0.9, spread, 0.3)
+    assert prediction().to_dict()["spread"] is None

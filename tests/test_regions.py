@@ -17,6 +17,7 @@ from lungcls.regions import (
     lung_box,
     place,
     resize_mask,
+    seen_box,
     stretch,
     unletterbox,
     view,
@@ -286,3 +287,41 @@ def test_a_dim_film_gives_the_views_of_a_bright_one() -> None:
         assert dim_view.max() > 100
     np.testing.assert_array_equal(whole_view(dim, 64)[0], whole_view(spread, 64)[0])
     assert np.corrcoef(dim.ravel(), spread.ravel())[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("name", REGIONS)
+@pytest.mark.parametrize("where", [(slice(10, 40), slice(20, 70)), (slice(0, 30), slice(60, 100))])
+def test_seen_box_is_what_cut_keeps(name: str, where: tuple[slice, slice]) -> None:
+    pixels = np.arange(60 * 100, dtype=np.float32).reshape(60, 100) / 6000
+    mask = np.zeros((60, 100), np.bool_)
+    mask[where] = True
+    region = Region(name, margin=0.1, dilate=0.02)
+    x0, y0, x1, y1 = seen_box((60, 100), mask, region)
+    found = cut(pixels, mask, region)
+    assert found.shape == (y1 - y0, x1 - x0)
+    if name == "crop":
+        assert (found == pixels[y0:y1, x0:x1]).all()
+
+
+def test_seen_box_needs_the_mask_that_cut_needs() -> None:
+    assert seen_box((60, 100), None, Region("full")) == (0, 0, 100, 60)
+    for mask in (None, np.zeros((60, 100), np.bool_), np.ones((10, 10), np.bool_)):
+        with pytest.raises(ValueError, match="mask"):
+            seen_box((60, 100), mask, Region("crop"))
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.004, 0.01, 0.03, 0.11, 0.6])
+@pytest.mark.parametrize("shape", [(100, 300), (90, 60), (6, 250)])
+def test_dilation_is_that_of_a_disc(shape: tuple[int, int], fraction: float) -> None:
+    mask = np.random.default_rng(0).random(shape) > 0.995
+    mask[-1, 0] = mask[2, 40] = True  # a corner counts like any other place
+    expected = ndimage.distance_transform_edt(~mask) <= fraction * shape[1]
+    np.testing.assert_array_equal(dilate_mask(mask, fraction), expected)
+    assert not dilate_mask(np.zeros(shape, bool), fraction).any()
+
+
+@pytest.mark.parametrize("spread", [0.15, 0.19, 0.21, 0.5])
+def test_the_short_way_of_stretch_changes_nothing(spread: float) -> None:
+    pixels = (0.3 + spread * np.random.default_rng(0).random((300, 280))).astype(np.float32)
+    low, high = np.percentile(pixels, (0.5, 99.5))
+    assert (stretch(pixels) is pixels) == bool(high - low >= 0.2)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,15 @@ from safetensors import safe_open
 from lungcls import weights
 from lungcls.errors import WeightsError
 from lungcls.files import file_sha256
-from lungcls.weights import find_weights, load_card, load_state, released, save_weights, write_card
+from lungcls.weights import (
+    card_sha256,
+    find_weights,
+    load_card,
+    load_state,
+    released,
+    save_weights,
+    write_card,
+)
 
 STATE = {
     "a.weight": torch.linspace(-1, 1, 12).reshape(3, 4).T,  # not contiguous
@@ -168,6 +177,23 @@ def test_an_impossible_value_is_named(saved: Path, field: str, value: Any) -> No
         load_card(saved)
 
 
+def test_a_card_may_lack_conformal_scores_but_not_have_wrong_ones(saved: Path) -> None:
+    values = json.loads(saved.with_suffix(".json").read_text())
+    del values["conformal"]
+    saved.with_suffix(".json").write_text(json.dumps(values))
+    assert load_card(saved).conformal == {}
+    for wrong in ([], {"score": "lax"}, {"score": "lac", "classes": {"COVID": {}}}):
+        _edit(saved, conformal=wrong)
+        with pytest.raises(WeightsError, match=r"tiny\.json: conformal: .*lungcls calibrate"):
+            load_card(saved)
+
+
+def test_the_hash_of_a_card_changes_with_its_calibration(saved: Path) -> None:
+    card = load_card(saved)
+    assert card_sha256(card) == card_sha256(load_card(saved))
+    assert card_sha256(replace(card, temperature=2.0)) != card_sha256(card)
+
+
 @pytest.mark.parametrize("thresholds", [{}, {"lungs": 0.5}, {"mask": 0}, {"mask": 1}, {"mask": "0.5"}])
 def test_a_segmenter_needs_its_threshold(saved: Path, thresholds: dict[str, Any]) -> None:
     _edit(saved, task="segmentation", region=None, thresholds=thresholds)
@@ -175,9 +201,20 @@ def test_a_segmenter_needs_its_threshold(saved: Path, thresholds: dict[str, Any]
         load_card(saved)
 
 
+@pytest.mark.parametrize("missing", ["chest", "film", "frontal", "inverted", "distance"])
+def test_a_gate_needs_its_thresholds(saved: Path, missing: str) -> None:
+    thresholds: dict[str, Any] = dict.fromkeys(("chest", "film", "frontal", "inverted", "distance"), 0.5)
+    _edit(saved, task="gate", region=None, thresholds=thresholds)
+    assert load_card(saved).task == "gate"
+    for wrong in ({}, {missing: 0}, {missing: "0.5"}):
+        _edit(saved, thresholds={**{key: 0.5 for key in thresholds if key != missing}, **wrong})
+        with pytest.raises(WeightsError, match=rf"tiny\.json: thresholds\.{missing} is"):
+            load_card(saved)
+
+
 def test_a_segmenter_has_no_region(saved: Path) -> None:
     _edit(saved, task="segmentation", thresholds={"mask": 0.5})
-    with pytest.raises(WeightsError, match="a segmenter's none"):
+    with pytest.raises(WeightsError, match="all others none"):
         load_card(saved)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +16,12 @@ logger = logging.getLogger(__name__)
 
 ECE_BINS = 15
 TEMPERATURE_RANGE = (0.02, 50.0)
+
+# A probability that underflowed to 0 costs -log of this (about 36), not infinity.
+_SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)
+
+Figures = dict[tuple[str, str], NDArray[np.float64]]
+"""By (metric, class), class "" for figures over all classes: one value a row of weights."""
 
 
 def softmax(logits: ArrayLike, temperature: float = 1.0) -> NDArray[np.float64]:
@@ -150,14 +157,73 @@ def calibration_gaps(
     DataError
         If `bins` is below 1.
     """
-    if bins < 1:
-        raise DataError(f"bins is {bins}; expected at least 1, usually 15")
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
-    edges = np.linspace(0, 1, bins + 1)[1:-1]
-    gaps = np.zeros((len(labels), bins), dtype=np.float64)
-    gaps[np.arange(len(labels)), np.searchsorted(edges, confidence, side="left")] = right - confidence
-    return gaps
+    return _in_bins(right - confidence, confidence_bins(confidence, bins), bins)
+
+
+def confidence_bins(confidence: NDArray[np.float64], bins: int = ECE_BINS) -> NDArray[np.intp]:
+    """Return the number of the bin, from 0, of each confidence in [0, 1]; DataError if `bins` is below 1."""
+    if bins < 1:
+        raise DataError(f"bins is {bins}; expected at least 1, usually 15")
+    return np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], confidence, side="left")
+
+
+def calibration_metrics(
+    labels: NDArray[np.int64],
+    probabilities: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    classes: Sequence[str],
+) -> Figures:
+    """Compute the figures that tell whether probabilities are as high as they are right.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape [N]
+    probabilities : ndarray of float, shape [N, K]
+    weights : ndarray of float, shape [R, N]
+        Weight of each image, 0 or more.
+    classes : sequence of str, length K
+
+    Returns
+    -------
+    dict
+        ``brier`` (sum over classes, from 0 to 2), ``nll``, ``ece`` (of the highest probability),
+        ``classwise_ece`` (mean over classes), and ``ece`` of each class: its probability against how often it
+        is the true one, over bins of that probability; nan for a class without images, which the mean leaves
+        out.
+
+    References
+    ----------
+    Kull, Perello-Nieto, Kangsepp, Silva Filho, Song, Flach (2019), Beyond temperature scaling: obtaining
+    well-calibrated multi-class probabilities with Dirichlet calibration, NeurIPS.
+    """
+    total = weights.sum(axis=1)
+    true = np.eye(len(classes))[labels]
+    log_likelihood = np.log(np.maximum(probabilities[np.arange(len(labels)), labels], _SMALLEST_PROBABILITY))
+    squared = ((probabilities - true) ** 2).sum(axis=1)
+    gaps = calibration_gaps(probabilities, labels)
+    figures: Figures = {
+        ("brier", ""): divide(weights @ squared, total),
+        ("nll", ""): divide(weights @ -log_likelihood, total),
+        ("ece", ""): divide(np.abs(weights @ gaps).sum(axis=1), total),
+    }
+    for column, name in enumerate(classes):
+        own = probabilities[:, column]
+        gaps = _in_bins(true[:, column] - own, confidence_bins(own), ECE_BINS)
+        present = weights @ true[:, column] > 0
+        figures["ece", name] = np.where(present, divide(np.abs(weights @ gaps).sum(axis=1), total), np.nan)
+    by_class = np.stack([figures["ece", name] for name in classes])
+    counted = (~np.isnan(by_class)).sum(axis=0).astype(np.float64)
+    figures["classwise_ece", ""] = divide(np.nansum(by_class, axis=0), counted)
+    return figures
+
+
+def divide(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Divide, with nan where there is nothing to divide by."""
+    result = np.full(np.shape(denominator), np.nan)
+    np.divide(numerator, denominator, out=result, where=denominator > 0)
+    return result
 
 
 def check_labels(labels: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.int64]:
@@ -198,6 +264,13 @@ def check_labels(labels: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.int64]
             f"{shape[1]} classes"
         )
     return array.astype(np.int64)
+
+
+def _in_bins(values: NDArray[np.float64], place: NDArray[np.intp], bins: int) -> NDArray[np.float64]:
+    """Put each value in the column of its bin, [N, bins], zeros elsewhere."""
+    result = np.zeros((len(values), bins), dtype=np.float64)
+    result[np.arange(len(values)), place] = values
+    return result
 
 
 def _log_softmax(logits: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:

@@ -11,17 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from lungcls.errors import DataError
 from lungcls.evaluation.bootstrap import Estimate, bootstrap_estimates, finite, group_resamples
-from lungcls.evaluation.calibration import ECE_BINS, calibration_gaps, check_labels
+from lungcls.evaluation.calibration import Figures, calibration_metrics, check_labels, divide
 
 COVID = "COVID"
-PER_CLASS = ("precision", "recall", "f1", "auroc")
+PER_CLASS = ("precision", "recall", "f1", "auroc", "ece")
 
 # Probabilities saved as float16 or with four digits may miss 1 by this much.
 _SUM_TOLERANCE = 5e-3
-# A probability that underflowed to 0 costs -log of this (about 36), not infinity.
-_SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)
-
-Figures = dict[tuple[str, str], NDArray[np.float64]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,10 +33,10 @@ class ClassificationReport:
     majority_class : str
         The class that the majority baseline always answers.
     overall : dict of Estimate
-        accuracy, macro_precision, macro_recall, macro_f1, macro_auroc, brier, nll, ece,
+        accuracy, macro_precision, macro_recall, macro_f1, macro_auroc, brier, nll, ece, classwise_ece,
         covid_false_negative_rate (where COVID is a class), majority_accuracy, majority_macro_f1.
     per_class : dict of dict of Estimate
-        By class: precision, recall, f1, auroc. All nan for a class that the sample lacks.
+        By class: precision, recall, f1, auroc, ece. All nan for a class that the sample lacks.
     support : dict of int
         Number of images by true class.
     confusion : ndarray of int, shape [K, K]
@@ -213,31 +209,25 @@ def classification_metrics(
     predicted = confusion.sum(axis=1)
     present = support > 0
 
-    recall = _divide(right, support)
+    recall = divide(right, support)
     # A class that is there but never predicted has no right answer among none: 0, not undefined.
     precision = np.where(present, right / np.maximum(predicted, np.finfo(np.float64).tiny), np.nan)
-    f1 = np.where(present, _divide(2 * right, support + predicted), np.nan)
+    f1 = np.where(present, divide(2 * right, support + predicted), np.nan)
     auroc = np.stack(
         [weighted_auroc(probabilities[:, k], labels == k, weights) for k in range(len(classes))], axis=1
     )
 
-    log_likelihood = np.log(np.maximum(probabilities[np.arange(len(labels)), labels], _SMALLEST_PROBABILITY))
-    squared = ((probabilities - np.eye(len(classes))[labels]) ** 2).sum(axis=1)
-    gaps = calibration_gaps(probabilities, labels, ECE_BINS)
-
     figures: Figures = {
-        ("accuracy", ""): _divide(right.sum(axis=1), total),
+        ("accuracy", ""): divide(right.sum(axis=1), total),
         ("macro_precision", ""): _mean_of_defined(precision),
         ("macro_recall", ""): _mean_of_defined(recall),
         ("macro_f1", ""): _mean_of_defined(f1),
         ("macro_auroc", ""): _mean_of_defined(auroc),
-        ("brier", ""): _divide(weights @ squared, total),
-        ("nll", ""): _divide(weights @ -log_likelihood, total),
-        ("ece", ""): _divide(np.abs(weights @ gaps).sum(axis=1), total),
+        **calibration_metrics(labels, probabilities, weights, classes),
     }
     if COVID in classes:
         figures["covid_false_negative_rate", ""] = 1 - recall[:, list(classes).index(COVID)]
-    for metric, values in zip(PER_CLASS, (precision, recall, f1, auroc), strict=True):
+    for metric, values in zip(PER_CLASS[:4], (precision, recall, f1, auroc), strict=True):
         figures.update({(metric, name): values[:, k] for k, name in enumerate(classes)})
     return figures
 
@@ -280,7 +270,7 @@ def weighted_auroc(
     beaten = np.cumsum(negatives, axis=1)
     pairs = positives.sum(axis=1) * beaten[:, -1]
     won = np.einsum("rn,rn->r", positives, beaten - 0.5 * negatives)
-    return _divide(won, pairs)
+    return divide(won, pairs)
 
 
 def _baseline_metrics(
@@ -288,7 +278,7 @@ def _baseline_metrics(
 ) -> Figures:
     """Accuracy and macro-F1 of always answering one class, by the formulas of the classifier itself."""
     support = weights @ np.eye(n_classes)[labels]
-    share = _divide(support[:, majority], support.sum(axis=1))
+    share = divide(support[:, majority], support.sum(axis=1))
     f1 = np.where(support > 0, 0.0, np.nan)
     f1[:, majority] = np.where(share > 0, 2 * share / (1 + share), np.nan)
     return {("majority_accuracy", ""): share, ("majority_macro_f1", ""): _mean_of_defined(f1)}
@@ -304,16 +294,9 @@ def _confusion(
     return counts
 
 
-def _divide(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Divide, with nan where there is nothing to divide by."""
-    result = np.full(np.shape(denominator), np.nan)
-    np.divide(numerator, denominator, out=result, where=denominator > 0)
-    return result
-
-
 def _mean_of_defined(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mean over the classes [R, K] -> [R], leaving out the undefined."""
-    return _divide(np.nansum(values, axis=1), (~np.isnan(values)).sum(axis=1).astype(np.float64))
+    return divide(np.nansum(values, axis=1), (~np.isnan(values)).sum(axis=1).astype(np.float64))
 
 
 def _row(metric: str, name: str, estimate: Estimate, n: int) -> dict[str, Any]:

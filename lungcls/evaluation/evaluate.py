@@ -9,11 +9,14 @@ import numpy.typing as npt
 
 from lungcls.classifier import Classifier
 from lungcls.data.dataset import Dataset, Record
+from lungcls.data.splits import Split
 from lungcls.data.views import Progress, quiet, region_views
+from lungcls.errors import DataError
 from lungcls.evaluation.calibration import softmax
 from lungcls.evaluation.classification import ClassificationReport, classification_report
 from lungcls.evaluation.segmentation import MaskScore, SegmentationReport, score_mask, segmentation_report
-from lungcls.regions import Mask, resize_mask
+from lungcls.regions import Mask, View, resize_mask
+from lungcls.weights import Card
 
 N_RESAMPLES = 2000
 
@@ -56,7 +59,7 @@ def segmentation_on(
         predicted = masks[record.file]
         height, width = predicted.shape
         scores.append(score_mask(predicted, resize_mask(database.read_mask(record), (height, width))))
-    groups = [record.group or record.patient for record in chosen]
+    groups = groups_of(chosen)
     # Sets of lung masks have no classes.
     labels = [record.label for record in chosen] if any(record.label for record in chosen) else None
     return segmentation_report(scores, groups, labels, n_resamples=n_resamples, seed=seed)
@@ -93,16 +96,42 @@ def logits_on(
     ------
     ImageError
         If an image cannot be read.
+    DataError
+        If a record is of a class that the classifier does not know.
     """
+    labels = _indices(records, classifier.card)
     size = classifier.card.input_size
     views = region_views(database, records, classifier.region, size, dict(masks), progress)
+    return view_logits(classifier, views, batch_size=batch_size, progress=progress), labels
+
+
+def view_logits(
+    classifier: Classifier, views: View, *, batch_size: int = 64, progress: Progress[int] = quiet
+) -> npt.NDArray[np.float64]:
+    """Return the logits float64 [N, K] of any number of views uint8 [N, S, S], a batch at a time."""
     starts = range(0, len(views), batch_size)
     parts = [
         classifier.logits(views[start : start + batch_size])
         for start in progress(starts, len(starts), f"running {classifier.card.name}")
     ]
-    labels = [classifier.card.classes.index(record.label) for record in records]
-    return np.concatenate(parts).astype(np.float64), np.asarray(labels, np.int64)
+    return np.concatenate(parts).astype(np.float64)
+
+
+def groups_of(records: Sequence[Record], split: Split | None = None) -> list[str]:
+    """Return the group of each record: the dataset's own, the patient, or what the split kept together.
+
+    Parameters
+    ----------
+    records : sequence of Record
+    split : Split, optional
+
+    Returns
+    -------
+    list of str
+        Empty where nothing is known of an image, which is then a group of its own.
+    """
+    known = split.groups if split else {}
+    return [record.group or record.patient or known.get(record.file, "") for record in records]
 
 
 def report_logits(
@@ -111,6 +140,7 @@ def report_logits(
     records: Sequence[Record],
     classifier: Classifier,
     *,
+    split: Split | None = None,
     n_resamples: int = N_RESAMPLES,
     seed: int = 0,
 ) -> ClassificationReport:
@@ -122,6 +152,8 @@ def report_logits(
         As :func:`logits_on` returns them for `records`.
     records : sequence of Record
     classifier : Classifier
+    split : Split, optional
+        Whose groups are used where the dataset knows none.
     n_resamples : int, default=2000
     seed : int, default=0
 
@@ -132,7 +164,7 @@ def report_logits(
     return classification_report(
         labels,
         softmax(logits, classifier.card.temperature),
-        [record.group or record.patient for record in records],
+        groups_of(records, split),
         classifier.card.classes,
         n_resamples,
         seed,
@@ -144,3 +176,14 @@ def _majority(classifier: Classifier) -> str | None:
     """The class that the baseline always says: the most common in training, not in the part evaluated on."""
     counts: dict[str, int] = classifier.card.training_data.get("images", {}).get("train", {})
     return max(counts, key=lambda name: counts[name]) if counts else None
+
+
+def _indices(records: Sequence[Record], card: Card) -> npt.NDArray[np.int64]:
+    """The index of each record's class in the card's order."""
+    unknown = sorted({record.label for record in records} - set(card.classes))
+    if unknown:
+        raise DataError(
+            f"the dataset has images of the classes {', '.join(map(repr, unknown))}, which {card.name} does "
+            f"not know; it knows {', '.join(card.classes)}"
+        )
+    return np.asarray([card.classes.index(record.label) for record in records], np.int64)

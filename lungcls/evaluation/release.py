@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from lungcls.classifier import Classifier
 from lungcls.data.dataset import Dataset, Record
 from lungcls.data.splits import Split
 from lungcls.data.views import Progress, predicted_masks, quiet
 from lungcls.evaluation.calibration import softmax
-from lungcls.evaluation.evaluate import N_RESAMPLES, logits_on, report_logits, segmentation_on
+from lungcls.evaluation.evaluate import N_RESAMPLES, groups_of, logits_on, report_logits, segmentation_on
+from lungcls.evaluation.trust import predicted_sets, trust_report
 from lungcls.segmenter import Segmenter
 from lungcls.versions import package_versions
 from lungcls.weights import Card
@@ -31,8 +35,9 @@ class Evaluation:
     rows : list of dict
         One figure each: ``model, metric, class, value, low, high, n``.
     answers : list of dict
-        One image and classifier each: ``model, file, group, label`` and a probability a class, so that every
-        figure can be computed again.
+        One image and classifier each: ``model, file, group, source, label``, a calibrated probability and a
+        ``logit_`` a class, and the conformal set at 90% coverage (``set_0.9``) where the card has one, so
+        that every figure can be computed again.
     """
 
     payload: dict[str, Any]
@@ -101,13 +106,21 @@ def evaluate_release(
         rows += [{"model": segmenter.card.name, **row} for row in found.to_rows()]
     for classifier in classifiers:
         logits, labels = logits_on(dataset, records, masks, classifier, progress=progress)
-        report = report_logits(logits, labels, records, classifier, n_resamples=n_resamples, seed=seed)
-        reports[classifier.card.name] = report.to_dict()
-        rows += [{"model": classifier.card.name, **row} for row in report.to_rows()]
-        probabilities = softmax(logits, classifier.card.temperature)
-        for record, values in zip(records, probabilities.round(6).tolist()):
-            named = dict(zip(classifier.card.classes, values))
-            common = {"file": record.file, "group": record.group, "label": record.label}
+        report = report_logits(
+            logits, labels, records, classifier, split=split, n_resamples=n_resamples, seed=seed
+        )
+        groups = groups_of(records, split)
+        trust = trust_report(logits, labels, groups, classifier.card, n_resamples=n_resamples, seed=seed)
+        reports[classifier.card.name] = {**report.to_dict(), "trust": trust.to_dict()}
+        figures = [*report.to_rows(), *trust.to_rows()]
+        rows += [{"model": classifier.card.name, **row} for row in figures]
+        for record, group, named in zip(records, groups, _answers(logits, classifier.card)):
+            common = {
+                "file": record.file,
+                "group": group,
+                "source": record.source,
+                "label": record.label,
+            }
             answers.append({"model": classifier.card.name, **common, **named})
     cards = [segmenter.card, *(classifier.card for classifier in classifiers)]
     payload = {
@@ -116,7 +129,7 @@ def evaluate_release(
         "images": len(records),
         "split_hash": split.hash if split else None,
         "weights": {card.name: card.sha256 for card in cards},
-        "notes": [note for card in cards for note in _split_notes(card, split, part)],
+        "notes": [note for card in cards for note in split_notes(card, split, part)],
         "bootstrap": {"resamples": n_resamples, "seed": seed, "by": "group"},
         "device": str(segmenter.device),
         "versions": {**package_versions(PACKAGES), "machine": platform.machine()},
@@ -126,7 +139,26 @@ def evaluate_release(
     return Evaluation(payload, rows, answers)
 
 
-def _split_notes(card: Card, split: Split | None, part: str) -> list[str]:
+def _answers(logits: npt.NDArray[np.float64], card: Card) -> list[dict[str, Any]]:
+    """What a classifier said of each image, in columns."""
+    probabilities = softmax(logits, card.temperature)
+    sets = predicted_sets(probabilities, card, (0.9,))
+    answers = []
+    for index in range(len(logits)):
+        answer = dict(zip(card.classes, probabilities[index].round(6).tolist()))
+        answer |= {
+            f"logit_{name}": round(float(value), 4) for name, value in zip(card.classes, logits[index])
+        }
+        held: dict[str, Any] = {
+            f"set_{coverage:g}": ";".join(name for name, inside in zip(card.classes, rows[index]) if inside)
+            for coverage, rows in sets.items()
+        }
+        answers.append({**answer, **held})
+    return answers
+
+
+def split_notes(card: Card, split: Split | None, part: str) -> list[str]:
+    """Warn where weights were trained with another split than the one that a part was chosen by."""
     trained = card.training_data.get("split_hash")
     if split is None or trained == split.hash:
         return []

@@ -24,10 +24,10 @@ def known_lungs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let stage 1 take what is darker than 0.3 for lung, as :func:`draw` draws it."""
     from lungcls.segmenter import Segmenter
 
-    def segment(self: Segmenter, images: Sequence[Any]) -> list[Any]:
-        return [pixels < 0.3 for pixels in images]
+    def segment(self: Segmenter, images: Sequence[Any]) -> list[tuple[Any, float]]:
+        return [(pixels < 0.3, 1.0) for pixels in images]
 
-    monkeypatch.setattr(Segmenter, "segment", segment)
+    monkeypatch.setattr(Segmenter, "segment_with_agreement", segment)
 
 
 @pytest.fixture

@@ -91,3 +91,57 @@ def test_a_wrong_folder_says_what_was_expected(command: list[str], tmp_path: Pat
     assert done.exit_code != 0
     assert "COVID/images" in str(done.exception)
     assert not Path("x.csv").exists()
+
+
+def test_plots_write_a_page(manifest_database: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    (manifest_database / "COVID/images/COVID-1.png").write_bytes(b"broken")
+    done = runner.invoke(app, ["data", "plots", str(manifest_database), "-o", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    assert "1 files cannot be used" in done.output
+    assert (tmp_path / "out" / "index.html").is_file()
+    assert (tmp_path / "out" / "class_distribution_bar.png").is_file()
+
+
+def test_summary_writes_tables(manifest_database: Path, tmp_path: Path) -> None:
+    command = ["data", "summary", str(manifest_database), "-o", str(tmp_path / "out"), "--classes", "binary"]
+    done = runner.invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["classes"] == {
+        "COVID": 24,
+        "other": 72,
+    }
+    with (tmp_path / "out" / "images.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 96
+
+
+def _own_split(root: Path, manifest_database: Path) -> Path:
+    """Class folders with a split of their own: one film in two parts, and a test part without one class."""
+    for label, name in (("ill", "COVID"), ("well", "Normal")):
+        for number in range(1, 25):
+            target = root / "train" / label / f"{number}.png"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes((manifest_database / f"{name}/images/{name}-{number}.png").read_bytes())
+    test = root / "test" / "ill" / "copy.png"
+    test.parent.mkdir(parents=True)
+    test.write_bytes((root / "train/ill/7.png").read_bytes())
+    return root
+
+
+def test_the_own_split_is_kept_and_its_faults_are_said(manifest_database: Path, tmp_path: Path) -> None:
+    root = _own_split(tmp_path / "own", manifest_database)
+    path, cache = tmp_path / "split.csv", tmp_path / "copies.npz"
+    command = ["data", "split", str(root), "-o", str(path), "--cache", str(cache)]
+    done = runner.invoke(app, [*command, "--official"])
+    assert done.exit_code == 0, done.output
+    parts = Split.read_csv(path).parts
+    assert parts["test/ill/copy.png"] == "test"
+    assert set(parts.values()) == {"train", "validation", "test"}
+    assert "the part test holds no image of well" in done.output
+    assert "lie in more than one part" in done.output
+    assert cache.is_file()
+    grouped = runner.invoke(app, command)
+    assert grouped.exit_code == 0, grouped.output
+    assert "lie in more than one part" not in grouped.output
+    audit = runner.invoke(app, ["data", "audit", str(root)])
+    assert "across splits      1 groups of 2 images" in audit.output

@@ -111,3 +111,20 @@ def test_damaged_card_is_told_and_the_rest_shown(release: Path) -> None:
 def test_no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lungcls.weights._release_folder", lambda: tmp_path)
     assert "none are installed" in info()
+
+
+def test_models() -> None:
+    rows = json.loads(info("--models", "--json"))
+    by_name = {row["name"]: row for row in rows}
+    assert by_name["cnn-4conv"] == {"name": "cnn-4conv", "input": [3, 299, 299], "parameters": 17_166_916}
+    assert by_name["mobilenet-v2"]["parameters"] == 2_228_996
+    text = info("--models")
+    assert all(name in text for name in by_name)
+    assert "422,177" in text
+
+
+def test_the_layers_of_one_model() -> None:
+    layers = json.loads(info("cnn-strided", "--models", "--json"))
+    assert sum(layer["parameters"] for layer in layers) == 422_177
+    assert "1568" in info("cnn-strided", "--models")
+    assert "unknown model 'cnn-9'; the models are cnn-4conv" in info("cnn-9", "--models", code=2)

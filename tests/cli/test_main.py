@@ -16,7 +16,7 @@ from lungcls.labels import NOTICE
 def test_help_names_every_command_and_the_notice() -> None:
     result = CliRunner().invoke(app, ["--help"], terminal_width=200)
     assert result.exit_code == 0
-    for command in ("predict", "segment", "train", "evaluate", "info", "data"):
+    for command in ("predict", "segment", "explain", "train", "evaluate", "info", "data"):
         assert f" {command} " in result.stdout
     assert " ".join(NOTICE.split()[:4]) in " ".join(result.stdout.split())
 

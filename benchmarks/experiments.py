@@ -1,0 +1,79 @@
+"""The log of experiments behind the released weights: what was changed, what was expected, what came.
+
+    python benchmarks/experiments.py
+
+Reads ``benchmarks/experiments.toml`` and the histories under ``results/training/`` that it names, writes
+``results/experiments.json`` and ``.csv``, and the table into ``benchmarks/README.md``. All figures are on the
+validation part.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+from typing import Any
+
+from lungcls.evaluation.tables import write_results
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+HERE = Path(__file__).parent
+README = HERE / "README.md"
+START, END = "<!-- experiments: written by benchmarks/experiments.py -->", "<!-- end of experiments -->"
+
+
+def experiments() -> list[dict[str, Any]]:
+    """Return the experiments, each with the figures of its history."""
+    stated = tomllib.loads((HERE / "experiments.toml").read_text(encoding="utf-8"))["experiment"]
+    rows = []
+    for entry in stated:
+        path = HERE / "results" / "training" / f"{entry['history']}.csv"
+        with path.open(encoding="utf-8", newline="") as file:
+            epochs = list(csv.DictReader(file))
+        score = next(name for name in epochs[0] if name.startswith("validation_"))
+        rows.append(
+            {
+                **entry,
+                "score": score.removeprefix("validation_"),
+                "first": float(epochs[0][score]),
+                "best": max(float(epoch[score]) for epoch in epochs),
+                "epochs": len(epochs),
+                "minutes": round(sum(float(epoch["seconds"]) for epoch in epochs) / 60),
+            }
+        )
+    return rows
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Lay the log out as Markdown."""
+    lines = [
+        "| history | from | changed | expected | best on validation | epochs | minutes | verdict |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| `{row['history']}` | {row['starts_from']} | {row['change']} | {row['expected']} | "
+        f"{row['score'].replace('_', ' ')} {row['best']:.4f} | {row['epochs']} | {row['minutes']} | "
+        f"{row['verdict']} |"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def with_table(text: str) -> str:
+    """Return the README's text with the table put between its two marks."""
+    before, rest = text.split(START)
+    return f"{before}{START}\n{table(experiments())}\n{END}{rest.split(END)[1]}"
+
+
+def main() -> None:
+    rows = experiments()
+    write_results(HERE / "results", "experiments", rows, {"part": "validation", "experiments": rows})
+    README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

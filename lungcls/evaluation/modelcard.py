@@ -1,0 +1,192 @@
+"""The model card of the released weights: what they are, made from their cards and measured results."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from lungcls.labels import CLASSES, NOTICE
+from lungcls.weights import Card, load_card
+
+SEES: Final = {
+    "full": "the whole image",
+    "crop": "the lung box",
+    "mask": "the lungs alone, cut by the predicted mask and cropped to their box",
+}
+
+_DATA: Final = """\
+The training part of the COVID-19 Radiography Database (Chowdhury 2020, Rahman 2021), in a reduced copy with
+masks and images of COVID-QU-Ex (Tahir 2021) and RSNA; near duplicates and known patients never cross the
+split. Nothing else was trained on, unlabelled images included. The lung masks of that database were made by
+its authors' own network and checked by them."""
+
+_LIMITS: Final = """\
+- Each class comes from its own hospitals: Viral Pneumonia is all children, Lung_Opacity and most Normal are
+  adults from RSNA, COVID comes from many other sources. A classifier can tell the source instead of the
+  disease, and `full` in particular can see letters, borders and collimation. `lungcls shortcuts` measures it.
+- There is no class for other diseases: a film of any of them gets one of the four.
+- Only frontal films were trained on. Those of other kinds are what the quality gate is there to refuse.
+- Dice on radiography is agreement with a network's masks; that on Montgomery and Shenzhen with people's."""
+
+
+def model_card(weights: str | Path, results: str | Path) -> str:
+    """Write the model card's text.
+
+    Parameters
+    ----------
+    weights : path-like
+        Folder of weight files with their cards.
+    results : path-like
+        Folder with ``released_weights_<set>.json`` and ``released_weights_radiography_answers.csv``, as
+        ``benchmarks/released_weights.py`` and :func:`lungcls.training.release.train_release` write them.
+
+    Returns
+    -------
+    str
+        Markdown. Every figure is from the files.
+
+    References
+    ----------
+    Mitchell et al. (2019), Model Cards for Model Reporting, FAT*.
+    """
+    cards = [load_card(path.with_suffix(".safetensors")) for path in sorted(Path(weights).glob("*.json"))]
+    payloads = {
+        path.stem.removeprefix("released_weights_"): json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(Path(results).glob("released_weights_*.json"))
+    }
+    answers = Path(results) / "released_weights_radiography_answers.csv"
+    lines = [
+        "# Released weights",
+        "",
+        f"**{NOTICE}** Licence: research and education, as the terms of the data.",
+        "",
+        "Written by `benchmarks/released_weights.py` (or `lungcls train-release`) from the cards and the",
+        "measured results. Each `<name>.safetensors` (float16) has a card, `<name>.json`, which",
+        "`lungcls info NAME` shows.",
+        "",
+        *_table(cards),
+        "",
+        "## Data",
+        "",
+        _DATA,
+        "",
+        "## Intended use",
+        "",
+        "Ablations of masked against unmasked inputs, studies of shortcuts, teaching. Never diagnosis or",
+        "triage, of anybody.",
+        "",
+        "## Limits",
+        "",
+        _LIMITS,
+        "",
+        "## Figures",
+        "",
+        "95% intervals from a bootstrap by group.",
+        "",
+        *_lungs(payloads),
+        "",
+        *_classes(payloads["radiography"]),
+        "",
+        *_sources(answers),
+        "",
+        "## Known failures",
+        "",
+        *_failures(payloads),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _table(cards: list[Card]) -> Iterator[str]:
+    yield "| name | task | what it sees | network | input | trained on | SHA-256 |"
+    yield "|---|---|---|---|---|---|---|"
+    for card in cards:
+        sees = SEES.get(card.region["name"], card.region["name"]) if card.region else "the whole image"
+        network = card.architecture.get("encoder", "")
+        network = f"{card.architecture['model']} {network}".strip()
+        images = sum(card.training_data["images"]["train"].values())
+        yield (
+            f"| `{card.name}` | {card.task} | {sees} | {network} | {card.input_size} px | "
+            f"{images:,} images | `{card.sha256[:12]}` |"
+        )
+
+
+def _lungs(payloads: dict[str, Any]) -> Iterator[str]:
+    yield "| lung masks of | images | Dice, mean | Dice, 5th percentile | below 0.9 |"
+    yield "|---|---|---|---|---|"
+    for name, payload in payloads.items():
+        report = payload["reports"].get("segmenter")
+        if report is None:
+            continue
+        seen = f"{payload['part']} part" if payload["split_hash"] else "never trained on"
+        parts = {f"{name}, {seen}": {**report["overall"], "support": report["n_images"]}}
+        if len(report["per_class"]) > 1:
+            parts |= {f"{name}, {label}": figures for label, figures in report["per_class"].items()}
+        for part, figures in parts.items():
+            yield (
+                f"| {part} | {figures['support']:,} | {_interval(figures['dice_mean'], 4)} | "
+                f"{_interval(figures['dice_p05'], 4)} | {figures['failure_rate']['value']:.1%} |"
+            )
+
+
+def _classes(payload: dict[str, Any]) -> Iterator[str]:
+    yield "| test part of radiography | figure | images | value |"
+    yield "|---|---|---|---|"
+    for model, report in payload["reports"].items():
+        if "confusion_matrix" not in report:
+            continue
+        for metric in ("macro_f1", "macro_auroc", "accuracy", "ece"):
+            figure = _interval(report["overall"][metric])
+            yield f"| `{model}` | {metric.replace('_', ' ')} | {report['n_images']:,} | {figure} |"
+        for label, figures in report["per_class"].items():
+            for metric in ("f1", "recall"):
+                figure = _interval(figures[metric])
+                yield f"| `{model}` | {metric} of {label} | {figures['support']:,} | {figure} |"
+
+
+def _sources(answers: Path) -> Iterator[str]:
+    """The share of right answers by class and source: where a class has several, they should not differ."""
+    counts: dict[tuple[str, str, str], list[bool]] = defaultdict(list)
+    with answers.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            classes = {key: float(row[key]) for key in CLASSES}
+            best = max(classes, key=lambda name: classes[name])
+            counts[row["model"], row["label"], row["source"] or "unknown"].append(best == row["label"])
+    yield "| model | class | source | images | right |"
+    yield "|---|---|---|---|---|"
+    for (model, label, source), right in sorted(counts.items()):
+        yield f"| `{model}` | {label} | {source} | {len(right):,} | {sum(right) / len(right):.1%} |"
+
+
+def _failures(payloads: dict[str, Any]) -> Iterator[str]:
+    for model, report in payloads["radiography"]["reports"].items():
+        if "confusion_matrix" not in report:
+            continue
+        counts, classes = report["confusion_matrix"]["counts"], report["classes"]
+        confused = sorted(
+            (
+                (counts[i][j] / sum(counts[i]), counts[i][j], truth, said)
+                for i, truth in enumerate(classes)
+                for j, said in enumerate(classes)
+                if i != j
+            ),
+            reverse=True,
+        )
+        worst = "; ".join(
+            f"{share:.1%} of {truth} is called {said} ({count:,} films)"
+            for share, count, truth, said in confused[:3]
+        )
+        yield f"- `{model}`: {worst}."
+    for name, payload in payloads.items():
+        report = payload["reports"].get("segmenter")
+        if report is not None:
+            rate = report["overall"]["failure_rate"]["value"]
+            limit = report["failure_below"]
+            yield f"- `segmenter`: Dice is below {limit} on {rate:.1%} of the films of {name}."
+
+
+def _interval(figure: dict[str, float], digits: int = 3) -> str:
+    return f"{figure['value']:.{digits}f} ({figure['low']:.{digits}f} to {figure['high']:.{digits}f})"

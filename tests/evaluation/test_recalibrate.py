@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lungcls.classifier import Classifier
+from lungcls.data import RadiographyDatabase, make_split
+from lungcls.errors import DataError
+from lungcls.evaluation.calibration import fit_temperature
+from lungcls.evaluation.evaluate import groups_of, logits_on
+from lungcls.evaluation.recalibrate import recalibrate, write_calibrated
+from lungcls.segmenter import Segmenter
+from lungcls.weights import load_card, load_state
+
+
+@pytest.fixture
+def found(manifest_database: Path, tiny_classifier: Path, tiny_segmenter: Path, tmp_path: Path):
+    database = RadiographyDatabase(manifest_database)
+    split = make_split(database.records, seed=1)
+    records = split.select(database.records, "validation")
+    classifier, segmenter = Classifier.load(tiny_classifier, "cpu"), Segmenter.load(tiny_segmenter, "cpu")
+    result = recalibrate(
+        database, records, segmenter, classifier, tmp_path, split=split, part="validation", n_resamples=20
+    )
+    return database, records, split, classifier, result
+
+
+def test_the_card_is_fitted_on_the_part(found, tmp_path: Path) -> None:
+    database, records, split, classifier, result = found
+    logits, labels = logits_on(database, records, {}, classifier)
+    # The untrained segmenter finds no lungs, so that the whole image stands in either way.
+    assert result.card.temperature == pytest.approx(fit_temperature(logits, labels), rel=1e-3)
+    data = result.card.conformal["data"]
+    assert data["split_hash"] == split.hash
+    assert (data["part"], sum(data["images"].values())) == ("validation", len(records))
+    known = result.card.conformal["classes"]
+    for name, entry in known.items():
+        own = [record for record in records if record.label == name]
+        assert entry["images"] == len(own)
+        assert entry["groups"] == len({record.group for record in own})
+    assert result.before.temperature == 1.5
+    assert result.after.calibration["calibrated"]["nll", ""].value <= (
+        result.before.calibration["calibrated"]["nll", ""].value
+    )
+
+
+def test_the_new_card_stands_beside_a_copy(found, tiny_classifier: Path, tmp_path: Path) -> None:
+    card = found[-1].card
+    content = tiny_classifier.read_bytes()
+    folder = write_calibrated(card, tiny_classifier, tmp_path / "out")
+    named = write_calibrated(card, str(tiny_classifier), tmp_path / "mine.safetensors")
+    assert folder == tmp_path / "out" / tiny_classifier.name
+    for path in (folder, named):
+        loaded, _ = load_state(path)
+        assert path.read_bytes() == content
+        assert loaded.name == path.stem
+        assert (loaded.temperature, loaded.conformal) == (card.temperature, card.conformal)
+    # Again, and in the weights' own folder: only the card is written.
+    assert write_calibrated(load_card(folder), folder, folder.parent) == folder
+    assert sorted(path.name for path in folder.parent.iterdir()) == [
+        "tiny-classifier.json", "tiny-classifier.safetensors",
+    ]  # fmt: skip
+    assert load_card(tiny_classifier).temperature == 1.5
+
+
+def test_other_weights_are_not_overwritten(found, tiny_classifier: Path, tmp_path: Path) -> None:
+    other = tmp_path / "a.safetensors"
+    other.write_bytes(b"others")
+    with pytest.raises(DataError, match=r"a\.safetensors holds other weights"):
+        write_calibrated(found[-1].card, tiny_classifier, other)
+    assert other.read_bytes() == b"others"
+    assert not other.with_suffix(".json").exists()
+    exported = tmp_path / "b.onnx"
+    exported.write_bytes(b"graph")
+    with pytest.raises(DataError, match=r"b\.onnx: an exported file is not copied"):
+        write_calibrated(found[-1].card, exported, tmp_path / "new")
+
+
+def test_a_class_that_the_classifier_does_not_know_is_named(found) -> None:
+    database, records, _, classifier, _ = found
+    strange = [replace(records[0], label="Tuberculosis"), *records[1:]]
+    with pytest.raises(
+        DataError, match="'Tuberculosis', which tiny-classifier does not know; it knows COVID"
+    ):
+        logits_on(database, strange, {}, classifier)
+
+
+def test_groups_come_from_the_dataset_then_the_patient_then_the_split(found) -> None:
+    _, records, split, _, _ = found
+    one = records[0]
+    assert groups_of([one]) == [one.group]
+    bare = replace(one, group="", patient="")
+    assert groups_of([replace(bare, patient="p"), bare], split) == ["p", split.groups[one.file]]
+    assert groups_of([bare]) == [""]
