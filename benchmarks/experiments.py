@@ -23,6 +23,7 @@ else:
 
 HERE = Path(__file__).parent
 README = HERE / "README.md"
+NAMES = {"dice": "Dice", "macro_f1": "macro-F1"}
 START, END = "<!-- experiments: written by benchmarks/experiments.py -->", "<!-- end of experiments -->"
 
 
@@ -56,7 +57,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     ]
     lines += [
         f"| `{row['history']}` | {row['starts_from']} | {row['change']} | {row['expected']} | "
-        f"{row['score'].replace('_', ' ')} {row['best']:.4f} | {row['epochs']} | {row['minutes']} | "
+        f"{NAMES[row['score']]} {row['best']:.4f} | {row['epochs']} | {row['minutes']} | "
         f"{row['verdict']} |"
         for row in rows
     ]

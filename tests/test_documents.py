@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from lungcls.evaluation.modelcard import model_card
 from lungcls.labels import NOTICE
 from lungcls.weights import load_card
 
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.fixture(scope="module")
-def benchmark() -> ModuleType:
-    path = ROOT / "benchmarks" / "released_weights.py"
-    specification = importlib.util.spec_from_file_location("released_weights", path)
+def _script(name: str) -> ModuleType:
+    path = ROOT / "benchmarks" / f"{name}.py"
+    specification = importlib.util.spec_from_file_location(name, path)
     assert specification is not None
     assert specification.loader is not None
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def benchmark() -> ModuleType:
+    return _script("released_weights")
 
 
 def test_the_table_in_the_readme_is_the_one_that_its_files_make(benchmark: ModuleType) -> None:
@@ -56,3 +62,16 @@ def test_the_readme_says_what_it_is_not_for() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert "For research and education only" in NOTICE
     assert "never use it for diagnosis" in text
+
+
+def test_the_log_of_experiments_is_the_one_that_its_histories_make() -> None:
+    log = _script("experiments")
+    text = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    assert log.with_table(text) == text
+    stated = json.loads((ROOT / "benchmarks" / "results" / "experiments.json").read_text(encoding="utf-8"))
+    assert stated["experiments"] == log.experiments()
+
+
+def test_the_model_card_is_the_one_that_its_files_make() -> None:
+    text = (ROOT / "weights" / "README.md").read_text(encoding="utf-8")
+    assert model_card(ROOT / "weights", ROOT / "benchmarks" / "results") == text

@@ -18,6 +18,8 @@ SEES: Final = {
     "mask": "the lungs alone, cut by the predicted mask and cropped to their box",
 }
 
+_NAMES: Final = {"macro_f1": "macro-F1", "macro_auroc": "macro AUROC", "accuracy": "accuracy", "ece": "ECE"}
+
 _DATA: Final = """\
 The training part of the COVID-19 Radiography Database (Chowdhury 2020, Rahman 2021), in a reduced copy with
 masks and images of COVID-QU-Ex (Tahir 2021) and RSNA; near duplicates and known patients never cross the
@@ -138,13 +140,13 @@ def _classes(payload: dict[str, Any]) -> Iterator[str]:
     for model, report in payload["reports"].items():
         if "confusion_matrix" not in report:
             continue
-        for metric in ("macro_f1", "macro_auroc", "accuracy", "ece"):
+        for metric, name in _NAMES.items():
             figure = _interval(report["overall"][metric])
-            yield f"| `{model}` | {metric.replace('_', ' ')} | {report['n_images']:,} | {figure} |"
+            yield f"| `{model}` | {name} | {report['n_images']:,} | {figure} |"
         for label, figures in report["per_class"].items():
-            for metric in ("f1", "recall"):
+            for metric, name in (("f1", "F1"), ("recall", "recall")):
                 figure = _interval(figures[metric])
-                yield f"| `{model}` | {metric} of {label} | {figures['support']:,} | {figure} |"
+                yield f"| `{model}` | {name} of {label} | {figures['support']:,} | {figure} |"
 
 
 def _sources(answers: Path) -> Iterator[str]:

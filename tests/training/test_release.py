@@ -83,7 +83,7 @@ def test_the_model_card_has_the_figures_of_the_files(released: Path) -> None:
     )
     for name in release.STEPS[1:]:
         value = results["reports"][name]["overall"]["macro_f1"]["value"]
-        assert f"| `{name}` | macro f1 | {results['images']:,} | {value:.3f} (" in text
+        assert f"| `{name}` | macro-F1 | {results['images']:,} | {value:.3f} (" in text
     assert "| `classifier-mask` | Viral Pneumonia | kermany |" in text
     assert NOTICE in text
 
