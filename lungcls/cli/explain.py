@@ -6,20 +6,18 @@ from typing import Annotated, Any
 
 import typer
 
-from lungcls.cli.options import Device
-from lungcls.cli.predict import (
+from lungcls.cli.options import (
     BatchSize,
+    Device,
     Inputs,
     Megapixels,
+    OnBadMask,
     Out,
+    RegionName,
     SegmenterName,
     ValueRange,
-    _collect,
-    _load,
-    _stop,
-    _stopped_by_wrong_use,
-    _work,
 )
+from lungcls.cli.running import collect_files, load_pipeline, stop, stopped_by_wrong_use, work
 
 
 def explain(
@@ -43,26 +41,14 @@ def explain(
             "--layer", metavar="NAME", help="Layer that a CAM is made from; the last feature map if left out."
         ),
     ] = None,
-    region: Annotated[
-        str | None,
-        typer.Option(
-            "--region", help="Which released classifier: mask (the default) or full.", show_default=False
-        ),
-    ] = None,
+    region: RegionName = None,
     classifier: Annotated[
         str | None, typer.Option("--classifier", metavar="NAME|PATH", help="Weights of stage 2.")
     ] = None,
     segmenter: SegmenterName = "segmenter",
     device: Device = "auto",
     batch_size: BatchSize = 16,
-    on_bad_mask: Annotated[
-        str,
-        typer.Option(
-            "--on-bad-mask",
-            metavar="whole|refuse",
-            help="Where both lungs were not found: use the whole image and say so, or refuse.",
-        ),
-    ] = "whole",
+    on_bad_mask: OnBadMask = "whole",
     on_reject: Annotated[
         str,
         typer.Option(
@@ -95,14 +81,14 @@ def explain(
         "on_reject": on_reject,
         "engine": "torch",  # the others have no gradients
     }
-    with _stopped_by_wrong_use():
+    with stopped_by_wrong_use():
         if panels not in (2, 4):
-            _stop(f"--panels is {panels}; expected 2 or 4")
-        files = _collect(inputs, out, value_range, max_megapixels)
-        pipeline = _load(options, [classifier])
+            stop(f"--panels is {panels}; expected 2 or 4")
+        files = collect_files(inputs, out, value_range, max_megapixels)
+        pipeline = load_pipeline(options, [classifier])
         stage_two = pipeline.classifier
         if classifier and region and stage_two.region.name != region:
-            _stop(
+            stop(
                 f"{classifier} sees the region {stage_two.region.name!r}, not {region!r}; leave out --region"
             )
         check_options(stage_two, method, target, layer)
@@ -119,4 +105,4 @@ def explain(
         cams=not no_cams,
         npy=npy,
     )
-    _work(files, batch)
+    work(files, batch)

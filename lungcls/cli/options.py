@@ -23,3 +23,36 @@ Precision: TypeAlias = Annotated[
     str,
     typer.Option("--precision", metavar="fp32|bf16", help="Arithmetic in the networks; bf16 is faster."),
 ]
+Inputs: TypeAlias = Annotated[
+    list[str],
+    typer.Argument(metavar="INPUT...", help="Files, folders and patterns such as 'scans/**/*.dcm'."),
+]
+Out: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("-o", "--out", help="Folder for tables and pictures; without it a table is printed."),
+]
+SegmenterName: TypeAlias = Annotated[
+    str, typer.Option("--segmenter", metavar="NAME|PATH", help="Weights of stage 1.")
+]
+BatchSize: TypeAlias = Annotated[int, typer.Option("--batch-size", min=1, help="Images that run together.")]
+ValueRange: TypeAlias = Annotated[
+    tuple[float, float] | None,
+    typer.Option("--value-range", metavar="LO HI", help="What is black and what is white, such as 0 4095."),
+]
+Megapixels: TypeAlias = Annotated[float, typer.Option("--max-megapixels", help="Larger images are refused.")]
+OnBadMask: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--on-bad-mask",
+        metavar="whole|refuse",
+        help="Where both lungs were not found: use the whole image and say so, or refuse.",
+    ),
+]
+RegionName: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--region",
+        help="Which released classifier: mask (the default), crop or full.",
+        show_default=False,
+    ),
+]
