@@ -8,8 +8,11 @@ import json
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
 import lungcls
 from lungcls.explanation import METHODS
@@ -71,6 +74,37 @@ def test_several_files_keep_their_order(shared_client: Any, encode: Any) -> None
         ("b.jpg", "JPEG", 80),
         ("c.tif", "TIFF", 96),
     ]
+
+
+def _dicom(grey: np.ndarray) -> bytes:
+    """A monochrome scan whose bright is dark, as many scanners write them."""
+    data = Dataset()
+    data.SOPClassUID, data.SOPInstanceUID = ComputedRadiographyImageStorage, generate_uid()
+    data.Rows, data.Columns = grey.shape
+    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME1"
+    data.BitsAllocated = data.BitsStored = 8
+    data.HighBit, data.PixelRepresentation = 7, 0
+    data.PixelData = (255 - grey).tobytes()
+    data["PixelData"].VR = "OB"
+    data.file_meta = FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID
+    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
+    buffer = io.BytesIO()
+    pydicom.dcmwrite(buffer, data, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def test_dicom_is_answered_as_the_same_picture_is(shared_client: Any, png: bytes) -> None:
+    scan = _dicom(np.asarray(Image.open(io.BytesIO(png)).convert("L")))
+    answer = shared_client.post("/v1/predict", files=[("files", ("a.dcm", scan)), ("files", ("a.png", png))])
+    assert answer.status_code == 200
+    dicom, raster = answer.json()["results"]
+    assert dicom["file"]["format"] == "DICOM"
+    for region, found in raster["predictions"].items():
+        assert dicom["predictions"][region]["probabilities"] == pytest.approx(
+            found["probabilities"], abs=1e-5
+        )
 
 
 def test_a_result_does_not_depend_on_its_company(shared_client: Any, encode: Any) -> None:
