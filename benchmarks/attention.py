@@ -332,9 +332,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the films drawn and of the bootstrap")
     parser.add_argument("--resamples", type=int, default=2000)
     parser.add_argument("--quick", action="store_true", help="a few films, to see that it runs")
-    parser.add_argument(
-        "--out", type=Path, help="folder; by default benchmarks/results, and none for --quick"
-    )
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the files")
     options = parser.parse_args(words)
     if options.data is None:
         parser.error("--data or LUNGCLS_DATA must name the folder that holds radiography")
