@@ -167,7 +167,7 @@ def test_bad_mask_refused_or_whole(run: Run, draw: Draw, tmp_path: Path) -> None
     ("arguments", "message"),
     [
         (["--region", "liver", "--classifier", ""], "unknown region 'liver'"),
-        (["--region", "crop", "--classifier", ""], "classifier-crop: no such weight file"),
+        (["--region", "background", "--classifier", ""], "classifier-background: no such weight file"),
         (["--region", "full"], "sees the region 'mask', not 'full'"),
         (["--classifier", "nobody"], "nobody: no such weight file"),
         (["--on-bad-mask", "cry"], "expected 'whole' or 'refuse'"),
