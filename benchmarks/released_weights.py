@@ -18,7 +18,6 @@ from typing import Any
 
 from lungcls.cli.progress import bar
 from lungcls.evaluation.modelcard import model_card
-from lungcls.evaluation.tables import write_csv, write_results
 from lungcls.weights import released
 
 RESULTS = Path(__file__).parent / "results"
@@ -32,25 +31,16 @@ def evaluate_all(data: Path, device: str) -> None:
     """Run both stages on every set under `data` and write the result files."""
     from lungcls.classifier import Classifier
     from lungcls.data import open_dataset, open_radiography, split_dataset
-    from lungcls.evaluation.release import evaluate_release
+    from lungcls.evaluation.release import write_release
     from lungcls.segmenter import Segmenter
 
     segmenter = Segmenter.load("segmenter", device)
     classifiers = [Classifier.load(f"classifier-{region}", device) for region in regions()]
+    database = open_radiography(data)
+    split = split_dataset(database, seed=0)
+    external = {name: open_dataset(data / name) for name in EXTERNAL if (data / name).is_dir()}
     with tempfile.TemporaryDirectory() as cache:
-        database = open_radiography(data)
-        split = split_dataset(database, seed=0)
-        records = split.select(database.records, "test")
-        found = evaluate_release(
-            database, records, segmenter, classifiers, cache, split=split, part="test", progress=bar
-        )
-        write_results(RESULTS, "released_weights_radiography", found.rows, found.payload)
-        write_csv(RESULTS, "released_weights_radiography_answers", found.answers)
-        for name in EXTERNAL:
-            if (data / name).is_dir():
-                dataset = open_dataset(data / name)
-                found = evaluate_release(dataset, dataset.records, segmenter, [], cache, progress=bar)
-                write_results(RESULTS, f"released_weights_{name}", found.rows, found.payload)
+        write_release(database, split, segmenter, classifiers, external, RESULTS, cache, progress=bar)
 
 
 def regions() -> list[str]:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from lungcls.cli.options import Classes, Layout
+
 if TYPE_CHECKING:
     from lungcls.data import Dataset
     from lungcls.data.audit import Audit
@@ -25,20 +27,6 @@ Folder: TypeAlias = Annotated[
 ]
 DataOption: TypeAlias = Annotated[
     Path | None, typer.Option("--data", envvar="LUNGCLS_DATA", help="The same.", show_envvar=True)
-]
-Layout: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        help="radiography, coronahack, covid-chestxray, masks, folders or lists; if left out, "
-        "told by what is in the folder."
-    ),
-]
-Classes: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        help="Other classes: binary (COVID, other), three (COVID, Pneumonia, Normal), four (those of "
-        "lungcls), or a TOML file with a table [classes]."
-    ),
 ]
 Cropped: TypeAlias = Annotated[
     bool, typer.Option("--cropped-copies", help="Look for copies of which a part was cut off, too (slow).")

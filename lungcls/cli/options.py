@@ -56,3 +56,17 @@ RegionName: TypeAlias = Annotated[
         show_default=False,
     ),
 ]
+Layout: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="radiography, coronahack, covid-chestxray, masks, folders or lists; if left out, "
+        "told by what is in the folder."
+    ),
+]
+Classes: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="Other classes: binary (COVID, other), three (COVID, Pneumonia, Normal), four (those of "
+        "lungcls), or a TOML file with a table [classes]."
+    ),
+]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lungcls.cli.options import Data, Device
+from lungcls.cli.options import Classes, Data, Device, Layout
 
 
 def report(
@@ -21,12 +21,8 @@ def report(
     split_file: Annotated[
         Path | None, typer.Option(help="A split of `lungcls data split`; by default that of the runs.")
     ] = None,
-    layout: Annotated[
-        str | None, typer.Option(help="What kind of folder --data is, where that is not clear.")
-    ] = None,
-    classes: Annotated[
-        str | None, typer.Option(help="Other classes than the dataset's own: as `lungcls data` takes them.")
-    ] = None,
+    layout: Layout = None,
+    classes: Classes = None,
     segmenter: Annotated[
         str, typer.Option(help="Weights of stage 1, whose masks cut the regions.")
     ] = "segmenter",

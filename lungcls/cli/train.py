@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lungcls.cli.options import Data, Device
+from lungcls.cli.options import Classes, Data, Device, Layout
 
 
 def train(
@@ -22,12 +22,8 @@ def train(
         Path | None,
         typer.Option(help="A split of `lungcls data split`; made by the recipe's seed if left out."),
     ] = None,
-    layout: Annotated[
-        str | None, typer.Option(help="What kind of folder --data is, where that is not clear.")
-    ] = None,
-    classes: Annotated[
-        str | None, typer.Option(help="Other classes than the dataset's own: as `lungcls data` takes them.")
-    ] = None,
+    layout: Layout = None,
+    classes: Classes = None,
     init: Annotated[str | None, typer.Option(help="Weights to start from, in place of the recipe's.")] = None,
     segmenter: Annotated[
         str | None, typer.Option(help="Segmenter whose masks are used, in place of the recipe's.")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lungcls.cli.options import Data, Device
+from lungcls.cli.options import Classes, Data, Device, Layout
 
 
 def tune(
@@ -29,12 +29,8 @@ def tune(
         Path | None,
         typer.Option(help="A split of `lungcls data split`; made by the recipe's seed if left out."),
     ] = None,
-    layout: Annotated[
-        str | None, typer.Option(help="What kind of folder --data is, where that is not clear.")
-    ] = None,
-    classes: Annotated[
-        str | None, typer.Option(help="Other classes than the dataset's own: as `lungcls data` takes them.")
-    ] = None,
+    layout: Layout = None,
+    classes: Classes = None,
     epochs: Annotated[
         int | None, typer.Option(help="Cut every stage of the schedule to so many epochs.")
     ] = None,

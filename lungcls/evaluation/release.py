@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from lungcls.data.splits import Split
 from lungcls.data.views import Progress, predicted_masks, quiet
 from lungcls.evaluation.calibration import softmax
 from lungcls.evaluation.evaluate import N_RESAMPLES, groups_of, logits_on, report_logits, segmentation_on
+from lungcls.evaluation.tables import write_csv, write_results
 from lungcls.evaluation.trust import predicted_sets, trust_report
 from lungcls.segmenter import Segmenter
 from lungcls.versions import package_versions
@@ -137,6 +138,53 @@ def evaluate_release(
         "reports": reports,
     }
     return Evaluation(payload, rows, answers)
+
+
+def write_release(
+    database: Dataset,
+    split: Split,
+    segmenter: Segmenter,
+    classifiers: Sequence[Classifier],
+    external: Mapping[str, Dataset],
+    results: str | Path,
+    cache: str | Path,
+    *,
+    progress: Progress[Any] = quiet,
+) -> None:
+    """Evaluate both stages on the test part and the segmenter on sets that it never saw, and write the files.
+
+    Parameters
+    ----------
+    database : Dataset
+    split : Split
+        Of `database`.
+    segmenter : Segmenter
+    classifiers : sequence of Classifier
+    external : mapping of str to Dataset
+        Sets with lung masks, by name.
+    results : path-like
+        Folder of ``released_weights_<set>.json`` and ``.csv``, and of
+        ``released_weights_radiography_answers.csv``, which the model card is made of.
+    cache : path-like
+        Folder for predicted masks.
+    progress : callable, optional
+
+    Raises
+    ------
+    ImageError
+        If an image cannot be read.
+    DataError
+        If a mask cannot be read.
+    """
+    records = split.select(database.records, "test")
+    found = evaluate_release(
+        database, records, segmenter, classifiers, cache, split=split, part="test", progress=progress
+    )
+    write_results(results, "released_weights_radiography", found.rows, found.payload)
+    write_csv(results, "released_weights_radiography_answers", found.answers)
+    for name, dataset in external.items():
+        found = evaluate_release(dataset, dataset.records, segmenter, [], cache, progress=progress)
+        write_results(results, f"released_weights_{name}", found.rows, found.payload)
 
 
 def _answers(logits: npt.NDArray[np.float64], card: Card) -> list[dict[str, Any]]:

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lungcls.errors import MissingExtraError
 from lungcls.evaluation.calibration import ECE_BINS
 from lungcls.evaluation.trust import AFTER, BEFORE
-from lungcls.files import atomic_write
+from lungcls.figures import new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,12 +39,7 @@ def reliability_diagram(trust: Mapping[str, Any], title: str = "") -> Figure:
     ----------
     Niculescu-Mizil, Caruana (2005), Predicting Good Probabilities with Supervised Learning, ICML.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("matplotlib", "plots", "a reliability diagram") from error
-    # Not through pyplot, which keeps figures and a backend for the whole process.
-    figure = Figure(figsize=(9, 5), layout="constrained")
+    figure = new_figure(9, 5)
     axes = figure.subplots(2, 2, height_ratios=(3, 1), sharex=True, sharey="row")
     names = {BEFORE: "softmax of the logits", AFTER: f"temperature {trust['temperature']:.3g}"}
     for column, (when, name) in enumerate(names.items()):
@@ -65,10 +59,7 @@ def reliability_diagram(trust: Mapping[str, Any], title: str = "") -> Figure:
 
 def save_diagram(trust: Mapping[str, Any], path: str | Path, title: str = "") -> Path:
     """Write a reliability diagram as PNG; parameters and errors as :func:`reliability_diagram`."""
-    figure = reliability_diagram(trust, title)
-    with atomic_write(path) as file:
-        figure.savefig(file, format="png", dpi=110, metadata={"Software": None})
-    return Path(path)
+    return save_figure(reliability_diagram(trust, title), path, dpi=110)
 
 
 def _accuracy(axes: Axes, bins: Sequence[Mapping[str, Any]]) -> None:

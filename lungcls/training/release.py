@@ -9,11 +9,10 @@ from typing import Any, Final
 
 from lungcls.classifier import Classifier
 from lungcls.data.dataset import Dataset
-from lungcls.data.splits import Split, split_dataset
+from lungcls.data.splits import split_dataset
 from lungcls.data.views import Progress, quiet
 from lungcls.evaluation.modelcard import model_card
-from lungcls.evaluation.release import evaluate_release
-from lungcls.evaluation.tables import write_csv, write_results
+from lungcls.evaluation.release import write_release
 from lungcls.files import atomic_write
 from lungcls.recipes import load_recipe
 from lungcls.segmenter import Segmenter
@@ -25,8 +24,6 @@ from the features of `full`."""
 
 SCHEDULES: Final = {"gpu": "release", "cpu": "release-cpu"}
 """Folder of the recipes of each schedule, in ``lungcls/recipes``."""
-
-RESULTS: Final = "released_weights"
 
 
 def train_release(
@@ -92,32 +89,17 @@ def train_release(
             show_progress=show_progress,
             progress=progress,
         )
-    _evaluate(database, split, made, external or {}, out, device, progress)
-    return _collect(made, out)
-
-
-def _evaluate(
-    database: Dataset,
-    split: Split,
-    made: Mapping[str, Path],
-    external: Mapping[str, Dataset],
-    out: Path,
-    device: str,
-    progress: Progress[Any],
-) -> None:
-    """Write the figures on the test part, the one look at it."""
-    results = out / "results"
-    segmenter = Segmenter.load(made[STEPS[0]], device)
-    classifiers = [Classifier.load(made[step], device) for step in STEPS[1:]]
-    records = split.select(database.records, "test")
-    found = evaluate_release(
-        database, records, segmenter, classifiers, out / "cache", split=split, part="test", progress=progress
+    write_release(
+        database,
+        split,
+        Segmenter.load(made[STEPS[0]], device),
+        [Classifier.load(made[step], device) for step in STEPS[1:]],
+        external or {},
+        out / "results",
+        out / "cache",
+        progress=progress,
     )
-    write_results(results, f"{RESULTS}_radiography", found.rows, found.payload)
-    write_csv(results, f"{RESULTS}_radiography_answers", found.answers)
-    for name, dataset in external.items():
-        found = evaluate_release(dataset, dataset.records, segmenter, [], out / "cache", progress=progress)
-        write_results(results, f"{RESULTS}_{name}", found.rows, found.payload)
+    return _collect(made, out)
 
 
 def _collect(made: Mapping[str, Path], out: Path) -> Path:
