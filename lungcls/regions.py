@@ -409,6 +409,36 @@ def view(pixels: Pixels, mask: Mask | None, region: Region, size: int) -> View:
     return letterbox(cut(stretch(pixels), mask, region), size)[0]
 
 
+def view_and_lungs(pixels: Pixels, mask: Mask, region: Region, size: int) -> tuple[View, View]:
+    """Return a region's view before anything in it is blackened, and the lungs beside it.
+
+    Training uses it to draw another outline or other surroundings for the lungs at each epoch.
+
+    Parameters
+    ----------
+    pixels : float32 array [H, W] in [0, 1]
+    mask : bool array [H, W]
+    region : Region
+        Its box and the widening of its mask are used; that of ``full`` is the whole image.
+    size : int
+
+    Returns
+    -------
+    view : uint8 array [size, size]
+    lungs : uint8 array [size, size]
+        255 within the mask, 0 outside it, between the two at its edge.
+
+    Raises
+    ------
+    ValueError
+        As :func:`cut`.
+    """
+    widened, box = _widened(pixels.shape, mask, region)
+    keep = _crop if region.name in _CROPPED else _full
+    seen, lungs = keep(stretch(pixels), widened, box), keep(widened.astype(np.float32), widened, box)
+    return letterbox(seen, size)[0], letterbox(lungs, size)[0]
+
+
 def _filled(square: npt.NDArray[Any], placement: Placement) -> npt.NDArray[Any]:
     """The part of a square that its image fills, as a view into it."""
     return square[placement.y : placement.y + placement.height, placement.x : placement.x + placement.width]

@@ -143,7 +143,6 @@ class Augment:
         ----------
         view : uint8 array [S, S]
         mask : uint8 array [S, S] or None
-            0 or 1.
         seed : int
 
         Returns

@@ -19,7 +19,7 @@ from lungcls.data.dataset import Dataset, Record
 from lungcls.files import atomic_write
 from lungcls.images import read_image
 from lungcls.quality import mask_quality
-from lungcls.regions import Mask, Region, View, letterbox_mask, resize_mask, view, whole_view
+from lungcls.regions import Mask, Region, View, letterbox_mask, resize_mask, view, view_and_lungs, whole_view
 from lungcls.segmenter import Segmenter
 
 logger = logging.getLogger(__name__)
@@ -109,17 +109,57 @@ def region_views(
     whole = Region("full")
 
     def fill(index: int) -> int:
-        record = records[index]
-        mask = masks.get(record.file)
-        usable = mask is not None and mask_quality(mask).both_lungs
-        pixels = read_image(database.path(record)).pixels
-        height, width = pixels.shape
-        fitted = resize_mask(mask, (height, width)) if usable and mask is not None else None
-        views[index] = view(pixels, fitted, region if usable else whole, size)
+        pixels = read_image(database.path(records[index])).pixels
+        mask = _usable(masks.get(records[index].file), pixels.shape)
+        views[index] = view(pixels, mask, whole if mask is None else region, size)
         return index
 
     _each(fill, len(records), f"cutting the region {region.name!r}", progress)
     return views
+
+
+def lung_views(
+    database: Dataset,
+    records: Sequence[Record],
+    region: Region,
+    size: int,
+    masks: dict[str, Mask],
+    progress: Progress[int] = quiet,
+) -> tuple[View, View]:
+    """Read images as :func:`region_views` does, with nothing blackened and the lungs beside them.
+
+    Parameters
+    ----------
+    database, records, region, size, masks, progress
+        As :func:`region_views` takes them.
+
+    Returns
+    -------
+    views : uint8 array [N, size, size]
+    lungs : uint8 array [N, size, size]
+        As :func:`lungcls.regions.view_and_lungs` gives them; where the whole image is taken for want of a
+        mask, all of it counts as lung.
+
+    Raises
+    ------
+    ImageError
+        If an image cannot be read.
+    """
+    views = np.empty((len(records), size, size), np.uint8)
+    lungs = np.full_like(views, 255)
+    whole = Region("full")
+
+    def fill(index: int) -> int:
+        pixels = read_image(database.path(records[index])).pixels
+        mask = _usable(masks.get(records[index].file), pixels.shape)
+        if mask is None:
+            views[index] = view(pixels, None, whole, size)
+        else:
+            views[index], lungs[index] = view_and_lungs(pixels, mask, region, size)
+        return index
+
+    _each(fill, len(records), f"cutting the region {region.name!r}, lungs beside it", progress)
+    return views, lungs
 
 
 def predicted_masks(
@@ -175,6 +215,14 @@ def predicted_masks(
             bits=np.concatenate([np.packbits(mask) for mask in result.values()]),
         )
     return result
+
+
+def _usable(mask: Mask | None, shape: tuple[int, ...]) -> Mask | None:
+    """The mask at its image's size, or None where prediction would take the whole image."""
+    if mask is None or not mask_quality(mask).both_lungs:
+        return None
+    height, width = shape
+    return resize_mask(mask, (height, width))
 
 
 def _read_masks(path: Path) -> dict[str, Mask] | None:

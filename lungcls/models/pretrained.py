@@ -15,12 +15,16 @@ class PretrainedError(WeightsError):
     """Weights to start from belong to another network."""
 
 
+_ENCODER: Final = "encoder."
+
 # A head for other classes may differ; a network of another kind may not.
 _SHARE: Final = 0.9
 
 
 def copy_weights(network: nn.Module, name: str | Path) -> None:
     """Copy all tensors of a weight file that fit, by name and shape, into a network.
+
+    A classifier may start from the encoder of a U-Net that is the same network, such as ``densenet121``.
 
     Parameters
     ----------
@@ -38,6 +42,8 @@ def copy_weights(network: nn.Module, name: str | Path) -> None:
     """
     _, initial = load_state(name)
     own = network.state_dict()
+    if not any(key.startswith(_ENCODER) for key in own):
+        initial = {key.removeprefix(_ENCODER): value for key, value in initial.items()}
     fitting = {key: value for key, value in initial.items() if key in own and own[key].shape == value.shape}
     needed = min(_SHARE * len(own), len(own) - 2)
     if len(fitting) < needed:

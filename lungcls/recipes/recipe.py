@@ -22,6 +22,9 @@ OPTIMIZERS: Final = ("adamw", "adam")
 SCHEDULES: Final = ("cosine", "constant")
 SELECTIONS: Final = ("score", "loss")
 TRAINABLE: Final = ("all", "head")
+# Regions that show lungs alone, and those that show what surrounds them.
+MASKED: Final = ("mask", "mask_uncropped")
+UNMASKED: Final = ("full", "crop")
 MINORITY: Final = "minority"
 
 # Of the plain values, by the annotation of their field.
@@ -32,6 +35,7 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
     "dict[str, Any]": (dict,),
     "dict[str, int]": (dict,),
     "str | int": (str, int),
+    "tuple[str, ...]": (tuple,),
 }
 
 
@@ -111,6 +115,18 @@ class Recipe:
         What makes the copies.
     select : {"score", "loss"}
         Which figure on validation decides the epoch that is kept, and the patience.
+    mixup, cutmix : float
+        Parameter of the Beta distribution of :func:`lungcls.training.mixing.mixing`; 0 turns it off.
+    mask_jitter : float
+        How far the outline of the lungs moves at random, as a fraction of the view; for regions that show
+        lungs alone (:func:`lungcls.training.lungs.jittered`). 0 turns it off.
+    other_surroundings : float
+        Share of films whose lungs are put before another film's surroundings; for regions that show what
+        surrounds the lungs (:func:`lungcls.training.lungs.with_other_surroundings`). 0 turns it off.
+    teachers : tuple of str
+        Weight files of classifiers that the network learns from beside the labels.
+    distillation, distillation_temperature : float
+        Share of the loss that is the distance from the teachers' answers, and what divides the logits there.
     """
 
     name: str
@@ -143,8 +159,25 @@ class Recipe:
     offline: dict[str, int] = field(default_factory=dict)
     offline_augmentation: str = "classification-light"
     select: str = "score"
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    mask_jitter: float = 0.0
+    other_surroundings: float = 0.0
+    teachers: tuple[str, ...] = ()
+    distillation: float = 0.5
+    distillation_temperature: float = 2.0
     # Written by hand into recipes for their readers; nothing computes with it.
     description: str = field(default="", compare=False)
+
+    @property
+    def lungs_beside(self) -> bool:
+        """Whether training needs the lungs beside each view, to change their outline or surroundings."""
+        return bool(self.mask_jitter or self.other_surroundings)
+
+    @property
+    def needs_masks(self) -> bool:
+        """Whether a classifier's training needs lung masks."""
+        return self.region is not None and (self.region.needs_mask or self.lungs_beside)
 
     @property
     def epochs(self) -> int:
@@ -225,6 +258,8 @@ def recipe_from_dict(values: Mapping[str, Any], origin: str = "recipe") -> Recip
         changed["stages"] = tuple(Stage(**stage) for stage in values["stages"])
         if values.get("region") is not None:
             changed["region"] = Region(**values["region"])
+        if isinstance(values.get("teachers"), list):
+            changed["teachers"] = tuple(values["teachers"])
         recipe = Recipe(**changed)
     except (TypeError, ValueError) as error:
         raise RecipeError(f"{origin}: stages or region: {error}") from error
@@ -259,7 +294,7 @@ def _problems(recipe: Recipe) -> list[str]:
             problems.append(f"train is {stage.train!r}; expected 'all', 'head' or a number of layers above 0")
         if stage.learning_rate < 0:
             problems.append(f"learning_rate of a stage is {stage.learning_rate}; expected 0 or more")
-    for name in ("focal_gamma", "focal_alpha", "l2_conv"):
+    for name in ("focal_gamma", "focal_alpha", "l2_conv", "mixup", "cutmix"):
         if getattr(recipe, name) < 0:
             problems.append(f"{name} is {getattr(recipe, name)}; expected 0 or more")
     if recipe.loss in ("bce", "focal") and recipe.label_smoothing:
@@ -271,13 +306,31 @@ def _problems(recipe: Recipe) -> list[str]:
         for count in recipe.offline.values()
     ):
         problems.append(f"offline is {recipe.offline}; expected a number of images by class")
+    if (recipe.mixup or recipe.cutmix) and recipe.loss != "cross_entropy":
+        problems.append(f"mixup and cutmix go with the loss cross_entropy, not with {recipe.loss}")
+    seen = recipe.region.name if recipe.region else "none"
+    if recipe.mask_jitter and seen not in MASKED:
+        problems.append(f"mask_jitter goes with the regions {', '.join(MASKED)}, not with {seen}")
+    if recipe.other_surroundings and seen not in UNMASKED:
+        problems.append(f"other_surroundings goes with the regions {', '.join(UNMASKED)}, not with {seen}")
+    if recipe.lungs_beside and recipe.offline:
+        problems.append("offline copies have no lungs beside them: leave out offline, or what changes lungs")
+    if recipe.teachers and recipe.task != "classification":
+        problems.append("teachers go with classification")
+    if not all(isinstance(name, str) for name in recipe.teachers):
+        problems.append(f"teachers is {recipe.teachers}; expected names or paths of weight files")
     if (recipe.task == "classification") != (recipe.region is not None):
         problems.append("a classification recipe names a region, a segmentation recipe none")
     if not recipe.stages or any(stage.size < 1 or stage.epochs < 1 for stage in recipe.stages):
         problems.append("stages needs at least one stage with a positive size and number of epochs")
-    for name in ("input_size", "batch_size", "learning_rate", "std"):
+    for name in ("input_size", "batch_size", "learning_rate", "std", "distillation_temperature"):
         if getattr(recipe, name) <= 0:
             problems.append(f"{name} is {getattr(recipe, name)}; expected a number above 0")
+    for name in ("other_surroundings", "distillation"):
+        if not 0 <= getattr(recipe, name) <= 1:
+            problems.append(f"{name} is {getattr(recipe, name)}; expected a number in [0, 1]")
+    if not 0 <= recipe.mask_jitter <= 0.2:
+        problems.append(f"mask_jitter is {recipe.mask_jitter}; expected a number in [0, 0.2]")
     for name in ("warmup", "label_smoothing", "ema_decay"):
         if not 0 <= getattr(recipe, name) < 1:
             problems.append(f"{name} is {getattr(recipe, name)}; expected a number in [0, 1)")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
 import numpy as np
@@ -15,38 +15,59 @@ from lungcls.data.augmentation import Augment
 from lungcls.recipes import Recipe
 from lungcls.regions import View
 
-Load = Callable[[str, int], tuple[View, npt.NDArray[Any]]]
-"""``load(part, size)``: a part's views [N, size, size], and masks of the same shape or labels [N]."""
+
+class Views(NamedTuple):
+    """A part of a split at one size: what a network sees, and what it shall say or is told beside it.
+
+    Attributes
+    ----------
+    views : uint8 array [N, S, S]
+    labels : int64 array [N] or None
+        Class indices, for stage 2.
+    masks : uint8 array [N, S, S] or None
+        What moves with the views: the masks that stage 1 learns, or the lungs of stage 2's views.
+    """
+
+    views: View
+    labels: npt.NDArray[np.int64] | None = None
+    masks: View | None = None
 
 
-class ViewDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
-    """Views and targets, augmented by a seed that the epoch and the index decide.
+Load = Callable[[str, int], Views]
+"""``load(part, size)``."""
+
+
+class ViewDataset(Dataset[tuple[torch.Tensor, ...]]):
+    """Views with labels, masks or both, augmented by a seed that the epoch and the index decide.
 
     Parameters
     ----------
-    views : uint8 array [N, S, S]
-    targets : uint8 array [N, S, S] of masks or int64 array [N] of labels
+    data : Views
     augment : Augment or None
     seed : int
         Another for each epoch; the same seed gives the same images whatever the number of workers.
     """
 
-    def __init__(self, views: View, targets: npt.NDArray[Any], augment: Augment | None, seed: int) -> None:
-        self.views = views
-        self.targets = targets
+    def __init__(self, data: Views, augment: Augment | None, seed: int) -> None:
+        self.data = data
         self.augment = augment
         self.seed = seed
 
     def __len__(self) -> int:
-        return len(self.views)
+        return len(self.data.views)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        view, target = self.views[index], self.targets[index]
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, ...]:
+        """Return a view, and of label and mask what there is, in this order."""
+        view, labels = self.data.views[index], self.data.labels
+        mask = None if self.data.masks is None else self.data.masks[index]
         if self.augment is not None:
-            mask = target if self.targets.ndim == 3 else None
             view, mask = self.augment(view, mask, (self.seed * len(self) + index) % 2**32)
-            target = target if mask is None else mask
-        return torch.from_numpy(np.ascontiguousarray(view)), torch.as_tensor(target)
+        item = [torch.from_numpy(np.ascontiguousarray(view))]
+        if labels is not None:
+            item.append(torch.as_tensor(labels[index]))
+        if mask is not None:
+            item.append(torch.from_numpy(np.ascontiguousarray(mask)))
+        return tuple(item)
 
 
 class ViewDataModule(pl.LightningDataModule):
@@ -66,26 +87,26 @@ class ViewDataModule(pl.LightningDataModule):
         self.recipe = recipe
         self.load = load
         self.workers = workers
-        self._loaded: dict[str, tuple[int, View, npt.NDArray[Any]]] = {}
+        self._loaded: dict[str, tuple[int, Views]] = {}
 
-    def _part(self, part: str, size: int) -> tuple[View, npt.NDArray[Any]]:
+    def _part(self, part: str, size: int) -> Views:
         if part not in self._loaded or self._loaded[part][0] != size:
             # The other size goes first: two copies of a large dataset need not fit together.
             self._loaded.pop(part, None)
-            self._loaded[part] = (size, *self.load(part, size))
-        return self._loaded[part][1:]
+            self._loaded[part] = (size, self.load(part, size))
+        return self._loaded[part][1]
 
     def train_dataloader(self) -> DataLoader[Any]:
         assert self.trainer is not None
         recipe, epoch = self.recipe, self.trainer.current_epoch
-        views, targets = self._part("train", recipe.size_at(epoch))
+        views = self._part("train", recipe.size_at(epoch))
         seed = recipe.seed * 10_000 + epoch
-        data = ViewDataset(views, targets, Augment(recipe.augmentation), seed)
+        data = ViewDataset(views, Augment(recipe.augmentation), seed)
         # The order is drawn here, once: Lightning may start an epoch's loader twice, and a sampler that draws
         # when it is started would then give another order than without workers.
         generator = torch.Generator().manual_seed(seed)
-        if recipe.balance == "sampler":
-            weights = torch.from_numpy(1 / np.bincount(targets)[targets])
+        if recipe.balance == "sampler" and views.labels is not None:
+            weights = torch.from_numpy(1 / np.bincount(views.labels)[views.labels])
             order = torch.multinomial(weights, len(data), replacement=True, generator=generator)
         else:
             order = torch.randperm(len(data), generator=generator)
@@ -94,8 +115,7 @@ class ViewDataModule(pl.LightningDataModule):
     def val_dataloader(self) -> DataLoader[Any]:
         assert self.trainer is not None
         # Always at the size of the finished weights, so that scores of all epochs compare.
-        views, targets = self._part("validation", self.recipe.input_size)
-        return self._loader(ViewDataset(views, targets, None, 0))
+        return self._loader(ViewDataset(self._part("validation", self.recipe.input_size), None, 0))
 
     def _loader(self, data: ViewDataset, **options: Any) -> DataLoader[Any]:
         assert self.trainer is not None

@@ -16,7 +16,10 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 from lungcls.models import create_model
 from lungcls.models.runtime import normalise
 from lungcls.recipes import Recipe
+from lungcls.training.distillation import Teachers
 from lungcls.training.losses import classification_loss, conv_penalty
+from lungcls.training.lungs import jittered, with_other_surroundings
+from lungcls.training.mixing import mixing
 
 
 class _Stage(pl.LightningModule):
@@ -113,7 +116,11 @@ class SegmentationStage(_Stage):
 
 
 class ClassificationStage(_Stage):
-    """Stage 2: the recipe's loss with class weights; validated by macro-F1."""
+    """Stage 2: the recipe's loss with class weights; validated by macro-F1.
+
+    A training batch is views and labels, and the lungs of the views where the recipe changes what is around
+    them or where they end; a validation batch is views and labels.
+    """
 
     monitor = "validation_macro_f1"
 
@@ -123,21 +130,46 @@ class ClassificationStage(_Stage):
         architecture: Mapping[str, Any],
         classes: int,
         class_weights: list[float] | None,
+        teachers: Teachers | None = None,
     ) -> None:
         super().__init__(recipe, architecture)
         self.loss = classification_loss(recipe, class_weights)
+        self.mix = mixing(recipe, classes)
+        self.teachers = teachers
         self.macro_f1 = MulticlassF1Score(classes, average="macro")
         self.train_accuracy = MulticlassAccuracy(classes, average="micro")
         self.validation_accuracy = MulticlassAccuracy(classes, average="micro")
 
-    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
-        views, labels = batch
+    def on_fit_start(self) -> None:
+        if self.teachers is not None:
+            self.teachers.to(self.device)
+
+    def training_step(self, batch: tuple[Tensor, ...], index: int) -> Tensor:
+        views, labels, *lungs = batch
+        if lungs:
+            views = self._redrawn(views, lungs[0])
+        targets = labels
+        if self.mix is not None:
+            mixed, targets = self.mix(views.unsqueeze(1).float(), labels)
+            views = mixed.squeeze(1)
         logits = self(views)
-        loss: Tensor = self.loss(logits, labels)
-        self.train_accuracy.update(logits.argmax(1), labels)
+        loss: Tensor = self.loss(logits, targets)
+        if self.teachers is not None:
+            share = self.recipe.distillation
+            loss = (1 - share) * loss + share * self.teachers.loss(logits, views)
+        self.train_accuracy.update(logits.argmax(1), targets if targets.ndim == 1 else targets.argmax(1))
         self._log_mean("train_loss", loss, len(views))
         self._log_mean("train_accuracy", self.train_accuracy, len(views))
         return self._regularised(loss)
+
+    def _redrawn(self, views: Tensor, lungs: Tensor) -> Tensor:
+        """The views with other surroundings, or cut along another outline, as the recipe asks."""
+        shown, inside = views.unsqueeze(1).float(), lungs.unsqueeze(1).float() / 255
+        if self.recipe.other_surroundings:
+            shown = with_other_surroundings(shown, inside, self.recipe.other_surroundings)
+        if self.recipe.mask_jitter:
+            shown = shown * jittered(inside, self.recipe.mask_jitter)
+        return shown.squeeze(1)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
         views, labels = batch

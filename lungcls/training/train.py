@@ -22,7 +22,14 @@ from lungcls.classifier import Classifier
 from lungcls.data.dataset import Dataset
 from lungcls.data.offline import add_copies, wanted_counts
 from lungcls.data.splits import Split, split_dataset
-from lungcls.data.views import Progress, predicted_masks, quiet, region_views, segmentation_pairs
+from lungcls.data.views import (
+    Progress,
+    lung_views,
+    predicted_masks,
+    quiet,
+    region_views,
+    segmentation_pairs,
+)
 from lungcls.errors import DataError, RecipeError
 from lungcls.evaluation.evaluate import groups_of, logits_on, report_logits, segmentation_on
 from lungcls.evaluation.recalibrate import calibrated, calibration_data
@@ -32,9 +39,10 @@ from lungcls.models.catalog import MODELS
 from lungcls.models.pretrained import PretrainedError, copy_weights
 from lungcls.recipes import Recipe
 from lungcls.recipes.recipe import recipe_from_dict
-from lungcls.regions import Mask, View
+from lungcls.regions import Mask
 from lungcls.segmenter import Segmenter
-from lungcls.training.datamodule import ViewDataModule
+from lungcls.training.datamodule import ViewDataModule, Views
+from lungcls.training.distillation import Teachers
 from lungcls.training.epochlog import EpochLog
 from lungcls.training.freezing import StagedTraining
 from lungcls.training.modules import ClassificationStage, SegmentationStage
@@ -85,8 +93,8 @@ def train(
     workers : int, default=1
         Processes that augment.
     made : mapping of str to path-like, optional
-        Weight files that earlier runs made, by name. The recipe's ``init`` and ``segmenter`` are looked up
-        here first, so that a recipe can name them without a path.
+        Weight files that earlier runs made, by name. The recipe's ``init``, ``segmenter`` and ``teachers``
+        are looked up here first, so that a recipe can name them without a path.
     compile_network : bool, default=False
         Compile the network (``torch.compile``): worth its minutes for long runs on a GPU.
     masks : mapping of str to bool array [h, w], optional
@@ -164,25 +172,32 @@ class _Run:
         usable = [record for record in database.records if record.mask or not self.segmentation]
         self.records = {part: split.select(usable, part) for part in ("train", "validation")}
         self.masks: dict[str, Mask] = dict(masks or {})
-        self.predicts = masks is None and recipe.region is not None and recipe.region.needs_mask
+        self.teachers = [made.get(name, name) for name in recipe.teachers]
+        self.predicts = masks is None and recipe.needs_masks
         if self.predicts:
             segmenter = Segmenter.load(self.segmenter, device)
             # All parts at once, so that an evaluation on another part of the split finds its masks here too.
             known = [record for record in database.records if record.file in split.parts]
             self.masks = predicted_masks(database, known, segmenter, cache, progress=progress)
 
-    def load(self, part: str, size: int) -> tuple[View, npt.NDArray[Any]]:
-        """Views and targets of a part: masks for stage 1, class indices for stage 2."""
-        records = self.records[part]
+    def load(self, part: str, size: int) -> Views:
+        """A part at a size: with masks for stage 1, with class indices for stage 2."""
+        recipe, records = self.recipe, self.records[part]
         if self.segmentation:
-            return segmentation_pairs(self.database, records, size, self.progress)
-        assert self.recipe.region is not None
-        views = region_views(self.database, records, self.recipe.region, size, self.masks, self.progress)
+            views, masks = segmentation_pairs(self.database, records, size, self.progress)
+            return Views(views, masks=masks)
+        assert recipe.region is not None
         labels = self.labels(part)
-        if part == "train" and self.recipe.offline:
-            copies = self.recipe.offline_augmentation
-            return add_copies(views, labels, self._wanted(), copies, self.recipe.seed)
-        return views, labels
+        asked = (self.database, records, recipe.region, size, self.masks, self.progress)
+        if part == "train" and recipe.lungs_beside:
+            views, lungs = lung_views(*asked)
+            return Views(views, labels, lungs)
+        views = region_views(*asked)
+        if part == "train" and recipe.offline:
+            views, labels = add_copies(
+                views, labels, self._wanted(), recipe.offline_augmentation, recipe.seed
+            )
+        return Views(views, labels)
 
     def labels(self, part: str) -> npt.NDArray[np.int64]:
         return np.asarray([self.classes.index(record.label) for record in self.records[part]], np.int64)
@@ -198,7 +213,11 @@ class _Run:
         weights = None
         if self.recipe.balance == "class_weights":
             weights = balanced_weights(self._counts()).tolist()
-        return ClassificationStage(self.recipe, self.architecture, len(self.classes), weights)
+        teachers = None
+        if self.teachers and self.recipe.region is not None:
+            temperature = self.recipe.distillation_temperature
+            teachers = Teachers(self.teachers, self.recipe.region, self.classes, temperature)
+        return ClassificationStage(self.recipe, self.architecture, len(self.classes), weights, teachers)
 
     def _counts(self) -> npt.NDArray[np.int64]:
         """Training images by class, the copies of offline augmentation included; every class has some."""
@@ -257,7 +276,8 @@ class _Run:
 
     def _best_threshold(self, segmenter: Segmenter) -> float:
         """The threshold on the probability of lung with the highest mean Dice on validation."""
-        views, masks = self.load("validation", self.recipe.input_size)
+        records, size = self.records["validation"], self.recipe.input_size
+        views, masks = segmentation_pairs(self.database, records, size, self.progress)
         scores = []
         for start in range(0, len(views), self.recipe.batch_size):
             here = slice(start, start + self.recipe.batch_size)
@@ -293,6 +313,7 @@ class _Run:
             "split_hash": self.split.hash,
             "segmenter": load_card(self.segmenter).sha256 if self.predicts else None,
             "init": load_card(self.init).sha256 if self.init else None,
+            **({"teachers": [load_card(name).sha256 for name in self.teachers]} if self.teachers else {}),
         }
 
     def _with_copies(self) -> dict[str, int]:

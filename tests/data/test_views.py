@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lungcls.data import RadiographyDatabase, Record
-from lungcls.data.views import predicted_masks, region_views, segmentation_pairs
+from lungcls.data.views import lung_views, predicted_masks, region_views, segmentation_pairs
 from lungcls.errors import DataError, ImageError
 from lungcls.images import read_image
 from lungcls.phantom import chest_phantom
@@ -86,6 +86,29 @@ def test_region_views_are_the_views_of_prediction(database: RadiographyDatabase,
     assert views.dtype == np.uint8
     for seen, record in zip(views, chosen):
         np.testing.assert_array_equal(seen, view(_pixels(database, record), masks[record.file], region, 48))
+
+
+@pytest.mark.parametrize(("shown", "region"), [("mask", "mask"), ("full", "full")])
+def test_lungs_beside_a_view_make_the_view(database: RadiographyDatabase, shown: str, region: str) -> None:
+    masks, size = _true_masks(database), 64
+    views, lungs = lung_views(database, database.records, Region(region, dilate=0.02), size, masks)
+    expected = region_views(database, database.records, Region(shown, dilate=0.02), size, masks)
+    if region == "full":
+        np.testing.assert_array_equal(views, expected)
+        assert all(0.1 < (one > 127).mean() < 0.5 for one in lungs)
+    else:
+        # But for the edge, which is cut before the picture is made smaller, or after it.
+        inside, outside = lungs == 255, lungs == 0
+        assert np.abs(views[inside].astype(int) - expected[inside]).max() <= 1
+        assert not expected[outside].any()
+        assert views[outside].any()
+
+
+def test_without_a_usable_mask_all_is_lung(database: RadiographyDatabase) -> None:
+    records = database.records[:2]
+    views, lungs = lung_views(database, records, Region("mask"), 32, {})
+    np.testing.assert_array_equal(views, region_views(database, records, Region("full"), 32, {}))
+    assert (lungs == 255).all()
 
 
 def test_the_whole_image_stands_in_for_bad_masks(database: RadiographyDatabase) -> None:

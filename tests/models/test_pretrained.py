@@ -50,3 +50,20 @@ def test_imagenet_without_a_network_says_what_to_do(monkeypatch: pytest.MonkeyPa
         WeightsError, match=r"mobilenet-v2: the ImageNet weights cannot be downloaded.*pretrained"
     ):
         create_model({"model": "mobilenet-v2", "pretrained": "imagenet"})
+
+
+def test_a_classifier_starts_from_the_encoder_of_a_unet(tmp_path: Path, make_card_values: Any) -> None:
+    unet = {"model": "unet", "encoder": "densenet121", "encoder_depth": 5, "decoder_channels": [8] * 5}
+    encoder = create_model(unet).state_dict()
+    values = make_card_values(
+        name="lungs",
+        task="segmentation",
+        architecture=unet,
+        region=None,
+        classes=("lung",),
+        thresholds={"mask": 0.5},
+    )
+    path = save_weights(tmp_path, encoder, **values)
+    started = create_model({"model": "densenet121", "classes": 4, "pretrained": str(path)}).state_dict()
+    key = "features.denseblock4.denselayer16.conv2.weight"
+    assert torch.equal(started[key], encoder[f"encoder.{key}"].to(torch.float16).to(torch.float32))

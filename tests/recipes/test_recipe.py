@@ -154,6 +154,14 @@ def test_unknown_and_missing_keys_are_named(values: dict[str, Any]) -> None:
         ("label_smoothing", -0.1),
         ("ema_decay", 1),
         ("model", "densenet121"),
+        ("mixup", -0.1),
+        ("cutmix", "often"),
+        ("mask_jitter", 0.5),
+        ("other_surroundings", 1.5),
+        ("distillation", -1),
+        ("distillation_temperature", 0),
+        ("teachers", "classifier-full"),
+        ("teachers", [1]),
         ("seed", 0.5),
         ("init", False),
     ],
@@ -162,6 +170,42 @@ def test_impossible_values_are_named(values: dict[str, Any], key: str, value: An
     expected = "size|epochs|stage|train|'int' object is not iterable" if key == "stages" else key
     with pytest.raises(RecipeError, match=f"mine: .*({expected})"):
         recipe_from_dict({**values, key: value}, "mine")
+
+
+@pytest.mark.parametrize(
+    ("region", "key"), [("full", "mask_jitter"), ("crop", "mask_jitter"), ("mask", "other_surroundings")]
+)
+def test_what_changes_the_lungs_fits_the_region(values: dict[str, Any], region: str, key: str) -> None:
+    with pytest.raises(RecipeError, match=f"{key} goes with the regions .* not with {region}"):
+        recipe_from_dict({**values, "region": {"name": region}, key: 0.1})
+
+
+def test_masks_are_needed_for_the_region_or_what_changes_beside_it(values: dict[str, Any]) -> None:
+    whole = recipe_from_dict({**values, "region": {"name": "full"}})
+    assert not whole.needs_masks
+    assert not whole.lungs_beside
+    changed = replace(whole, other_surroundings=0.5)
+    assert changed.needs_masks
+    assert changed.lungs_beside
+    assert recipe_from_dict({**values, "region": {"name": "mask"}}).needs_masks
+
+
+def test_offline_copies_have_no_lungs_beside_them(values: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError, match="no lungs beside them"):
+        recipe_from_dict(
+            {**values, "region": {"name": "mask"}, "mask_jitter": 0.02, "offline": {"COVID": 50}}
+        )
+
+
+def test_mixed_labels_are_of_cross_entropy(values: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError, match="mixup and cutmix go with the loss cross_entropy, not with focal"):
+        recipe_from_dict({**values, "loss": "focal", "label_smoothing": 0.0, "mixup": 0.2})
+
+
+def test_a_recipe_with_teachers_is_read_back(values: dict[str, Any]) -> None:
+    recipe = recipe_from_dict({**values, "teachers": ["a", "b.safetensors"]})
+    assert recipe.teachers == ("a", "b.safetensors")
+    assert recipe_from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
 
 
 def test_a_segmenter_has_no_region(values: dict[str, Any]) -> None:

@@ -22,6 +22,7 @@ from lungcls.errors import RecipeError
 from lungcls.labels import CLASSES
 from lungcls.phantom import chest_phantom
 from lungcls.recipes import load_recipe
+from lungcls.regions import Region
 from lungcls.segmenter import Segmenter
 from lungcls.training import train
 from lungcls.weights import load_card, load_state
@@ -170,6 +171,49 @@ def test_a_classifier_trains_on_predicted_masks(
     assert card.training_data["segmenter"] == load_card(weights).sha256
     assert 0.02 <= card.temperature <= 50
     assert len(list((tmp_path / "run").glob("masks-*.npz"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("region", "options"),
+    [
+        ("mask", {"mask_jitter": 0.05, "mixup": 0.2}),
+        ("full", {"other_surroundings": 0.5, "cutmix": 1.0}),
+    ],
+)
+def test_a_classifier_trains_on_lungs_that_change(
+    database: RadiographyDatabase, segmenter_run: Path, tmp_path: Path, region: str, options: dict[str, float]
+) -> None:
+    text = CLASSIFIER % ("class_weights", segmenter_run / "tiny-segmenter.safetensors")
+    recipe = replace(load_recipe(_recipe(tmp_path, text)), region=Region(region), **options)
+    card = load_card(train(recipe, database, tmp_path / "run", device="cpu", workers=0))
+    # The masks were predicted for `full` too, since its surroundings were changed by them.
+    assert card.training_data["segmenter"] == load_card(segmenter_run / "tiny-segmenter.safetensors").sha256
+    assert card.region == Region(region).to_dict()
+
+
+def test_a_classifier_learns_from_a_teacher(
+    database: RadiographyDatabase, tmp_path: Path, tiny_classifier: Path
+) -> None:
+    teacher = load_card(tiny_classifier)
+    recipe = replace(
+        load_recipe(_recipe(tmp_path, CLASSIFIER % ("none", "segmenter"))),
+        region=Region(**(teacher.region or {})),
+        teachers=("wise",),
+        distillation=1.0,
+    )
+    masks = {record.file: database.read_mask(record) for record in database.records if record.mask}
+    path = train(
+        recipe,
+        database,
+        tmp_path / "run",
+        device="cpu",
+        workers=0,
+        masks=masks,
+        made={"wise": tiny_classifier},
+    )
+    assert load_card(path).training_data["teachers"] == [teacher.sha256]
+    # No checkpoint and no weight file holds the teacher.
+    assert not any("teacher" in key for key in load_state(path)[1])
 
 
 def test_init_from_another_architecture_is_refused(
