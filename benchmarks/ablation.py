@@ -19,6 +19,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from lungcls.evaluation.tables import between_marks
+
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parent / "README.md"
 QUICK_ARMS = ("full", "mask", "background", "background_box", "silhouette", "thumbnail8", "histogram")
@@ -89,11 +91,7 @@ def table(name: str) -> str:
 
 def with_table(text: str, name: str) -> str:
     """Return a document's text with the tables put between their two marks; without marks as it is."""
-    start, end = f"<!-- {name}: written by benchmarks/ablation.py -->", f"<!-- end of {name} -->"
-    if start not in text:
-        return text
-    before, rest = text.split(start)
-    return f"{before}{start}\n{table(name)}\n{end}{rest.split(end)[1]}"
+    return between_marks(text, name, table(name))
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lungcls.evaluation.tables import write_results
+from lungcls.evaluation.tables import between_marks, write_results
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -24,7 +24,6 @@ else:
 HERE = Path(__file__).parent
 README = HERE / "README.md"
 NAMES = {"dice": "Dice", "macro_f1": "macro-F1"}
-START, END = "<!-- experiments: written by benchmarks/experiments.py -->", "<!-- end of experiments -->"
 
 
 def experiments() -> list[dict[str, Any]]:
@@ -66,8 +65,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def with_table(text: str) -> str:
     """Return the README's text with the table put between its two marks."""
-    before, rest = text.split(START)
-    return f"{before}{START}\n{table(experiments())}\n{END}{rest.split(END)[1]}"
+    return between_marks(text, "experiments", table(experiments()))
 
 
 def main() -> None:

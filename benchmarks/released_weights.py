@@ -18,12 +18,12 @@ from typing import Any
 
 from lungcls.cli.progress import bar
 from lungcls.evaluation.modelcard import model_card
+from lungcls.evaluation.tables import between_marks
 from lungcls.weights import released
 
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parent.parent / "README.md"
 WEIGHTS = Path(__file__).parent.parent / "weights"
-START, END = "<!-- results: written by benchmarks/released_weights.py -->", "<!-- end of results -->"
 EXTERNAL = ("montgomery", "shenzhen")
 
 
@@ -106,9 +106,7 @@ def table() -> str:
 
 def with_table(text: str) -> str:
     """Return a README's text with the table put between its two marks."""
-    before, rest = text.split(START)
-    after = rest.split(END)[1]
-    return f"{before}{START}\n{table()}\n{END}{after}"
+    return between_marks(text, "results", table())
 
 
 def _read(name: str) -> dict[str, Any]:

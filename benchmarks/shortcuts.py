@@ -20,6 +20,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from lungcls.evaluation.tables import between_marks
+
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parent / "README.md"
 MODELS = ("classifier-full", "classifier-mask")
@@ -81,11 +83,7 @@ def table(name: str) -> str:
 
 def with_table(text: str, name: str) -> str:
     """Return a document's text with the table put between its two marks; without marks as it is."""
-    start, end = f"<!-- {name}: written by benchmarks/shortcuts.py -->", f"<!-- end of {name} -->"
-    if start not in text:
-        return text
-    before, rest = text.split(start)
-    return f"{before}{start}\n{table(name)}\n{end}{rest.split(end)[1]}"
+    return between_marks(text, name, table(name))
 
 
 def main() -> None:

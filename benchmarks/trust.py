@@ -43,7 +43,7 @@ from lungcls.evaluation.conformal import COVERAGES, conformal_metrics, fit_confo
 from lungcls.evaluation.evaluate import groups_of, logits_on, view_logits
 from lungcls.evaluation.recalibrate import calibrated, calibration_data
 from lungcls.evaluation.release import PACKAGES
-from lungcls.evaluation.tables import format_table, write_csv, write_results
+from lungcls.evaluation.tables import between_marks, format_table, write_csv, write_results
 from lungcls.evaluation.trust import doubts, trust_report
 from lungcls.prediction import HIGH, MODERATE, TIERS
 from lungcls.segmenter import Segmenter
@@ -53,7 +53,6 @@ from lungcls.weights import Card
 
 RESULTS = Path(__file__).parent / "results"
 DOCUMENT = Path(__file__).parent.parent / "docs" / "trust.md"
-START, END = "<!-- results: written by benchmarks/trust.py -->", "<!-- end of results -->"
 SEED = 0
 HALVES = 50
 Floats = NDArray[np.float64]
@@ -312,8 +311,7 @@ def _cell(row: dict[str, Any]) -> str:
 
 def with_table(text: str) -> str:
     """Return the document's text with the table put between its two marks."""
-    before, rest = text.split(START)
-    return f"{before}{START}\n{table()}\n{END}{rest.split(END)[1]}"
+    return between_marks(text, "results", table())
 
 
 def _test_logits(

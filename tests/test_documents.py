@@ -75,3 +75,18 @@ def test_the_log_of_experiments_is_the_one_that_its_histories_make() -> None:
 def test_the_model_card_is_the_one_that_its_files_make() -> None:
     text = (ROOT / "weights" / "README.md").read_text(encoding="utf-8")
     assert model_card(ROOT / "weights", ROOT / "benchmarks" / "results") == text
+
+
+def test_the_tables_of_the_benchmarks_are_those_that_their_files_make() -> None:
+    documents = _script("documents")
+    text = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    assert documents.with_tables(text) == text
+    for name in documents.TABLES:
+        assert f"<!-- {name}: written by benchmarks/documents.py -->\n|" in text
+
+
+def test_the_table_of_options_is_the_one_that_its_file_makes() -> None:
+    options = _script("training_options")
+    text = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    assert "<!-- training_options: written by benchmarks/training_options.py -->\n|" in text
+    assert options.with_table(text) == text

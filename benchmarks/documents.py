@@ -1,0 +1,161 @@
+"""The tables of ``benchmarks/README.md`` that other scripts' result files make.
+
+    python benchmarks/documents.py
+
+Reads ``results/*.json`` and ``.csv`` and writes each table between its marks; measures nothing. A test fails
+where the document and the files differ.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from lungcls.evaluation.tables import between_marks, format_table
+
+RESULTS = Path(__file__).parent / "results"
+README = Path(__file__).parent / "README.md"
+
+Row = dict[str, Any]
+
+
+def speed() -> str:
+    """Engines beside what a user would write."""
+    found = _json("speed")
+    # A column: heading, key of the row, digits.
+    columns = (
+        ("images/s, files, batch 1", "images/s files 1", 1),
+        ("batch 32", "images/s files 32", 1),
+        ("images/s, arrays, batch 32", "images/s arrays 32", 1),
+        ("p50 ms", "p50 ms", 0),
+        ("p95 ms", "p95 ms", 0),
+        ("peak MiB", "peak MiB", 0),
+        ("cold start s", "cold start s", 1),
+        ("times (a)", "times (a)", 1),
+        ("share of the bound", "share of bound", 2),
+        ("macro-F1", "macro-F1", 3),
+        ("its change", "macro-F1 change", 3),
+        ("Dice change", "dice change", 4),
+    )
+    rows = [
+        {"system": row["system"]}
+        | {heading: _rounded(row.get(key), digits) for heading, key, digits in columns}
+        for row in found["rows"]
+    ]
+    machine, memory = found["machine"], found["steady_memory"]
+    about = (
+        f"{machine['processor']}, {machine['cores']} cores; torch {found['versions']['torch']}, openvino "
+        f"{found['versions']['openvino']}, onnxruntime {found['versions']['onnxruntime']}; "
+        f"{found['images']['timed']} images, {found['images']['rounds']} rounds; accuracy on "
+        f"{found['images']['judged']:,} test images, split `{found['split_hash']}`. Memory over "
+        f"{memory['images']:,} images with {memory['system']}: peak {memory['peak_mib']:.0f} MiB."
+    )
+    return f"{format_table(rows)}\n\n{about}"
+
+
+def edge() -> str:
+    """The small variants beside the released weights."""
+    found = _json("edge")
+    digits = {"MB": 1, "parameters (M)": 2, "p50 ms": 1, "p95 ms": 1, "macro-F1": 3, "dice": 4, "peak MiB": 0}
+    rows = [
+        {key: _rounded(value, digits[key]) if key in digits else value for key, value in row.items()}
+        for row in found["rows"]
+    ]
+    about = (
+        f"{found['cores']} cores, one image at a time from files; {found['images']['judged']:,} test images, "
+        f"split `{found['split_hash']}`."
+    )
+    return f"{format_table(rows)}\n\n{about}"
+
+
+def attention() -> str:
+    """Pointing game and shares of the Grad-CAM, beside chance, ceiling and random weights."""
+    figures = {
+        ("boxes", "hit"): "pointing game",
+        ("boxes", "energy"): "share in the boxes",
+        ("lungs", "lungs"): "share in the lungs",
+    }
+    rows = []
+    for (name, metric), title in figures.items():
+        found = [
+            row
+            for row in _csv(f"attention_{name}")
+            if row["method"] == "gradcam" and row.get("class", "all") == "all"
+        ]
+        plain = {(row["classifier"], row["network"], row["metric"]): row for row in found}
+        for (classifier, network, key), row in plain.items():
+            if key != metric:
+                continue
+            beside = (plain.get((classifier, network, f"{metric}_{end}")) for end in ("chance", "ceiling"))
+            chance, ceiling = (_rounded(float(one["value"]), 2) if one else None for one in beside)
+            rows.append(
+                {
+                    "figure": title,
+                    "classifier": classifier,
+                    "weights": network,
+                    "films": row["n"],
+                    **{key: float(row[key]) for key in ("value", "low", "high")},
+                    "chance": chance,
+                    "ceiling": ceiling,
+                }
+            )
+    return format_table(rows, digits=2)
+
+
+def quality_gate() -> str:
+    """What is accepted and refused, set by set."""
+    found = _json("quality_gate")
+    rows = [
+        {"what": row["what"], "set": row["set"], "images": row["images"], "share": _rounded(row["value"], 4)}
+        for row in found["rows"]
+        if not row["what"].startswith(("reason", "AUROC", "CPU", "nothing wrong"))
+    ]
+    return format_table(rows)
+
+
+def web_load() -> str:
+    """The load test's rounds."""
+    digits = {"requests_per_second": 1, "median_seconds": 2, "p95_seconds": 2, "images_per_batch": 1}
+    rows = [
+        {key.replace("_", " "): _rounded(float(row[key]), digits.get(key, 0)) for key in row}
+        for row in _csv("web_load")
+    ]
+    return format_table(rows)
+
+
+TABLES: Final[dict[str, Callable[[], str]]] = {
+    table.__name__: table for table in (speed, edge, attention, quality_gate, web_load)
+}
+
+
+def with_tables(text: str) -> str:
+    """Return the document's text with every table put between its marks."""
+    for name, table in TABLES.items():
+        if f"<!-- {name}: " in text:
+            text = between_marks(text, name, table())
+    return text
+
+
+def _json(name: str) -> Any:
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def _csv(name: str) -> list[Row]:
+    with (RESULTS / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _rounded(value: float | None, digits: int) -> str | None:
+    # Plus 0, or what is rounded to nothing would show as -0.
+    return None if value is None else f"{round(value, digits) + 0.0:,.{digits}f}"
+
+
+def main() -> None:
+    README.write_text(with_tables(README.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
