@@ -64,8 +64,11 @@ def edge() -> str:
         {key: _rounded(value, digits[key]) if key in digits else value for key, value in row.items()}
         for row in found["rows"]
     ]
+    epochs = found["epochs"]
     about = (
-        f"{found['cores']} cores, one image at a time from files; {found['images']['judged']:,} test images, "
+        f"The small U-Net was trained for {epochs['segmenter']} epochs, the small classifier for "
+        f"{epochs['classifier']}. {found['cores']} cores, one image at a time from files; "
+        f"{found['images']['judged']:,} test images, "
         f"split `{found['split_hash']}`."
     )
     return f"{format_table(rows)}\n\n{about}"

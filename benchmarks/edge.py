@@ -25,7 +25,7 @@ from speed import PACKAGES, Worker, macro_f1
 from lungcls.cli.progress import bar
 from lungcls.evaluation.tables import format_table, write_results
 from lungcls.versions import package_versions
-from lungcls.weights import count_parameters, find_weights
+from lungcls.weights import count_parameters, find_weights, load_card
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -58,6 +58,11 @@ def size(weights: str) -> tuple[float, int | None]:
     parts = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
     count = count_parameters(path) if path.suffix == ".safetensors" else None
     return sum(part.stat().st_size for part in parts) / 1e6, count
+
+
+def _epochs(weights: str) -> int:
+    """How long an edge variant was trained."""
+    return sum(stage["epochs"] for stage in load_card(weights).recipe["stages"])
 
 
 def measure(options: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -106,6 +111,7 @@ def measure(options: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[str
         "images": {"judged": len(records), "timed": options.images, "rounds": options.rounds},
         "device": "cpu",
         "cores": os.cpu_count(),
+        "epochs": {name: _epochs(getattr(options, name)) for name in ("segmenter", "classifier")},
         "versions": package_versions(PACKAGES),
         "seconds": round(time.perf_counter() - start, 1),
         "rows": rows,

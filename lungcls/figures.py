@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -11,8 +12,17 @@ from lungcls.files import atomic_write
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLOURS: Final = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#aa3377", "#66ccee", "#555555")
-"""Told apart by colour-blind readers too (Tol's bright scheme)."""
+COLOURS: Final = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#F0E442")
+"""Told apart by colour-blind readers too (Okabe and Ito, 2008); the yellow last, as it is weak on white."""
+
+
+def require_matplotlib() -> None:
+    """Raise MissingExtraError if matplotlib is not installed."""
+    try:
+        for name in ("matplotlib", "matplotlib.figure"):
+            importlib.import_module(name)
+    except ImportError as error:
+        raise MissingExtraError("matplotlib", "plots", "drawing charts") from error
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -23,11 +33,10 @@ def new_figure(width: float, height: float) -> Figure:
     MissingExtraError
         If matplotlib is not installed.
     """
-    try:
-        # Not through pyplot, which keeps figures and a backend for the whole process.
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("matplotlib", "plots", "a plot") from error
+    require_matplotlib()
+    # Not through pyplot, which keeps figures and a backend for the whole process.
+    from matplotlib.figure import Figure
+
     return Figure(figsize=(width, height), layout="constrained")
 
 

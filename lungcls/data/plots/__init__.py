@@ -11,8 +11,8 @@ from lungcls.data.plots.counting import counting_charts
 from lungcls.data.plots.grey import grey_charts
 from lungcls.data.plots.grids import grid_charts
 from lungcls.data.plots.page import problems, render
-from lungcls.data.plots.style import require_matplotlib
 from lungcls.data.survey import Survey
+from lungcls.figures import require_matplotlib
 from lungcls.files import atomic_write
 
 __all__ = ["Chart", "Table", "make_charts", "write_plots", "write_tables"]
@@ -90,7 +90,7 @@ def write_plots(
         with atomic_write(path) as file:
             figure = chart.draw()
             figure.suptitle(chart.title, fontsize=12, fontweight="bold")
-            figure.savefig(file, format="png", bbox_inches="tight", pad_inches=0.12)
+            figure.savefig(file, format="png", dpi=110, bbox_inches="tight", pad_inches=0.12)
         written.append(path)
         if progress is not None:
             progress(done, len(charts))

@@ -8,19 +8,18 @@ from typing import TYPE_CHECKING
 
 from lungcls.data.plots.chart import Chart, Table
 from lungcls.data.plots.style import (
-    COLOURS,
     GREY,
     PALE,
     colours,
     dot_style,
     hatches,
     legend_right,
-    new_figure,
     plain,
     short,
 )
 from lungcls.data.splits import PARTS
 from lungcls.data.survey import Survey
+from lungcls.figures import COLOURS, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

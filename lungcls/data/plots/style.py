@@ -1,32 +1,18 @@
-"""How all charts look: colours that colour-blind people can tell apart, and figures without global state."""
+"""How the charts of a dataset look."""
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any, Final
 
-from lungcls.errors import MissingExtraError
+from lungcls.figures import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-# Okabe and Ito (2008), the yellow last since it is weak on white.
-COLOURS: Final = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#F0E442")
 GREY: Final = "#9A9A9A"
 PALE: Final = "#D9D9D9"
 HATCHES: Final = ("", "//", "..", "xx")
 """What tells classes apart once the colours are used up."""
-
-DPI: Final = 110
-
-
-def require_matplotlib() -> None:
-    """Raise MissingExtraError if matplotlib is not installed."""
-    try:
-        importlib.import_module("matplotlib")
-    except ImportError as error:
-        raise MissingExtraError("matplotlib", "plots", "drawing charts") from error
 
 
 def colours(names: tuple[str, ...]) -> dict[str, str]:
@@ -37,16 +23,6 @@ def colours(names: tuple[str, ...]) -> dict[str, str]:
 def hatches(names: tuple[str, ...]) -> dict[str, str]:
     """Return a pattern for each class: none for the first eight, then one for each eight more."""
     return {name: HATCHES[position // len(COLOURS) % len(HATCHES)] for position, name in enumerate(names)}
-
-
-def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure (inches) that no global list keeps alive."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
 
 
 def plain(axes: Axes, *, grid: str = "") -> None:
