@@ -129,8 +129,18 @@ def web_load() -> str:
     return format_table(rows)
 
 
+def trimmed_copies() -> str:
+    """Macro-F1 without test films whose trimmed copy is in another part."""
+    found = _json("trimmed_copies")
+    about = (
+        f"{found['files_across_parts']} films in {found['groups_across_parts']} groups of copies that cross the "
+        f"parts of the split `{found['split_hash']}`."
+    )
+    return f"{format_table(found['rows'])}\n\n{about}"
+
+
 TABLES: Final[dict[str, Callable[[], str]]] = {
-    table.__name__: table for table in (speed, edge, attention, quality_gate, web_load)
+    table.__name__: table for table in (speed, edge, attention, quality_gate, web_load, trimmed_copies)
 }
 
 
