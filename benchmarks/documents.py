@@ -133,8 +133,8 @@ def trimmed_copies() -> str:
     """Macro-F1 without test films whose trimmed copy is in another part."""
     found = _json("trimmed_copies")
     about = (
-        f"{found['files_across_parts']} films in {found['groups_across_parts']} groups of copies that cross the "
-        f"parts of the split `{found['split_hash']}`."
+        f"{found['files_across_parts']} films in {found['groups_across_parts']} groups of copies that cross "
+        f"the parts of the split `{found['split_hash']}`."
     )
     return f"{format_table(found['rows'])}\n\n{about}"
 
