@@ -42,6 +42,11 @@ class _Stage(pl.LightningModule):
         """Whether that figure shall be low or high."""
         return "min" if self.recipe.select == "loss" else "max"
 
+    def on_train_epoch_start(self) -> None:
+        # Dropout and what changes whole batches draw from torch's global state (train() puts it back): set
+        # anew, so that a run that was killed goes on as it would have.
+        torch.manual_seed(self.recipe.seed * 10_000 + 100 * self.current_epoch + self.global_rank)
+
     def forward(self, views: Tensor) -> Tensor:
         logits: Tensor = self.network(normalise(views, self.recipe.mean, self.recipe.std))
         return logits.float()

@@ -12,16 +12,18 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.callbacks import Callback
 from PIL import Image
 
 from lungcls.data import RadiographyDatabase
 from lungcls.errors import RecipeError
 from lungcls.labels import CLASSES
 from lungcls.phantom import chest_phantom
-from lungcls.recipes import load_recipe
+from lungcls.recipes import Stage, load_recipe
 from lungcls.regions import Region
 from lungcls.segmenter import Segmenter
 from lungcls.training import train
@@ -189,6 +191,29 @@ def test_a_classifier_trains_on_lungs_that_change(
     # The masks were predicted for `full` too, since its surroundings were changed by them.
     assert card.training_data["segmenter"] == load_card(segmenter_run / "tiny-segmenter.safetensors").sha256
     assert card.region == Region(region).to_dict()
+
+
+class _Stop(Callback):
+    """Ends a run at the start of its second epoch, as a kill would."""
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.current_epoch == 1:
+            raise RuntimeError("killed")
+
+
+def test_what_a_step_draws_is_the_same_after_a_kill(database: RadiographyDatabase, tmp_path: Path) -> None:
+    small = {"model": "densenet", "growth": 4, "blocks": [1, 1], "stem": 4, "dropout": 0.5}
+    recipe = replace(
+        load_recipe(_recipe(tmp_path, CLASSIFIER % ("none", "segmenter"))),
+        region=Region("full"), model=small, stages=(Stage(16, 2),), mixup=0.4, cutmix=1.0, patience=0,
+    )  # fmt: skip
+    kept = {"device": "cpu", "workers": 0}
+    whole = train(recipe, database, tmp_path / "whole", **kept)
+    with pytest.raises(RuntimeError, match="killed"):
+        train(recipe, database, tmp_path / "killed", callbacks=[_Stop()], **kept)
+    resumed = train(recipe, database, tmp_path / "killed", **kept)
+    assert len(_history(tmp_path / "killed")) == 2
+    assert load_card(resumed).sha256 == load_card(whole).sha256
 
 
 def test_a_classifier_learns_from_a_teacher(
