@@ -1,4 +1,4 @@
-"""The tables of ``benchmarks/README.md`` that other scripts' result files make.
+"""The tables of ``benchmarks/README.md`` and ``README.md`` that other scripts' result files make.
 
     python benchmarks/documents.py
 
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lungcls.evaluation.tables import between_marks, format_table
+from lungcls.files import atomic_write
 
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parent / "README.md"
@@ -139,16 +140,48 @@ def trimmed_copies() -> str:
     return f"{format_table(found['rows'])}\n\n{about}"
 
 
-TABLES: Final[dict[str, Callable[[], str]]] = {
-    table.__name__: table for table in (speed, edge, attention, quality_gate, web_load, trimmed_copies)
+def ablation_short() -> str:
+    """How well each arm of the ablation can be told apart, for the README."""
+    found = _json("ablation_quick")
+    rows = []
+    for arm in dict.fromkeys(row["arm"] for row in found["figures"]):
+        mine = {row["metric"]: row for row in found["figures"] if row["arm"] == arm and not row["class"]}
+        score = {key: mine["macro_f1"][key] for key in ("value", "low", "high")}
+        sensitivity = _rounded(mine["covid_sensitivity"]["value"], 2)
+        rows.append({"what it sees": f"`{arm}`", **score, "COVID sensitivity": sensitivity})
+    return format_table(rows).replace("value [", "macro-F1 [", 1)
+
+
+def speed_short() -> str:
+    """The engines beside the naive pair, for the README."""
+    rows = []
+    for row in _json("speed")["rows"]:
+        batch = row.get("images/s files 32", row["images/s files 1"])
+        rows.append(
+            {
+                "system": row["system"],
+                "images/s from files": _rounded(batch, 1),
+                "times (a)": _rounded(row["times (a)"], 1),
+                "macro-F1": _rounded(row.get("macro-F1"), 3),
+                "one image from a cold start, s": _rounded(row.get("cold start s"), 1),
+                "peak MiB": _rounded(row["peak MiB"], 0),
+            }
+        )
+    return format_table(rows)
+
+
+TABLES: Final[dict[Path, tuple[Callable[[], str], ...]]] = {
+    README: (speed, edge, attention, quality_gate, web_load, trimmed_copies),
+    README.parent.parent / "README.md": (ablation_short, speed_short),
 }
+"""By document; each function's name is in the document's marks."""
 
 
-def with_tables(text: str) -> str:
-    """Return the document's text with every table put between its marks."""
-    for name, table in TABLES.items():
-        if f"<!-- {name}: " in text:
-            text = between_marks(text, name, table())
+def with_tables(document: Path) -> str:
+    """Return a document's text with every table put between its marks."""
+    text = document.read_text(encoding="utf-8")
+    for table in TABLES[document]:
+        text = between_marks(text, table.__name__, table())
     return text
 
 
@@ -167,7 +200,10 @@ def _rounded(value: float | None, digits: int) -> str | None:
 
 
 def main() -> None:
-    README.write_text(with_tables(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for document in TABLES:
+        text = with_tables(document)
+        with atomic_write(document, "w") as file:
+            file.write(text)
 
 
 if __name__ == "__main__":
