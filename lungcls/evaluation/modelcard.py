@@ -22,8 +22,9 @@ _NAMES: Final = {"macro_f1": "macro-F1", "macro_auroc": "macro AUROC", "accuracy
 
 _DATA: Final = """\
 The training part of the COVID-19 Radiography Database (Chowdhury 2020, Rahman 2021), in a reduced copy with
-masks and images of COVID-QU-Ex (Tahir 2021) and RSNA; near duplicates and known patients never cross the
-split. Nothing else was trained on, unlabelled images included. The lung masks of that database were made by
+masks and images of COVID-QU-Ex (Tahir 2021) and RSNA; near duplicates and known patients do not cross the
+split, but copies of which an edge was cut off can: `benchmarks/trimmed_copies.py` measures what they are
+worth. Nothing else was trained on, unlabelled images included. The lung masks of that database were made by
 its authors' own network and checked by them."""
 
 _LIMITS: Final = """\
