@@ -49,20 +49,27 @@ class Teachers:
                 raise RecipeError(f"teacher {name} knows the classes {card.classes}, the student {classes}")
             if Region(**(card.region or {})) != region:
                 raise RecipeError(f"teacher {name} sees the region {card.region}, the student {region}")
-            self._networks.append((card.mean, card.std, network))
+            self._networks.append((card, network))
 
     def to(self, device: torch.device) -> None:
         """Move the networks to where the views will be."""
-        for _, _, network in self._networks:
+        for _, network in self._networks:
             network.to(device)
 
     @torch.no_grad()
     def probabilities(self, views: Tensor) -> Tensor:
-        """Return the mean of the teachers' softened probabilities, float32 [B, K], of views [B, S, S]."""
-        answers = [
-            (network(normalise(views, mean, std)).float() / self.temperature).softmax(1)
-            for mean, std, network in self._networks
-        ]
+        """Return the mean of the teachers' softened probabilities, float32 [B, K], of views [B, S, S].
+
+        Each teacher gets the views at the size that it was trained for.
+        """
+        answers = []
+        for card, network in self._networks:
+            seen = views
+            if views.shape[-1] != card.input_size:
+                size = (card.input_size, card.input_size)
+                seen = functional.interpolate(views[:, None].float(), size, mode="bilinear")[:, 0]
+            logits = network(normalise(seen, card.mean, card.std)).float()
+            answers.append((logits / self.temperature).softmax(1))
         return torch.stack(answers).mean(0)
 
     def loss(self, logits: Tensor, views: Tensor) -> Tensor:

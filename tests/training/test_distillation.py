@@ -51,3 +51,14 @@ def test_a_teacher_of_something_else_is_refused(tiny_classifier: Path) -> None:
         Teachers([tiny_classifier], Region("full"), CLASSES, 1.0)
     with pytest.raises(RecipeError, match="knows the classes"):
         Teachers([tiny_classifier], _region(tiny_classifier), CLASSES[:3], 1.0)
+
+
+def test_a_teacher_sees_the_size_that_it_was_trained_for(tiny_classifier: Path) -> None:
+    teachers = Teachers([tiny_classifier], _region(tiny_classifier), CLASSES, 1.0)
+    views = _views()
+    twice = views.repeat_interleave(2, 1).repeat_interleave(2, 2)
+    grey = torch.full((1, 16, 16), 90, dtype=torch.uint8)
+    # Shrunk to half, every two by two equal pixels become one; a flat view stays what it is.
+    assert torch.allclose(teachers.probabilities(twice), teachers.probabilities(views), atol=1e-5)
+    large = grey.repeat_interleave(2, 1).repeat_interleave(2, 2)
+    assert torch.allclose(teachers.probabilities(grey), teachers.probabilities(large), atol=1e-5)
