@@ -67,6 +67,8 @@ def run(options: argparse.Namespace) -> None:
     for region, choices in OPTIONS.items():
         plain = None
         for option in choices:
+            if options.no_teachers and option.startswith("teacher"):
+                continue
             recipe = recipe_of(region, option, options.release, options.size, options.epochs)
             folder = options.work / f"{region}-{option}".replace(" ", "-")
             path = train(
@@ -91,6 +93,10 @@ def run(options: argparse.Namespace) -> None:
         "recipe": recipe.to_dict(),
         "images": card.training_data["images"],
         "versions": card.versions,
+        "command": "python benchmarks/training_options.py --data DIR --work DIR "
+        f"--epochs {recipe.stages[-1].epochs} --size {recipe.stages[-1].size}"
+        + " --no-teachers" * options.no_teachers
+        + " --release" * options.release,
         "minutes": round((time.monotonic() - started) / 60, 1),
         "rows": rows,
     }
@@ -114,7 +120,7 @@ def table() -> str:
         f"Network `{recipe['model']['model']}` of recipe `{recipe['name']}`, {stage['epochs']} epochs at "
         f"{stage['size']} px over {images:,} images, seed {recipe['seed']}, split `{payload['split_hash']}`, "
         f"{versions['device']}, torch {versions['torch']}. "
-        "Command: `python benchmarks/training_options.py --data DIR --work DIR`.",
+        f"Command: `{payload['command']}`.",
     ]
     return "\n".join(lines)
 
@@ -133,6 +139,9 @@ def main() -> None:
     parser.add_argument("--release", action="store_true", help="with the released network and schedule")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--size", type=int, default=64)
+    parser.add_argument(
+        "--no-teachers", action="store_true", help="leave them out: on a CPU they take most of the time"
+    )
     parser.add_argument("--cache", type=Path, default=None, help="folder of predicted masks")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--workers", type=int, default=1)
