@@ -14,6 +14,7 @@ from lungcls.weights import Card
 
 MAX_WIDTH = 1024
 """Widest image for which the mask of the whole-pipeline graph is dilated as a region asks."""
+_HALF = 1e-4  # grey levels from a half within which a sum counts as one; sums are good to 2e-5
 
 
 class StageModule(nn.Module):
@@ -197,7 +198,10 @@ def _fit(pixels: Tensor, box: Tensor, size: int) -> Tensor:
     columns, rows = _count(pixels[0, 0]), _count(pixels[0, :, 0])
     across = _filter(box[:, 0], lengths[:, 0], start[:, 0], filled[:, 0], square, columns)
     down = _filter(box[:, 1], lengths[:, 1], start[:, 1], filled[:, 1], square, rows)
-    return torch.round(_resized(pixels, across, down).clamp(0, 1) * 255).to(torch.uint8)
+    levels = _resized(pixels, across, down).clamp(0, 1) * 255
+    # Many sums end in a half. Their last bit, which would decide the rounding, differs between engines.
+    half = torch.floor(levels) + 0.5
+    return torch.round(torch.where((levels - half).abs() < _HALF, half, levels)).to(torch.uint8)
 
 
 def _unfit(values: Tensor, pixels: Tensor) -> Tensor:
