@@ -4,7 +4,7 @@
 
 DIR (``--data``) holds ``radiography``. Trainings and their checkpoints go to ``--work``; the same command
 goes on after a kill. The results go to ``benchmarks/results/ablation*`` (``ablation_quick*`` with
-``--quick``) and the tables into ``benchmarks/README.md`` where it has the marks; ``--table`` only writes them
+``--quick``) and the tables into ``benchmarks/README.md``, between its marks; ``--table`` only writes them
 anew from the files.
 
 Full: all arms, DenseNet121 at 128 pixels, three seeds, predicted and true masks; for a GPU. Quick: five arms
@@ -90,7 +90,7 @@ def table(name: str) -> str:
 
 
 def with_table(text: str, name: str) -> str:
-    """Return a document's text with the tables put between their two marks; without marks as it is."""
+    """Return a document's text with the tables put between their two marks."""
     return between_marks(text, name, table(name))
 
 

@@ -6,7 +6,7 @@ arms.
 DIR (``--data``) holds ``radiography`` and, where present, ``covid-chestxray-dataset`` and ``coronahack``
 (external sets). The page with the pictures goes to ``--work``, since it holds parts of X-rays; the figures go
 to ``benchmarks/results/shortcuts*`` (``shortcuts_quick*`` with ``--quick``) and the table into
-``benchmarks/README.md`` where it has the marks; ``--table`` only writes it anew from the files.
+``benchmarks/README.md``, between its marks; ``--table`` only writes it anew from the files.
 
 Full: the whole test part, with the trainings of checks 4, 5 and 8 (for a GPU; ``--no-trainings`` leaves them
 out). Quick: up to 100 test images of each class, few composites, no trainings and no external sets.
@@ -82,7 +82,7 @@ def table(name: str) -> str:
 
 
 def with_table(text: str, name: str) -> str:
-    """Return a document's text with the table put between its two marks; without marks as it is."""
+    """Return a document's text with the table put between its two marks."""
     return between_marks(text, name, table(name))
 
 

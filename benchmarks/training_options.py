@@ -126,7 +126,7 @@ def table() -> str:
 
 
 def with_table(text: str) -> str:
-    """Return a document's text with the table put between its two marks; without marks as it is."""
+    """Return a document's text with the table put between its two marks."""
     return between_marks(text, "training_options", table())
 
 

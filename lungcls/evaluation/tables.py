@@ -192,12 +192,23 @@ def between_marks(text: str, name: str, table: str) -> str:
     Returns
     -------
     str
-        The document's text with what stood between the marks replaced; as it is where it has no such marks.
+        The document's text with what stood between the marks replaced.
+
+    Raises
+    ------
+    DataError
+        If the document has no such marks: nothing would show that the table is missing.
     """
     marks = re.compile(
         rf"(<!-- {re.escape(name)}: [^>]*-->\n).*?(<!-- end of {re.escape(name)} -->)", re.DOTALL
     )
-    return marks.sub(lambda found: f"{found[1]}{table}\n{found[2]}", text)
+    changed, count = marks.subn(lambda found: f"{found[1]}{table}\n{found[2]}", text)
+    if not count:
+        raise DataError(
+            f"the document has no marks for the table {name!r}; put the lines `<!-- {name}: -->` and "
+            f"`<!-- end of {name} -->` where it shall stand"
+        )
+    return changed
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -117,4 +117,5 @@ def test_a_table_stands_between_its_marks_and_nothing_else_changes() -> None:
     assert once == text.replace("old", "| new \\1 |")
     assert between_marks(once, "one", "| new \\1 |") == once
     assert between_marks(once, "two", "x") == once.replace("two: -->\n", "two: -->\nx\n")
-    assert between_marks(text, "three", "x") == text
+    with pytest.raises(DataError, match="no marks for the table 'three'"):
+        between_marks(text, "three", "x")
