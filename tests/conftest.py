@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -34,6 +37,14 @@ def real_data() -> Path:
     if not (path / "radiography" / "manifest.csv").is_file():
         pytest.skip(f"LUNGCLS_DATA={root} holds no radiography/manifest.csv")
     return path
+
+
+@pytest.fixture(scope="session")
+def benchmark_script() -> Callable[[str], ModuleType]:
+    """Import a script of benchmarks/ by its name; what needs one is skipped where there is no checkout."""
+    if not (Path(__file__).parents[1] / "benchmarks").is_dir():
+        pytest.skip("the tests run without the checkout: there are no benchmarks")
+    return importlib.import_module
 
 
 @pytest.fixture(autouse=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -17,19 +17,9 @@ from lungcls.weights import load_card, released
 ROOT = Path(__file__).parent.parent
 
 
-def _script(name: str) -> ModuleType:
-    path = ROOT / "benchmarks" / f"{name}.py"
-    specification = importlib.util.spec_from_file_location(name, path)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
-def benchmark() -> ModuleType:
-    return _script("released_weights")
+def benchmark(benchmark_script: Callable[[str], ModuleType]) -> ModuleType:
+    return benchmark_script("released_weights")
 
 
 def test_the_table_in_the_readme_is_the_one_that_its_files_make(benchmark: ModuleType) -> None:
@@ -64,8 +54,10 @@ def test_the_readme_says_what_it_is_not_for() -> None:
     assert "never use it for diagnosis" in text
 
 
-def test_the_log_of_experiments_is_the_one_that_its_histories_make() -> None:
-    log = _script("experiments")
+def test_the_log_of_experiments_is_the_one_that_its_histories_make(
+    benchmark_script: Callable[[str], ModuleType],
+) -> None:
+    log = benchmark_script("experiments")
     text = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
     assert log.with_table(text) == text
     stated = json.loads((ROOT / "benchmarks" / "results" / "experiments.json").read_text(encoding="utf-8"))
@@ -77,8 +69,10 @@ def test_the_model_card_is_the_one_that_its_files_make() -> None:
     assert model_card(ROOT / "weights", ROOT / "benchmarks" / "results") == text
 
 
-def test_the_tables_of_the_benchmarks_are_those_that_their_files_make() -> None:
-    documents = _script("documents")
+def test_the_tables_of_the_benchmarks_are_those_that_their_files_make(
+    benchmark_script: Callable[[str], ModuleType],
+) -> None:
+    documents = benchmark_script("documents")
     for document, tables in documents.TABLES.items():
         text = document.read_text(encoding="utf-8")
         assert documents.with_tables(document) == text
@@ -86,8 +80,10 @@ def test_the_tables_of_the_benchmarks_are_those_that_their_files_make() -> None:
             assert f"<!-- {table.__name__}: written by benchmarks/documents.py -->\n|" in text
 
 
-def test_the_table_of_options_is_the_one_that_its_file_makes() -> None:
-    options = _script("training_options")
+def test_the_table_of_options_is_the_one_that_its_file_makes(
+    benchmark_script: Callable[[str], ModuleType],
+) -> None:
+    options = benchmark_script("training_options")
     text = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
     assert "<!-- training_options: written by benchmarks/training_options.py -->\n|" in text
     assert options.with_table(text) == text

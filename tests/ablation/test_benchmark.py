@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -18,21 +18,11 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("pytorch_grad_cam")
 
 
-def _script(name: str) -> ModuleType:
-    path = ROOT / "benchmarks" / f"{name.split('_')[0]}.py"
-    if not path.is_file():
-        pytest.skip(f"{path.name} is not installed with the package")
-    specification = importlib.util.spec_from_file_location(f"benchmark_{name}", path)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.parametrize("name", RESULTS)
-def test_the_table_in_the_document_is_the_one_that_its_files_make(name: str) -> None:
-    script = _script(name)
+def test_the_table_in_the_document_is_the_one_that_its_files_make(
+    name: str, benchmark_script: Callable[[str], ModuleType]
+) -> None:
+    script = benchmark_script(name.split("_")[0])
     if not (script.RESULTS / f"{name}.json").is_file():
         pytest.skip(f"benchmarks/results/{name}.json has not been made yet")
     text = script.README.read_text(encoding="utf-8")
@@ -43,13 +33,14 @@ def test_the_table_in_the_document_is_the_one_that_its_files_make(name: str) -> 
 @pytest.mark.parametrize("name", ["ablation_quick", "shortcuts_quick"])
 def test_quick_writes_its_files_and_its_table(
     name: str,
+    benchmark_script: Callable[[str], ModuleType],
     manifest_database: Path,
     tiny_segmenter: Path,
     tiny_classifier: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    script = _script(name)
+    script = benchmark_script(name.split("_")[0])
     readme = tmp_path / "README.md"
     command = script.__file__
     assert command is not None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -12,19 +12,10 @@ import pytest
 
 pytest.importorskip("pytorch_grad_cam", reason="lungcls[explain] is not installed")
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "attention.py"
-
 
 @pytest.fixture(scope="module")
-def attention() -> ModuleType:
-    if not SCRIPT.is_file():
-        pytest.skip("the tests run without the checkout: there are no benchmarks")
-    spec = importlib.util.spec_from_file_location("attention", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def attention(benchmark_script: Callable[[str], ModuleType]) -> ModuleType:
+    return benchmark_script("attention")
 
 
 def test_it_runs_from_films_to_tables(

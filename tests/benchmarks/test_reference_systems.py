@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -14,20 +13,10 @@ from lungcls.data import RadiographyDatabase, split_dataset
 from lungcls.recipes import Stage, load_recipe
 from lungcls.reports import Answers, compare
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "reference_systems.py"
-
 
 @pytest.fixture(scope="module")
-def script() -> ModuleType:
-    if not SCRIPT.is_file():
-        pytest.skip("the benchmarks are not in this copy of the project")
-    spec = importlib.util.spec_from_file_location("reference_systems", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["reference_systems"] = module
-    spec.loader.exec_module(module)
-    return module
+def script(benchmark_script: Callable[[str], ModuleType]) -> ModuleType:
+    return benchmark_script("reference_systems")
 
 
 @pytest.mark.parametrize(("images", "epochs"), [(1_000, 10), (250, 2), (120, 1), (10, 1)])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -15,20 +15,8 @@ import pytest
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 
-def _load(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    if not (FOLDER / f"{name}.py").is_file():
-        pytest.skip("the tests run without the checkout: there are no benchmarks")
-    monkeypatch.syspath_prepend(str(FOLDER))
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_rounds_become_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    speed = _load("speed", monkeypatch)
+def test_rounds_become_a_row(benchmark_script: Callable[[str], ModuleType]) -> None:
+    speed = benchmark_script("speed")
     one = {"images": 4, "seconds": 2.0, "cpu_seconds": 3.0, "gaps": [0.1, 0.1, 0.1, 1.7]}
     two = {"images": 4, "seconds": 1.0, "cpu_seconds": 1.0, "gaps": [0.1, 0.3, 0.3, 0.3]}
     answers = {("files", 1): [one, two], ("files", 32): [two], ("arrays", 1): []}
@@ -40,27 +28,27 @@ def test_rounds_become_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "images/s arrays 1" not in row
 
 
-def test_macro_f1_is_the_mean_over_classes(monkeypatch: pytest.MonkeyPatch) -> None:
-    speed = _load("speed", monkeypatch)
+def test_macro_f1_is_the_mean_over_classes(benchmark_script: Callable[[str], ModuleType]) -> None:
+    speed = benchmark_script("speed")
     assert speed.macro_f1(list("aab"), list("abb")) == pytest.approx((2 / 3 + 2 / 3) / 2)
 
 
-def test_times_are_taken_between_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    worker = _load("speed_worker", monkeypatch)
+def test_times_are_taken_between_answers(benchmark_script: Callable[[str], ModuleType]) -> None:
+    worker = benchmark_script("speed_worker")
     found = worker.timed(iter(range(3)))
     assert found["images"] == len(found["gaps"]) == 3
     assert found["seconds"] == pytest.approx(sum(found["gaps"]))
     assert 10 < worker.memory() <= worker.peak() * 1.01
 
 
-def test_operations_are_those_of_the_released_stages(monkeypatch: pytest.MonkeyPatch) -> None:
-    counts = _load("speed_worker", monkeypatch).operations()
+def test_operations_are_those_of_the_released_stages(benchmark_script: Callable[[str], ModuleType]) -> None:
+    counts = benchmark_script("speed_worker").operations()
     assert set(counts) == {"segmenter", "classifier-mask"}
     assert all(1e7 < count < 1e11 for count in counts.values())
 
 
-def test_a_worker_answers_in_its_own_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    speed = _load("speed", monkeypatch)
+def test_a_worker_answers_in_its_own_process(benchmark_script: Callable[[str], ModuleType]) -> None:
+    speed = benchmark_script("speed")
     worker = speed.Worker({"name": "machine", "kind": "machine"})
     try:
         assert worker.ask("rate", precision="fp32", seconds=0.01)["rate"] > 1e8
@@ -78,8 +66,8 @@ def test_the_whole_table(real_data: Path) -> None:
     assert "peak" in done.stdout
 
 
-def test_results_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    speed = _load("speed", monkeypatch)
+def test_results_can_be_written(benchmark_script: Callable[[str], ModuleType]) -> None:
+    speed = benchmark_script("speed")
     rounds = {"x": {("files", 1): [{"images": 1, "seconds": 1.0, "cpu_seconds": 1.0, "gaps": [1.0]}]}}
     assert json.loads(json.dumps(speed.answers_to_plain(rounds))) == {
         "x": {"files 1": [{"images": 1, "seconds": 1.0, "cpu_seconds": 1.0}]}
