@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lungcls.cli.options import Data, Device
+from lungcls.cli.options import Data, Device, Epochs, MaskCache, SplitOfRecipe, Workers
 
 
 def ablate(
@@ -25,23 +25,18 @@ def ablate(
     masks: Annotated[
         str, typer.Option(help="predicted (by the segmenter), truth (the dataset's own) or both.")
     ] = "predicted",
-    split_file: Annotated[
-        Path | None,
-        typer.Option(help="A split of `lungcls data split`; made by the recipe's seed if left out."),
-    ] = None,
+    split_file: SplitOfRecipe = None,
     segmenter: Annotated[
         str | None, typer.Option(help="Segmenter whose masks are used, in place of the recipe's.")
     ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(help="Cut every stage of the schedule to so many epochs, for a trial.")
-    ] = None,
+    epochs: Epochs = None,
     limit: Annotated[
         int, typer.Option(help="Take only about so many images of each class, for a trial; 0 takes all.")
     ] = 0,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples, drawn by group.")] = 2000,
-    cache: Annotated[Path | None, typer.Option(help="Folder for predicted masks.")] = None,
+    cache: MaskCache = None,
     device: Device = "auto",
-    workers: Annotated[int, typer.Option(help="Processes that augment.")] = 1,
+    workers: Workers = 1,
 ) -> None:
     """Train and test the same model on parts of the image: where is the information?"""
     from dataclasses import replace

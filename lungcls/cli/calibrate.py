@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lungcls.cli.options import Data, Device
+from lungcls.cli.options import Data, Device, MaskCache, SplitOfSeed
 
 if TYPE_CHECKING:
     from lungcls.evaluation.recalibrate import Recalibration
@@ -31,15 +31,13 @@ def calibrate(
             help="Part to calibrate on: train, validation, test, or all (of images never trained on)."
         ),
     ] = "validation",
-    split_file: Annotated[
-        Path | None, typer.Option(help="A split of `lungcls data split`; made by --seed if left out.")
-    ] = None,
+    split_file: SplitOfSeed = None,
     segmenter: Annotated[str, typer.Option(help="Weights of stage 1.")] = "segmenter",
     seed: Annotated[
         int, typer.Option(help="Of the split, where no file is given, and of the bootstrap.")
     ] = 0,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples, drawn by group.")] = 2000,
-    cache: Annotated[Path | None, typer.Option(help="Folder for predicted masks.")] = None,
+    cache: MaskCache = None,
     device: Device = "auto",
 ) -> None:
     """Fit a classifier's temperature and conformal sets anew, on any database it was not trained on."""

@@ -7,15 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from lungcls.cli.options import Data, Device
+from lungcls.cli.options import Data, Device, MaskCache, SplitOfSeed
 
 
 def evaluate(
     data: Data,
     split: Annotated[str, typer.Option(help="Part to evaluate on: train, validation, test or all.")] = "test",
-    split_file: Annotated[
-        Path | None, typer.Option(help="A split of `lungcls data split`; made by --seed if left out.")
-    ] = None,
+    split_file: SplitOfSeed = None,
     region: Annotated[
         list[str] | None,
         typer.Option(help="Released classifiers to evaluate, by region; may be repeated."),
@@ -32,7 +30,7 @@ def evaluate(
         int, typer.Option(help="Of the split, where no file is given, and of the bootstrap.")
     ] = 0,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples, drawn by group.")] = 2000,
-    cache: Annotated[Path | None, typer.Option(help="Folder for predicted masks.")] = None,
+    cache: MaskCache = None,
     plots: Annotated[bool, typer.Option(help="Write a reliability diagram a classifier, with --out.")] = True,
     device: Device = "auto",
 ) -> None:

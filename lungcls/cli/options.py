@@ -70,3 +70,21 @@ Classes: TypeAlias = Annotated[
         "lungcls), or a TOML file with a table [classes]."
     ),
 ]
+SplitOfRecipe: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--split-file", help="A split of `lungcls data split`; made by the recipe's seed if left out."
+    ),
+]
+SplitOfSeed: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--split-file", help="A split of `lungcls data split`; made by --seed if left out."),
+]
+Epochs: TypeAlias = Annotated[
+    int | None,
+    typer.Option("--epochs", help="Cut every stage of a schedule to so many epochs, for a trial."),
+]
+MaskCache: TypeAlias = Annotated[
+    Path | None, typer.Option("--cache", help="Folder for predicted masks, to share between runs.")
+]
+Workers: TypeAlias = Annotated[int, typer.Option("--workers", help="Processes that augment, in training.")]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lungcls.cli.options import Classes, Data, Device, Layout
+from lungcls.cli.options import Classes, Data, Device, Layout, MaskCache
 
 
 def report(
@@ -29,7 +29,7 @@ def report(
     images: Annotated[int, typer.Option(help="Largest number of images in a gallery of mistakes.")] = 24,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples, drawn by group.")] = 2000,
     seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
-    cache: Annotated[Path | None, typer.Option(help="Folder for predicted masks.")] = None,
+    cache: MaskCache = None,
     device: Device = "auto",
 ) -> None:
     """Plot and compare trained classifiers: curves, confusion, ROC, mistakes, and tests between pairs."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lungcls.cli.options import Data, Device
+from lungcls.cli.options import Data, Device, Epochs, MaskCache, SplitOfSeed, Workers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,9 +28,7 @@ def shortcuts(
     data: Data,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the JSON, CSV and HTML files.")],
     part: Annotated[str, typer.Option(help="Part of the split: test, validation, train or all.")] = "test",
-    split_file: Annotated[
-        Path | None, typer.Option(help="A split of `lungcls data split`; made by --seed if left out.")
-    ] = None,
+    split_file: SplitOfSeed = None,
     checks: Annotated[
         str,
         typer.Option(
@@ -51,9 +49,7 @@ def shortcuts(
         bool, typer.Option("--train-checks", help="Also train what checks 4, 5 and 8 need (hours on a CPU).")
     ] = False,
     recipe: Annotated[str, typer.Option(help="A classifier's recipe for --train-checks.")] = "ablation",
-    epochs: Annotated[
-        int | None, typer.Option(help="Cut every stage of the recipe to so many epochs, for a trial.")
-    ] = None,
+    epochs: Epochs = None,
     limit: Annotated[
         int, typer.Option(help="Examine only about so many images of each class; 0 takes all.")
     ] = 0,
@@ -62,9 +58,9 @@ def shortcuts(
     seed: Annotated[
         int, typer.Option(help="Of the split, where no file is given, and of all that is drawn.")
     ] = 0,
-    cache: Annotated[Path | None, typer.Option(help="Folder for predicted masks.")] = None,
+    cache: MaskCache = None,
     device: Device = "auto",
-    workers: Annotated[int, typer.Option(help="Processes that augment, for --train-checks.")] = 1,
+    workers: Workers = 1,
 ) -> None:
     """Examine whether models look at the lungs or at where pictures come from: ten checks, a verdict each."""
     from lungcls.cli.progress import bar

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lungcls.cli.options import Classes, Data, Device, Layout
+from lungcls.cli.options import Classes, Data, Device, Epochs, Layout, MaskCache, SplitOfRecipe, Workers
 
 
 def train(
@@ -18,10 +18,7 @@ def train(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder of the run. The same command goes on after a kill.")
     ],
-    split_file: Annotated[
-        Path | None,
-        typer.Option(help="A split of `lungcls data split`; made by the recipe's seed if left out."),
-    ] = None,
+    split_file: SplitOfRecipe = None,
     layout: Layout = None,
     classes: Classes = None,
     init: Annotated[str | None, typer.Option(help="Weights to start from, in place of the recipe's.")] = None,
@@ -29,15 +26,11 @@ def train(
         str | None, typer.Option(help="Segmenter whose masks are used, in place of the recipe's.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed, in place of the recipe's.")] = None,
-    epochs: Annotated[
-        int | None, typer.Option(help="Cut every stage of the schedule to so many epochs, for a trial.")
-    ] = None,
-    cache: Annotated[
-        Path | None, typer.Option(help="Folder for predicted masks, to share between runs.")
-    ] = None,
+    epochs: Epochs = None,
+    cache: MaskCache = None,
     device: Device = "auto",
     devices: Annotated[int, typer.Option(help="Number of GPUs.")] = 1,
-    workers: Annotated[int, typer.Option(help="Processes that augment.")] = 1,
+    workers: Workers = 1,
     keep_checkpoints: Annotated[
         bool, typer.Option(help="Keep the checkpoint of every epoch, not only the best and the last.")
     ] = False,

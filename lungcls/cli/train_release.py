@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lungcls.cli.options import Data, Device
+from lungcls.cli.options import Data, Device, Epochs, Workers
 
 
 def train_release(
@@ -22,12 +22,10 @@ def train_release(
         list[Path] | None,
         typer.Option(help="Folder of images and lung masks to evaluate on only; may be repeated."),
     ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(help="Cut every stage of every schedule to so many epochs, for a trial.")
-    ] = None,
+    epochs: Epochs = None,
     device: Device = "auto",
     devices: Annotated[int, typer.Option(help="Number of GPUs.")] = 1,
-    workers: Annotated[int, typer.Option(help="Processes that augment.")] = 1,
+    workers: Workers = 1,
     compile_network: Annotated[bool, typer.Option("--compile", help="Compile the networks (GPU).")] = False,
 ) -> None:
     """Train all released weights, evaluate them on the test part, and write their model card."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lungcls.cli.options import Classes, Data, Device, Layout
+from lungcls.cli.options import Classes, Data, Device, Epochs, Layout, MaskCache, SplitOfRecipe, Workers
 
 
 def tune(
@@ -25,19 +25,14 @@ def tune(
             help="TOML file: a table a key of the recipe, with `choices` or `low`, `high` and `log`."
         ),
     ] = None,
-    split_file: Annotated[
-        Path | None,
-        typer.Option(help="A split of `lungcls data split`; made by the recipe's seed if left out."),
-    ] = None,
+    split_file: SplitOfRecipe = None,
     layout: Layout = None,
     classes: Classes = None,
-    epochs: Annotated[
-        int | None, typer.Option(help="Cut every stage of the schedule to so many epochs.")
-    ] = None,
+    epochs: Epochs = None,
     prune: Annotated[bool, typer.Option(help="Stop trials that fall behind the others.")] = True,
-    cache: Annotated[Path | None, typer.Option(help="Folder for predicted masks.")] = None,
+    cache: MaskCache = None,
     device: Device = "auto",
-    workers: Annotated[int, typer.Option(help="Processes that augment.")] = 1,
+    workers: Workers = 1,
 ) -> None:
     """Search for better values of a recipe, scored on the validation part alone."""
     from lungcls.data import Split, open_dataset
