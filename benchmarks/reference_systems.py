@@ -248,7 +248,7 @@ def table(
         "device": device_name(options.device),
         "versions": package_versions(PACKAGES),
         "seconds": round(time.perf_counter() - start, 1),
-        "command": "python benchmarks/reference_systems.py --data DIR" + " --quick" * options.quick,
+        "command": command(options),
     }
     texts = write_comparison(options.results, comparison, about, name)
     counts = ", ".join(f"{part} {count:,}" for part, count in split.counts().items())
@@ -261,6 +261,17 @@ def table(
         differences(lines, comparison),
     ]
     return "\n\n".join(part for part in parts if part), comparison
+
+
+def command(options: argparse.Namespace) -> str:
+    """What was called, as far as it changes the figures."""
+    values = {"--images-seen": options.images_seen, "--seeds": options.seeds}
+    if not options.quick:
+        values["--ours"] = options.ours
+    flags = {"--quick": options.quick, "--imagenet": options.imagenet}
+    words = [flag for flag, given in flags.items() if given]
+    words += [f"{name} {value}" for name, value in values.items() if value is not None]
+    return " ".join(["python benchmarks/reference_systems.py --data DIR", *words])
 
 
 def figure(answers: Answers, metric: str) -> float:
@@ -338,7 +349,12 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--images-seen", type=int, help="budget of each run (150,000; quick 1,000)")
     parser.add_argument("--seeds", type=int, help="3 with a GPU, else 1")
-    parser.add_argument("--ours", default="release" if gpu else "base", help="recipes of ours: base, release")
+    parser.add_argument(
+        "--ours",
+        choices=("base", "release", "release-cpu"),
+        default="release" if gpu else "release-cpu",
+        help="which recipes of ours (quick: base)",
+    )
     parser.add_argument("--imagenet", action="store_true", help="also from ImageNet's weights (downloaded)")
     parser.add_argument("--only", nargs="*", help="names of lines to run, for a trial")
     parser.add_argument("--device", default="auto")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -107,3 +108,11 @@ def test_the_reported_figures_say_whether_they_compare(script: ModuleType) -> No
     for figure in ("89.87%", "90.38%", "84.46%", "98.96%", "89.52%"):
         assert figure in text
     assert text.count("not comparable") == 5
+
+
+def test_the_command_in_the_file_repeats_the_run(script: ModuleType) -> None:
+    given = {"images_seen": 7500, "seeds": None, "imagenet": False, "ours": "release-cpu"}
+    whole = "python benchmarks/reference_systems.py --data DIR --images-seen 7500 --ours release-cpu"
+    assert script.command(argparse.Namespace(**given, quick=False)) == whole
+    quick = "python benchmarks/reference_systems.py --data DIR --quick --images-seen 7500"
+    assert script.command(argparse.Namespace(**given, quick=True)) == quick
