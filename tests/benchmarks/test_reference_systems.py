@@ -111,7 +111,13 @@ def test_the_reported_figures_say_whether_they_compare(script: ModuleType) -> No
 
 
 def test_the_command_in_the_file_repeats_the_run(script: ModuleType) -> None:
-    given = {"images_seen": 7500, "seeds": None, "imagenet": False, "ours": "release-cpu"}
+    given = {
+        "images_seen": 7500,
+        "coronahack_images_seen": None,
+        "seeds": None,
+        "imagenet": False,
+        "ours": "release-cpu",
+    }
     whole = "python benchmarks/reference_systems.py --data DIR --images-seen 7500 --ours release-cpu"
     assert script.command(argparse.Namespace(**given, quick=False)) == whole
     quick = "python benchmarks/reference_systems.py --data DIR --quick --images-seen 7500"
