@@ -24,7 +24,9 @@ _SHARE: Final = 0.9
 def copy_weights(network: nn.Module, name: str | Path) -> None:
     """Copy all tensors of a weight file that fit, by name and shape, into a network.
 
-    A classifier may start from the encoder of a U-Net that is the same network, such as ``densenet121``.
+    A classifier may start from the encoder of a U-Net that is the same network, such as ``densenet121``, and
+    a deeper residual network from a shallower one of its family: timm's new blocks add nothing until they are
+    trained, so that a U-Net on ``tu-resnet34`` begins as the one on ``tu-resnet18`` that it comes from.
 
     Parameters
     ----------
@@ -37,8 +39,13 @@ def copy_weights(network: nn.Module, name: str | Path) -> None:
     WeightsError
         If the file is missing or damaged.
     PretrainedError
-        If too little of it fits: less than nine tenths of the network's tensors or, where it has few,
-        anything but its last layer.
+        If too little of it fits: less than nine tenths both of the network's tensors (or, where it has few,
+        anything but its last layer) and of the file's.
+
+    References
+    ----------
+    Chen et al.: Net2Net: Accelerating Learning via Knowledge Transfer, 2016 (networks that grow).
+    Goyal et al.: Accurate, Large Minibatch SGD, 2017 (residual blocks that begin as nothing).
     """
     _, initial = load_state(name)
     own = network.state_dict()
@@ -46,9 +53,9 @@ def copy_weights(network: nn.Module, name: str | Path) -> None:
         initial = {key.removeprefix(_ENCODER): value for key, value in initial.items()}
     fitting = {key: value for key, value in initial.items() if key in own and own[key].shape == value.shape}
     needed = min(_SHARE * len(own), len(own) - 2)
-    if len(fitting) < needed:
+    if len(fitting) < needed and len(fitting) < _SHARE * len(initial):
         raise PretrainedError(
-            f"{name}: only {len(fitting)} of the network's {len(own)} tensors are in it; start from weights "
-            "of the same architecture"
+            f"{name}: only {len(fitting)} of its {len(initial)} tensors fit the network's {len(own)}; "
+            "start from weights of the same architecture"
         )
     network.load_state_dict({**own, **fitting})

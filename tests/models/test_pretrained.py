@@ -67,3 +67,22 @@ def test_a_classifier_starts_from_the_encoder_of_a_unet(tmp_path: Path, make_car
     started = create_model({"model": "densenet121", "classes": 4, "pretrained": str(path)}).state_dict()
     key = "features.denseblock4.denselayer16.conv2.weight"
     assert torch.equal(started[key], encoder[f"encoder.{key}"].to(torch.float16).to(torch.float32))
+
+
+def test_a_deeper_unet_begins_as_the_one_that_it_grows_from(tmp_path: Path, make_card_values: Any) -> None:
+    unet = {"model": "unet", "encoder": "tu-resnet18", "encoder_depth": 3, "decoder_channels": [8] * 3}
+    values = make_card_values(
+        name="lungs",
+        task="segmentation",
+        architecture=unet,
+        region=None,
+        classes=("lung",),
+        thresholds={"mask": 0.5},
+    )
+    path = save_weights(tmp_path, create_model(unet).state_dict(), **values)
+    small = create_model({**unet, "pretrained": str(path)}).eval()
+    deep = create_model({**unet, "encoder": "tu-resnet34", "pretrained": str(path)}).eval()
+    assert len(deep.state_dict()) > len(small.state_dict())
+    views = torch.rand(2, 1, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(deep(views), small(views))
