@@ -130,6 +130,11 @@ def web_load() -> str:
     return format_table(rows)
 
 
+def reference_systems() -> str:
+    """The comparison as its script wrote it, a heading lower."""
+    return (RESULTS / "reference_systems.md").read_text(encoding="utf-8").replace("## ", "### ").strip()
+
+
 def trimmed_copies() -> str:
     """Macro-F1 without test films whose trimmed copy is in another part."""
     found = _json("trimmed_copies")
@@ -171,7 +176,7 @@ def speed_short() -> str:
 
 
 TABLES: Final[dict[Path, tuple[Callable[[], str], ...]]] = {
-    README: (speed, edge, attention, quality_gate, web_load, trimmed_copies),
+    README: (speed, edge, attention, quality_gate, web_load, reference_systems, trimmed_copies),
     README.parent.parent / "README.md": (ablation_short, speed_short),
 }
 """By document; each function's name is in the document's marks."""
