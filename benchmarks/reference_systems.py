@@ -13,6 +13,7 @@ cores: few images, one seed, the references on the whole image only; its files a
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import logging
 import os
@@ -157,7 +158,7 @@ def run(
     recipe = replace(recipe, seed=seed)
     # The layer sizes of the reference networks follow the classes of the dataset; ours state theirs.
     recipe = replace(recipe, model={key: v for key, v in recipe.model.items() if key != "classes"})
-    folder = work / f"{entry.name} seed {seed}".replace(", ", " ").replace(" ", "-")
+    folder = folder_of(entry, seed, work)
     weights = train(
         recipe, dataset, folder, split=split, cache=work / "masks",
         device=options.device, workers=options.workers, progress=bar,
@@ -181,6 +182,16 @@ def run(
     )
     save_answers(known, answers)
     return answers, seen
+
+
+def folder_of(entry: Entry, seed: int, work: Path) -> Path:
+    return work / f"{entry.name} seed {seed}".replace(", ", " ").replace(" ", "-")
+
+
+def training_seconds(folder: Path) -> float:
+    """Time of a run's epochs, whichever call of this script they fell into."""
+    with (folder / "history.csv").open(encoding="utf-8", newline="") as file:
+        return sum(float(row["seconds"]) for row in csv.DictReader(file))
 
 
 def save_answers(path: Path, answers: Answers) -> None:
@@ -218,21 +229,24 @@ def table(
     options: argparse.Namespace,
 ) -> tuple[str, Comparison]:
     """Run all lines on one dataset and write their files; return the Markdown."""
-    start = time.perf_counter()
     split = split_dataset(dataset, seed=0)
     if plan.subset is not None:
         split = subset_of(dataset, split, plan.subset)
     work = options.work / name
     found: dict[str, list[Answers]] = {}
     seen: dict[str, int] = {}
+    seconds: dict[str, float] = {}
     for line in lines:
         for seed in range(plan.seeds):
             print(f"{time.strftime('%H:%M:%S')} {title}: {line.name}, seed {seed}", flush=True)
             answers, seen[line.name] = run(line, seed, dataset, split, plan, work, options)
             found.setdefault(line.name, []).append(answers)
+            spent = training_seconds(folder_of(line, seed, work))
+            seconds[line.name] = seconds.get(line.name, 0.0) + spent
     comparison = compare(found, n_resamples=options.resamples)
     for row in comparison.models:
         row["images_seen"] = seen[row["model"]]
+        row["training_seconds"] = round(seconds[row["model"]], 1)
         for metric in ("accuracy", "macro_f1", "macro_auroc"):
             row[f"{metric}_by_seed"] = [figure(one, metric) for one in found[row["model"]]]
     about = {
@@ -247,7 +261,7 @@ def table(
         "recipes": {line.name: line.recipe.to_dict() for line in lines},
         "device": device_name(options.device),
         "versions": package_versions(PACKAGES),
-        "seconds": round(time.perf_counter() - start, 1),
+        "seconds": round(sum(seconds.values()), 1),
         "command": command(options),
     }
     texts = write_comparison(options.results, comparison, about, name)
@@ -256,7 +270,7 @@ def table(
         f"## {title}",
         f"Split `{split.hash}` ({counts} images), {plan.images_seen:,} images seen by each, "
         f"{plan.seeds} seed(s), {comparison.n_resamples:,} bootstrap resamples of {comparison.groups:,} "
-        f"groups, {about['device']}.",
+        f"groups, {about['device']}, {sum(seconds.values()) / 60:.0f} minutes of training.",
         format_table(next(iter(texts.values()))),
         differences(lines, comparison),
     ]

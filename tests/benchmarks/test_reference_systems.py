@@ -122,3 +122,8 @@ def test_the_command_in_the_file_repeats_the_run(script: ModuleType) -> None:
     assert script.command(argparse.Namespace(**given, quick=False)) == whole
     quick = "python benchmarks/reference_systems.py --data DIR --quick --images-seen 7500"
     assert script.command(argparse.Namespace(**given, quick=True)) == quick
+
+
+def test_the_time_of_a_run_is_that_of_its_epochs(script: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "history.csv").write_text("epoch,size,seconds\n0,64,1.5\n1,64,2\n")
+    assert script.training_seconds(tmp_path) == 3.5
