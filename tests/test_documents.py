@@ -77,7 +77,9 @@ def test_the_tables_of_the_benchmarks_are_those_that_their_files_make(
         text = document.read_text(encoding="utf-8")
         assert documents.with_tables(document) == text
         for table in tables:
-            assert f"<!-- {table.__name__}: written by benchmarks/documents.py -->\n|" in text
+            mark = f"<!-- {table.__name__}: written by benchmarks/documents.py -->\n"
+            assert mark in text
+            assert f"{mark}<!-- end of" not in text, "an empty table"
 
 
 def test_the_table_of_options_is_the_one_that_its_file_makes(
