@@ -26,8 +26,8 @@ def copy_weights(network: nn.Module, name: str | Path) -> None:
 
     A classifier may start from the encoder of a U-Net that is the same network, such as ``densenet121``, and
     a deeper residual network from a shallower one of its family: timm's new blocks add nothing until they are
-    trained, so that a U-Net on ``tu-resnet34`` begins as the one on ``tu-resnet18`` that it comes from. Layers
-    that torchvision's deeper networks add begin at random.
+    trained, so that a U-Net on ``tu-resnet34`` begins as the one on ``tu-resnet18`` that it comes from.
+    Layers that torchvision's deeper networks add begin at random.
 
     Parameters
     ----------
