@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.error import URLError
 
 import pytest
@@ -12,6 +13,7 @@ from lungcls.models import create_model
 from lungcls.models.pretrained import PretrainedError
 from lungcls.weights import save_weights
 
+SaveUnet: TypeAlias = Callable[[dict[str, Any], dict[str, torch.Tensor]], Path]
 SMALL = {"model": "cnn-vgg-bn", "size": 16, "classes": 4}
 
 
@@ -20,6 +22,22 @@ def weights(tmp_path: Path, make_card_values: Any) -> Path:
     torch.manual_seed(0)
     values = make_card_values(name="start", architecture=SMALL, input_size=16)
     return save_weights(tmp_path, create_model(SMALL).state_dict(), **values)
+
+
+@pytest.fixture
+def save_unet(tmp_path: Path, make_card_values: Any) -> SaveUnet:
+    def save(unet: dict[str, Any], state: dict[str, torch.Tensor]) -> Path:
+        values = make_card_values(
+            name="lungs",
+            task="segmentation",
+            architecture=unet,
+            region=None,
+            classes=("lung",),
+            thresholds={"mask": 0.5},
+        )
+        return save_weights(tmp_path, state, **values)
+
+    return save
 
 
 def test_a_network_starts_from_a_weight_file_but_for_its_head(weights: Path) -> None:
@@ -52,34 +70,18 @@ def test_imagenet_without_a_network_says_what_to_do(monkeypatch: pytest.MonkeyPa
         create_model({"model": "mobilenet-v2", "pretrained": "imagenet"})
 
 
-def test_a_classifier_starts_from_the_encoder_of_a_unet(tmp_path: Path, make_card_values: Any) -> None:
+def test_a_classifier_starts_from_the_encoder_of_a_unet(save_unet: SaveUnet) -> None:
     unet = {"model": "unet", "encoder": "densenet121", "encoder_depth": 5, "decoder_channels": [8] * 5}
     encoder = create_model(unet).state_dict()
-    values = make_card_values(
-        name="lungs",
-        task="segmentation",
-        architecture=unet,
-        region=None,
-        classes=("lung",),
-        thresholds={"mask": 0.5},
-    )
-    path = save_weights(tmp_path, encoder, **values)
+    path = save_unet(unet, encoder)
     started = create_model({"model": "densenet121", "classes": 4, "pretrained": str(path)}).state_dict()
     key = "features.denseblock4.denselayer16.conv2.weight"
     assert torch.equal(started[key], encoder[f"encoder.{key}"].to(torch.float16).to(torch.float32))
 
 
-def test_a_deeper_unet_begins_as_the_one_that_it_grows_from(tmp_path: Path, make_card_values: Any) -> None:
+def test_a_deeper_unet_begins_as_the_one_that_it_grows_from(save_unet: SaveUnet) -> None:
     unet = {"model": "unet", "encoder": "tu-resnet18", "encoder_depth": 3, "decoder_channels": [8] * 3}
-    values = make_card_values(
-        name="lungs",
-        task="segmentation",
-        architecture=unet,
-        region=None,
-        classes=("lung",),
-        thresholds={"mask": 0.5},
-    )
-    path = save_weights(tmp_path, create_model(unet).state_dict(), **values)
+    path = save_unet(unet, create_model(unet).state_dict())
     small = create_model({**unet, "pretrained": str(path)}).eval()
     deep = create_model({**unet, "encoder": "tu-resnet34", "pretrained": str(path)}).eval()
     assert len(deep.state_dict()) > len(small.state_dict())
