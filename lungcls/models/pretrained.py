@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Final
 
-from torch import nn
+from torch import Tensor, nn
 
 from lungcls.errors import WeightsError
 from lungcls.weights import load_state
@@ -27,7 +28,6 @@ def copy_weights(network: nn.Module, name: str | Path) -> None:
     A classifier may start from the encoder of a U-Net that is the same network, such as ``densenet121``, and
     a deeper residual network from a shallower one of its family: timm's new blocks add nothing until they are
     trained, so that a U-Net on ``tu-resnet34`` begins as the one on ``tu-resnet18`` that it comes from.
-    Layers that torchvision's deeper networks add begin at random.
 
     Parameters
     ----------
@@ -40,8 +40,8 @@ def copy_weights(network: nn.Module, name: str | Path) -> None:
     WeightsError
         If the file is missing or damaged.
     PretrainedError
-        If too little of it fits: less than nine tenths both of the network's tensors (or, where it has few,
-        anything but its last layer) and of the file's.
+        If too little of it fits: less than nine tenths of the network's tensors or, where it has few,
+        anything but its last layer; unless the rest are residual blocks that add nothing yet.
 
     References
     ----------
@@ -54,9 +54,16 @@ def copy_weights(network: nn.Module, name: str | Path) -> None:
         initial = {key.removeprefix(_ENCODER): value for key, value in initial.items()}
     fitting = {key: value for key, value in initial.items() if key in own and own[key].shape == value.shape}
     needed = min(_SHARE * len(own), len(own) - 2)
-    if len(fitting) < needed and len(fitting) < _SHARE * len(initial):
+    grows = len(fitting) >= _SHARE * len(initial) and _add_nothing(own, own.keys() - fitting.keys())
+    if len(fitting) < needed and not grows:
         raise PretrainedError(
             f"{name}: only {len(fitting)} of its {len(initial)} tensors fit the network's {len(own)}; "
             "start from weights of the same architecture"
         )
     network.load_state_dict({**own, **fitting})
+
+
+def _add_nothing(state: Mapping[str, Tensor], keys: Set[str]) -> bool:
+    """Whether the blocks of these tensors all have a scale of zero, so that only their shortcut counts."""
+    scales = {key.rsplit(".", 2)[0] for key in keys if key.endswith(".weight") and not state[key].any()}
+    return {key.rsplit(".", 2)[0] for key in keys} <= scales
