@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from lungcls.labels import CLASSES
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

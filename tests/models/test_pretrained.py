@@ -88,3 +88,11 @@ def test_a_deeper_unet_begins_as_the_one_that_it_grows_from(save_unet: SaveUnet)
     views = torch.rand(2, 1, 32, 32)
     with torch.no_grad():
         assert torch.equal(deep(views), small(views))
+
+
+def test_a_deeper_network_with_random_new_layers_is_refused(tmp_path: Path, make_card_values: Any) -> None:
+    resnet = {"model": "resnet50", "classes": 4}
+    values = make_card_values(name="start", architecture=resnet)
+    path = save_weights(tmp_path, create_model(resnet).state_dict(), **values)
+    with pytest.raises(PretrainedError, match="start from weights of the same architecture"):
+        create_model({**resnet, "model": "resnet101", "pretrained": str(path)})
