@@ -374,10 +374,11 @@ def _fit(
         monitor=stage.selection,
         mode=stage.mode,
         save_top_k=-1 if keep_checkpoints else 1,
-        save_last=True,
         enable_version_counter=False,
     )
-    callbacks: list[Callback] = [EpochLog(out / "history.csv", recipe), best, *extra]
+    # Not `save_last` of the one above: Lightning 2.6 writes that only when an epoch is a new best.
+    last = ModelCheckpoint(out / "checkpoints", filename="last", enable_version_counter=False)
+    callbacks: list[Callback] = [EpochLog(out / "history.csv", recipe), best, last, *extra]
     if any(part.train != "all" for part in recipe.stages):
         callbacks.append(StagedTraining(recipe))
     if recipe.ema_decay:
@@ -401,11 +402,11 @@ def _fit(
             enable_model_summary=False,
             deterministic="warn",
         )
-        last = out / "checkpoints" / "last.ckpt"
+        resume = out / "checkpoints" / "last.ckpt"
         trainer.fit(
             stage,
             datamodule=ViewDataModule(recipe, run.load, workers),
-            ckpt_path=str(last) if last.is_file() else None,
+            ckpt_path=str(resume) if resume.is_file() else None,
             weights_only=True,
         )
     finally:

@@ -137,6 +137,18 @@ def test_a_checkpoint_an_epoch_is_named_with_its_loss(dataset: Dataset, start: P
     assert names == {*expected, "last.ckpt"}
 
 
+def test_an_epoch_that_is_no_better_is_still_where_a_run_goes_on(
+    dataset: Dataset, start: Path, tmp_path: Path
+) -> None:
+    stages = '[{ size = 16, epochs = 3, train = "head", learning_rate = 1e-30 }]'
+    train(_recipe(tmp_path, start, stages), dataset, tmp_path / "run", device="cpu", workers=0)
+    checkpoints = {path.name: path for path in (tmp_path / "run" / "checkpoints").iterdir()}
+    last = torch.load(checkpoints.pop("last.ckpt"), weights_only=True)
+    (best,) = checkpoints.values()
+    # The rate changes nothing, so that the first epoch stays the best one.
+    assert (torch.load(best, weights_only=True)["epoch"], last["epoch"]) == (0, 2)
+
+
 def test_early_stopping_by_the_loss(dataset: Dataset, start: Path, tmp_path: Path) -> None:
     # A rate at which nothing gets better, and no statistics that could.
     stages = '[{ size = 16, epochs = 9, train = "head" }]'
