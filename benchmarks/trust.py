@@ -364,7 +364,7 @@ def main() -> None:
         help="released name or path; may be repeated (mask and full by default)",
     )
     parser.add_argument("--segmenter", default="segmenter")
-    parser.add_argument("--tta", type=int, default=8, help="changed views")
+    parser.add_argument("--tta", type=int, default=4, help="changed views")
     parser.add_argument("--resamples", type=int, default=2000)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--cache", type=Path, help="folder for predicted masks")

@@ -143,8 +143,8 @@ def _externals(folders: Sequence[Path], segmenter: str, cache: Path, device: str
     found = {}
     for folder in folders:
         dataset = open_dataset(folder)
-        if dataset.layout == "covid-chestxray":
-            # By default it has two classes; a model of four is asked for its own.
+        if dataset.layout in ("covid-chestxray", "coronahack"):
+            # By default these have classes of their own; a model of four is asked for its own.
             dataset = open_dataset(folder, classes="four")
         found[folder.name] = External(
             dataset, _masks(dataset, dataset.records, "predicted", segmenter, cache, device)

@@ -26,6 +26,7 @@ def segmentation_on(
     records: Sequence[Record],
     masks: Mapping[str, Mask],
     *,
+    split: Split | None = None,
     n_resamples: int = N_RESAMPLES,
     seed: int = 0,
     progress: Progress[Record] = quiet,
@@ -39,6 +40,8 @@ def segmentation_on(
         Those without a mask are left out.
     masks : mapping of str to bool array [H, W]
         Predicted masks by image file (:func:`lungcls.data.views.predicted_masks`).
+    split : Split, optional
+        Whose groups the bootstrap draws.
     n_resamples : int, default=2000
     seed : int, default=0
         Of the bootstrap.
@@ -59,7 +62,7 @@ def segmentation_on(
         predicted = masks[record.file]
         height, width = predicted.shape
         scores.append(score_mask(predicted, resize_mask(database.read_mask(record), (height, width))))
-    groups = groups_of(chosen)
+    groups = groups_of(chosen, split)
     # Sets of lung masks have no classes.
     labels = [record.label for record in chosen] if any(record.label for record in chosen) else None
     return segmentation_report(scores, groups, labels, n_resamples=n_resamples, seed=seed)
@@ -118,7 +121,7 @@ def view_logits(
 
 
 def groups_of(records: Sequence[Record], split: Split | None = None) -> list[str]:
-    """Return the group of each record: the dataset's own, the patient, or what the split kept together.
+    """Return the group of each record: what the split kept together, else the dataset's own or the patient.
 
     Parameters
     ----------
@@ -131,7 +134,8 @@ def groups_of(records: Sequence[Record], split: Split | None = None) -> list[str
         Empty where nothing is known of an image, which is then a group of its own.
     """
     known = split.groups if split else {}
-    return [record.group or record.patient or known.get(record.file, "") for record in records]
+    # A split joins groups and patients that share a film, so that its own groups are the larger ones.
+    return [known.get(record.file) or record.group or record.patient for record in records]
 
 
 def report_logits(

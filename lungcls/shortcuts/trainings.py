@@ -174,7 +174,7 @@ def _ungrouped(whole: Trial, trainings: Trainings) -> Check:
     test = [
         record
         for record in torn.select(records, "test")
-        if record.file in trainings.masks and mask_quality(trainings.masks[record.file]).ok
+        if record.file in trainings.masks and mask_quality(trainings.masks[record.file]).both_lungs
     ]
     sample = read_sample(
         trainings.database,

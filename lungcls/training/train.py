@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections import Counter
@@ -14,7 +15,7 @@ import lightning.pytorch as pl
 import numpy as np
 import numpy.typing as npt
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, WeightAveraging
+from lightning.pytorch.callbacks import Callback, WeightAveraging
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -41,6 +42,7 @@ from lungcls.recipes import Recipe
 from lungcls.recipes.recipe import recipe_from_dict
 from lungcls.regions import Mask
 from lungcls.segmenter import Segmenter
+from lungcls.training.checkpoints import Checkpoint, Patience
 from lungcls.training.datamodule import ViewDataModule, Views
 from lungcls.training.distillation import Teachers
 from lungcls.training.epochlog import EpochLog
@@ -87,7 +89,7 @@ def train(
         By default :func:`lungcls.data.split_dataset` with the recipe's ``split_seed``.
     cache : path-like, optional
         Where predicted masks are kept; by default ``out``.
-    device : {"auto", "cpu", "cuda", "mps"}, default="auto"
+    device : {"auto", "cpu", "cuda", "cuda:N", "mps"}, default="auto"
     devices : int, default=1
         Several GPUs share each batch through Lightning's own strategies.
     workers : int, default=1
@@ -117,8 +119,8 @@ def train(
     Raises
     ------
     RecipeError
-        If `out` holds a run of another recipe or split, or the recipe's ``init``, classes or sizes do not fit
-        its model.
+        If `out` holds a run of another recipe, split or labels, or the recipe's ``init``, classes or sizes do
+        not fit its model.
     DataError
         If a part of the split is empty or lacks a class.
     WeightsError
@@ -127,7 +129,7 @@ def train(
     out = Path(out)
     finished = out / f"{recipe.name}.safetensors"
     split = split or split_dataset(database, seed=recipe.split_seed)
-    _claim(out, recipe, split)
+    _claim(out, recipe, split, database)
     if finished.is_file() and finished.with_suffix(".json").is_file():
         logger.info("%s is finished", out)
         return finished
@@ -166,6 +168,8 @@ class _Run:
         self.cache = cache
         self.device = device
         self.progress = progress
+        radiography = database.layout == "radiography"
+        self.dataset = "COVID-19 Radiography Database" if radiography else database.root.name
         self.segmentation = recipe.task == "segmentation"
         self.classes = ("lung",) if self.segmentation else database.classes
         self.architecture = _architecture(recipe, self.classes)
@@ -174,6 +178,7 @@ class _Run:
         self.masks: dict[str, Mask] = dict(masks or {})
         self.teachers = [made.get(name, name) for name in recipe.teachers]
         self.predicts = masks is None and recipe.needs_masks
+        self.other_splits = self._other_splits()
         if self.predicts:
             segmenter = Segmenter.load(self.segmenter, device)
             # All parts at once, so that an evaluation on another part of the split finds its masks here too.
@@ -271,7 +276,7 @@ class _Run:
         threshold = self._best_threshold(segmenter)
         segmenter.card = replace(segmenter.card, thresholds={"mask": threshold})
         masks = predicted_masks(self.database, records, segmenter, self.cache, progress=self.progress)
-        report = segmentation_on(self.database, records, masks, progress=self.progress)
+        report = segmentation_on(self.database, records, masks, split=self.split, progress=self.progress)
         return replace(segmenter.card, metrics={"validation": report.to_dict()})
 
     def _best_threshold(self, segmenter: Segmenter) -> float:
@@ -296,7 +301,7 @@ class _Run:
             groups_of(records, self.split),
             calibration_data(self.database, records, "validation", self.split),
         )
-        report = report_logits(logits, labels, records, classifier)
+        report = report_logits(logits, labels, records, classifier, split=self.split)
         return replace(classifier.card, metrics={"validation": report.to_dict()})
 
     def _training_data(self) -> dict[str, Any]:
@@ -304,17 +309,36 @@ class _Run:
             part: dict(sorted(Counter(record.label for record in records).items()))
             for part, records in self.records.items()
         }
-        radiography = self.database.layout == "radiography"
         return {
-            "dataset": "COVID-19 Radiography Database" if radiography else self.database.root.name,
+            "dataset": self.dataset,
             "images": counts,
             **({"with_copies": self._with_copies()} if self.recipe.offline else {}),
+            # Weights that this run rests on and that saw other parts of the data.
+            **({"other_splits": self.other_splits} if self.other_splits else {}),
             "split_seed": self.recipe.split_seed,
             "split_hash": self.split.hash,
             "segmenter": load_card(self.segmenter).sha256 if self.predicts else None,
             "init": load_card(self.init).sha256 if self.init else None,
             **({"teachers": [load_card(name).sha256 for name in self.teachers]} if self.teachers else {}),
         }
+
+    def _other_splits(self) -> dict[str, str]:
+        """Name and split of the weights that the run rests on and that may have seen its test part."""
+        found = {}
+        rests_on = [*([self.init] if self.init else []), *([self.segmenter] if self.predicts else [])]
+        for weights in [*rests_on, *self.teachers]:
+            card = load_card(weights)
+            data = card.training_data
+            if data.get("dataset") == self.dataset and data.get("split_hash") != self.split.hash:
+                found[card.name] = str(data.get("split_hash"))
+        for name, used in found.items():
+            logger.warning(
+                "%s was trained with the split %s, this run has the split %s: validation and test images may "
+                "be among those that %s has learnt from, and figures on them too high; use the split of "
+                "those weights (--split-file), or weights made with this split",
+                *(name, used, self.split.hash, name),
+            )
+        return found
 
     def _with_copies(self) -> dict[str, int]:
         return {self.classes[index]: count for index, count in self._wanted().items()}
@@ -368,7 +392,7 @@ def _fit(
     if compile_network:
         # In place, so that the names in checkpoints and weight files stay as they are.
         stage.network.compile()
-    best = ModelCheckpoint(
+    best = Checkpoint(
         out / "checkpoints",
         filename="{epoch:03d}-{validation_loss:.4f}",
         monitor=stage.selection,
@@ -377,7 +401,7 @@ def _fit(
         enable_version_counter=False,
     )
     # Not `save_last` of the one above: Lightning 2.6 writes that only when an epoch is a new best.
-    last = ModelCheckpoint(out / "checkpoints", filename="last", enable_version_counter=False)
+    last = Checkpoint(out / "checkpoints", filename="last", enable_version_counter=False)
     callbacks: list[Callback] = [EpochLog(out / "history.csv", recipe), best, last, *extra]
     if any(part.train != "all" for part in recipe.stages):
         callbacks.append(StagedTraining(recipe))
@@ -385,12 +409,12 @@ def _fit(
         # The fused update: one by one, a DenseNet's 700 tensors cost more than they should.
         callbacks.append(WeightAveraging(multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay)))
     if recipe.patience:
-        callbacks.append(EarlyStopping(stage.selection, mode=stage.mode, patience=recipe.patience))
+        callbacks.append(Patience(stage.selection, mode=stage.mode, patience=recipe.patience))
     deterministic = torch.are_deterministic_algorithms_enabled()
     try:
         trainer = pl.Trainer(
             accelerator={"auto": "auto", "cpu": "cpu", "mps": "mps"}.get(device, "gpu"),
-            devices=devices,
+            devices=_chosen(device, devices),
             precision="bf16-mixed",
             max_epochs=recipe.epochs,
             # A loader an epoch: the size of the views and the seed of the augmentation follow the epoch.
@@ -414,6 +438,16 @@ def _fit(
     return trainer, Path(best.best_model_path)
 
 
+def _chosen(device: str, devices: int) -> int | list[int]:
+    """How many devices Lightning shall take, or which one: of a number it takes the first ones."""
+    kind, _, number = device.partition(":")
+    if not number:
+        return devices
+    if devices > 1:
+        raise RecipeError(f"the device is {device!r} and devices {devices}; for several give {kind!r} alone")
+    return [int(number)]
+
+
 def _initialise(stage: SegmentationStage | ClassificationStage, recipe: Recipe, init: str | Path) -> None:
     """Copy the weights that the recipe starts from: all tensors of the same name and shape."""
     if not init:
@@ -424,22 +458,30 @@ def _initialise(stage: SegmentationStage | ClassificationStage, recipe: Recipe, 
         raise RecipeError(f"init = {recipe.init!r} does not fit {recipe.model}: {error}") from error
 
 
-def _claim(out: Path, recipe: Recipe, split: Split) -> None:
+def _claim(out: Path, recipe: Recipe, split: Split, database: Dataset) -> None:
     """Write down what a folder's run is, or check that it is the same run."""
     path = out / "recipe.json"
-    stated = json.loads(json.dumps({"recipe": recipe.to_dict(), "split_hash": split.hash}))
+    values = {"recipe": recipe.to_dict(), "split_hash": split.hash, "labels": _label_hash(database)}
+    stated = json.loads(json.dumps(values))
     if path.is_file():
         found = json.loads(path.read_text(encoding="utf-8"))
         # Read as a recipe: a run that an older lungcls started lacks the keys that came since.
         same = recipe_from_dict(found["recipe"], str(path)) == recipe_from_dict(stated["recipe"])
-        if not same or found["split_hash"] != stated["split_hash"]:
+        if not same or {**stated, **found, "recipe": None} != {**stated, "recipe": None}:
             raise RecipeError(
-                f"{out} holds a run of another recipe or split ({path}); give another --out, or the same one"
+                f"{out} holds a run of another recipe, split or labels ({path}); give another --out, or the "
+                "same ones"
             )
         return
     split.write_csv(out / "split.csv")
     with atomic_write(path, "w") as file:
         file.write(json.dumps(stated, indent=1) + "\n")
+
+
+def _label_hash(database: Dataset) -> str:
+    """First 16 hexadecimal digits of the SHA-256 over the classes and the sorted (file, label) pairs."""
+    lines = ["\t".join(database.classes), *sorted(f"{one.file}\t{one.label}" for one in database.records)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def _versions(device: str) -> dict[str, str]:

@@ -92,5 +92,6 @@ def test_groups_come_from_the_dataset_then_the_patient_then_the_split(found) -> 
     one = records[0]
     assert groups_of([one]) == [one.group]
     bare = replace(one, group="", patient="")
-    assert groups_of([replace(bare, patient="p"), bare], split) == ["p", split.groups[one.file]]
+    assert groups_of([replace(bare, patient="p"), bare], split) == [split.groups[one.file]] * 2
+    assert groups_of([replace(bare, patient="p")]) == ["p"]
     assert groups_of([bare]) == [""]

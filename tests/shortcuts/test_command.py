@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from lungcls.cli import shortcuts
 from lungcls.cli.main import app
 from lungcls.data import RadiographyDatabase, Split
 from lungcls.shortcuts.suite import CHECKS
@@ -173,3 +176,26 @@ def test_wrong_options_are_named(more: list[str], message: str, honest_world: Wo
     result = CliRunner().invoke(app, command)
     assert result.exit_code != 0
     assert message in f"{result.output} {result.exception}"
+
+
+def test_collections_with_classes_of_their_own_are_asked_for_the_models(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    def open_dataset(folder: Path, **options: Any) -> Any:
+        asked.append((folder.name, options))
+        return SimpleNamespace(layout=folder.name, records=[])
+
+    monkeypatch.setattr("lungcls.data.open_dataset", open_dataset)
+    monkeypatch.setattr(shortcuts, "_masks", lambda *_: {})
+    folders = [Path("coronahack"), Path("covid-chestxray"), Path("folders")]
+    assert set(shortcuts._externals(folders, "segmenter", Path(), "cpu")) == {path.name for path in folders}
+    four = {"classes": "four"}
+    assert asked == [
+        ("coronahack", {}),
+        ("coronahack", four),
+        ("covid-chestxray", {}),
+        ("covid-chestxray", four),
+        ("folders", {}),
+    ]

@@ -19,6 +19,7 @@ from lungcls.phantom import chest_phantom
 from lungcls.recipes import Recipe, load_recipe
 from lungcls.training import train
 from lungcls.training.freezing import frozen_layers
+from lungcls.training.train import _Run
 from lungcls.weights import load_card, save_weights
 
 ARCHITECTURE = {"model": "cnn-vgg-bn", "size": 16, "classes": 3}
@@ -158,6 +159,45 @@ def test_early_stopping_by_the_loss(dataset: Dataset, start: Path, tmp_path: Pat
         losses = [float(row["validation_loss"]) for row in csv.DictReader(file)]
     assert len(losses) == 3
     assert losses[1:] == losses[:1] * 2
+
+
+def test_a_run_that_had_stopped_is_not_trained_on(
+    dataset: Dataset, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages = '[{ size = 16, epochs = 9, train = "head" }]'
+    recipe = replace(_recipe(tmp_path, start, stages), learning_rate=1e-12, patience=2)
+    history = _killed_at_the_end(recipe, dataset, tmp_path / "run", monkeypatch)
+    train(recipe, dataset, tmp_path / "run", device="cpu", workers=0)
+    assert (tmp_path / "run" / "history.csv").read_text() == history
+
+
+def test_a_run_whose_folder_was_moved_is_finished_with_its_best_epoch(
+    dataset: Dataset, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages = '[{ size = 16, epochs = 3, train = "head", learning_rate = 1e-30 }]'
+    recipe = _recipe(tmp_path, start, stages)
+    _killed_at_the_end(recipe, dataset, tmp_path / "run", monkeypatch)
+    (tmp_path / "run").rename(tmp_path / "moved")
+    longer = replace(recipe, stages=(replace(recipe.stages[0], epochs=4),))
+    stated = tmp_path / "moved" / "recipe.json"
+    stated.write_text(stated.read_text().replace('"epochs": 3', '"epochs": 4'))
+    assert train(longer, dataset, tmp_path / "moved", device="cpu", workers=0).is_file()
+    (best,) = (tmp_path / "moved" / "checkpoints").glob("epoch=*")
+    # The fourth epoch is no better than the first, which was trained before the move.
+    assert torch.load(best, weights_only=True)["epoch"] == 0
+
+
+def _killed_at_the_end(recipe: Recipe, dataset: Dataset, run: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Train, and fail before the weights are written; returns the history."""
+
+    def finish(*_: object) -> None:
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_Run, "finish", finish)
+        with pytest.raises(RuntimeError, match="killed"):
+            train(recipe, dataset, run, device="cpu", workers=0)
+    return (run / "history.csv").read_text()
 
 
 def test_offline_copies_are_counted_in_the_card(dataset: Dataset, start: Path, tmp_path: Path) -> None:

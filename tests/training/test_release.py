@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
-from lungcls.data import RadiographyDatabase
+from lungcls.cli.main import app
+from lungcls.data import ClassFolders, RadiographyDatabase, Split, make_split
+from lungcls.errors import DataError
 from lungcls.labels import CLASSES, NOTICE
 from lungcls.phantom import chest_phantom
 from lungcls.pipeline import Pipeline
@@ -40,11 +45,21 @@ def _tiny(name: str | Path) -> Recipe:
     return replace(load_recipe(name), stages=(Stage(32, 1),), input_size=32, batch_size=16)
 
 
+def _split(database: Path) -> Split:
+    """Not the one that the recipes' seed makes."""
+    return make_split(RadiographyDatabase(database).records, seed=5)
+
+
 def _release(database: Path, out: Path) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(release, "load_recipe", _tiny)
         return release.train_release(
-            RadiographyDatabase(database), out, schedule="cpu", device="cpu", workers=0
+            RadiographyDatabase(database),
+            out,
+            schedule="cpu",
+            split=_split(database),
+            device="cpu",
+            workers=0,
         )
 
 
@@ -74,6 +89,73 @@ def test_a_release_holds_all_weights_and_they_work_together(released: Path) -> N
         device="cpu",
     )
     assert set(pipeline.predict(chest_phantom(64, seed=1).image).probabilities) == set(CLASSES)
+
+
+def test_every_step_has_the_split_that_was_given(released: Path, database: Path) -> None:
+    split = _split(database)
+    for name in release.STEPS:
+        card = load_card(released / f"{name}.safetensors")
+        assert card.training_data["split_hash"] == split.hash
+        if card.task == "classification":
+            assert card.conformal["data"]["split_hash"] == split.hash
+    results = json.loads((released.parent / "results/released_weights_radiography.json").read_text())
+    assert (results["split_hash"], results["notes"]) == (split.hash, [])
+    assert results["images"] == split.counts()["test"]
+
+
+def test_the_model_card_says_what_was_trained_on(released: Path, database: Path) -> None:
+    text = (released / "README.md").read_text(encoding="utf-8")
+    section = text.split("## Data\n")[1].split("## ")[0]
+    split = _split(database)
+    counts = load_card(released / "classifier-full.safetensors").training_data["images"]["train"]
+    listed = ", ".join(f"{name} {count}" for name, count in counts.items())
+    assert (
+        "- `classifier-crop`, `classifier-full`, `classifier-mask`: COVID-19 Radiography Database, split "
+        f"`{split.hash}`: {split.counts()['train']} images ({listed}) in training;"
+    ) in section
+    assert "- `segmenter`: " in section
+    assert "in more than one part: 0." in section
+    # These are true of the copy that the shipped weights were trained on.
+    for word in ("COVID-QU-Ex", "reduced copy", "trimmed_copies", "unlabelled"):
+        assert word not in text
+
+
+def test_a_split_that_tears_groups_is_told_of() -> None:
+    split = Split({"a": "train", "b": "test", "c": "test"}, {"a": "g", "b": "g", "c": "c"})
+    assert "in more than one part: 1." in release._about(split)
+
+
+def test_what_would_fail_after_the_training_fails_before(manifest_database: Path, tmp_path: Path) -> None:
+    database = RadiographyDatabase(manifest_database)
+    for name in ("COVID", "Normal"):
+        shutil.copytree(manifest_database / name / "images", tmp_path / "bare" / name)
+    with pytest.raises(DataError, match="bare .* has no lung masks"):
+        release.train_release(database, tmp_path / "out", external={"bare": ClassFolders(tmp_path / "bare")})
+    files = [record.file for record in database.records]
+    split = Split(dict.fromkeys(files, "train") | {files[0]: "validation"}, dict(zip(files, files)))
+    with pytest.raises(DataError, match="no image of the dataset is in the part 'test'"):
+        release.train_release(database, tmp_path / "out", split=split)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_hands_the_split_on(
+    manifest_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def run(database: RadiographyDatabase, out: Path, **options: Any) -> Path:
+        asked.update(options)
+        return out
+
+    monkeypatch.setattr(release, "train_release", run)
+    split = _split(manifest_database)
+    split.write_csv(tmp_path / "split.csv")
+    command = ["train-release", "--data", str(manifest_database), "-o", str(tmp_path / "out")]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    assert asked["split"] is None
+    done = CliRunner().invoke(app, [*command, "--split-file", str(tmp_path / "split.csv")])
+    assert done.exit_code == 0, done.output
+    assert asked["split"] == split
 
 
 def test_the_model_card_has_the_figures_of_the_files(released: Path) -> None:

@@ -9,8 +9,10 @@ import signal
 import subprocess
 import sys
 import time
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
@@ -19,14 +21,16 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from PIL import Image
 
-from lungcls.data import RadiographyDatabase
+from lungcls.data import RadiographyDatabase, split_dataset
 from lungcls.errors import RecipeError
+from lungcls.evaluation.release import split_notes
 from lungcls.labels import CLASSES
 from lungcls.phantom import chest_phantom
 from lungcls.recipes import Stage, load_recipe
 from lungcls.regions import Region
 from lungcls.segmenter import Segmenter
 from lungcls.training import train
+from lungcls.training.train import _chosen
 from lungcls.weights import load_card, load_state
 
 SEGMENTER = """
@@ -135,6 +139,37 @@ def test_a_folder_keeps_to_its_recipe(segmenter_run: Path, database: Radiography
     recipe = replace(load_recipe(segmenter_run.parent / "recipe.toml"), learning_rate=0.5)
     with pytest.raises(RecipeError, match="another recipe"):
         train(recipe, database, segmenter_run, device="cpu")
+
+
+def test_a_folder_keeps_to_its_labels(segmenter_run: Path, database: RadiographyDatabase) -> None:
+    recipe = load_recipe(segmenter_run.parent / "recipe.toml")
+    other = copy(database)
+    other.records = [replace(one, label=CLASSES[0]) for one in database.records]
+    with pytest.raises(RecipeError, match="another recipe, split or labels"):
+        train(recipe, other, segmenter_run, split=split_dataset(database, seed=recipe.split_seed))
+
+
+def test_weights_of_another_split_are_named(
+    segmenter_run: Path, database: RadiographyDatabase, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    weights = segmenter_run / "tiny-segmenter.safetensors"
+    recipe = load_recipe(_recipe(tmp_path, CLASSIFIER % ("none", weights)))
+    other = split_dataset(database, seed=5)
+    card = load_card(train(recipe, database, tmp_path / "run", split=other, device="cpu", workers=0))
+    used = load_card(weights).training_data["split_hash"]
+    assert card.training_data["other_splits"] == {"tiny-segmenter": used}
+    assert f"tiny-segmenter was trained with the split {used}" in caplog.text
+    (note,) = split_notes(card, other, "test")
+    assert note.endswith(f"({card.name} rests on it)")
+    assert split_notes(card, None, "all") == []
+
+
+@pytest.mark.parametrize(("device", "devices"), [("cuda:1", [1]), ("cuda", 2), ("cpu", 1)])
+def test_a_numbered_device_is_that_one(device: str, devices: Any) -> None:
+    assert _chosen(device, 2 if device == "cuda" else 1) == devices
+    if ":" in device:
+        with pytest.raises(RecipeError, match="for several give 'cuda' alone"):
+            _chosen(device, 2)
 
 
 def test_the_same_seed_gives_the_same_weights_whatever_the_workers(
