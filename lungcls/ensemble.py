@@ -28,8 +28,8 @@ class Ensemble(Pipeline):
         share a segmenter (all that are given as weights do) find the lungs once for all.
     **options
         Of :class:`Pipeline`, but ``region`` and ``classifier``: for the members that are given as weights,
-        and for reading and batches. Where a member is a pipeline, ``segmenter`` and ``gate`` are by default
-        its own.
+        and for reading and batches. Where a member is a pipeline, ``segmenter``, ``gate``, ``coverage`` and
+        ``on_reject`` are by default its own.
 
     Attributes
     ----------
@@ -68,8 +68,12 @@ class Ensemble(Pipeline):
             single += member.members if isinstance(member, Ensemble) else [member]
         ready = [member for member in single if isinstance(member, Pipeline)]
         if ready:
-            options = {"segmenter": ready[0].segmenter, "gate": ready[0].gate, **options}
+            first = ready[0]
+            own = {"segmenter": first.segmenter, "gate": first.gate}
+            options = {**own, "coverage": first.coverage, "on_reject": first.on_reject, **options}
         super().__init__(**options)
+        # What stage 1 does is settled by now.
+        options = {key: value for key, value in options.items() if key not in ("fill_holes", "keep_parts")}
         options |= {"segmenter": self.segmenter, "gate": self.gate}
         self.members = [
             member if isinstance(member, Pipeline) else Pipeline(classifier=member, **options)

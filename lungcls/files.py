@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final, TypeAlias
+
+Fingerprint: TypeAlias = tuple[int, int]
+
+PARTIAL: Final = re.compile(r"\..+\.[0-9a-f]{16}\.part")
+"""Names of the temporary files of :func:`atomic_write`, which only a killed process leaves behind."""
 
 
 @contextmanager
@@ -39,6 +45,15 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def fingerprint(path: str | os.PathLike[str]) -> Fingerprint | None:
+    """Return size and time of change of a file; None where there is none."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:

@@ -255,7 +255,14 @@ def _walk(root: Path) -> Iterable[Path]:
             "one; check its permissions"
         ) from error
 
-    for folder, subfolders, names in os.walk(root, onerror=refuse):
+    visited = set()
+    # Links are followed, as collections of several hospitals are often made of them; each place once.
+    for folder, subfolders, names in os.walk(root, onerror=refuse, followlinks=True):
+        place = os.path.realpath(folder)
+        if place in visited:
+            subfolders.clear()
+            continue
+        visited.add(place)
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         for name in names:
             path = Path(folder, name)

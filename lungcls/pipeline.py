@@ -15,6 +15,7 @@ import numpy as np
 from lungcls.classifier import Classifier
 from lungcls.conformal import checked_coverage, p_values
 from lungcls.errors import LungclsError, LungMaskError, RejectedError
+from lungcls.files import fingerprint
 from lungcls.images import Image, ImageSource, find_images, read_image
 from lungcls.pixels import MAX_MEGAPIXELS
 from lungcls.prediction import Failure, Prediction, Segmentation
@@ -22,6 +23,7 @@ from lungcls.quality import Gate, Quality, assess
 from lungcls.regions import Region, View, lung_box, view
 from lungcls.segmenter import Segmenter
 from lungcls.uncertainty import changed_views, disagreement
+from lungcls.weights import find_weights
 
 OnBadMask: TypeAlias = Literal["whole", "refuse"]
 OnReject: TypeAlias = Literal["flag", "raise", "abstain"]
@@ -36,8 +38,9 @@ class Pipeline:
 
     Parameters
     ----------
-    region : str, default="mask"
-        Which released classifier: the one trained on this region of the image.
+    region : str, optional
+        Which released classifier: the one trained on this region of the image. By default that of
+        `classifier`, and ``mask`` without either.
     classifier : str or path-like, optional
         Weights of stage 2, by released name or path; by default ``classifier-<region>``.
     segmenter : str, path-like or Segmenter, default="segmenter"
@@ -59,10 +62,10 @@ class Pipeline:
         wrong.
     gate : str, path-like, Gate or None, default="gate"
         Weights of the quality gate, by released name or path, or a loaded one to share; None for none.
-    fill_holes : bool, default=True
-        Fill holes in the lung mask.
-    keep_parts : int, default=2
-        Keep this many of the mask's largest parts; 0 keeps all.
+    fill_holes : bool, optional
+        Fill holes in the lung mask; True unless `segmenter` is a loaded stage, which says so itself.
+    keep_parts : int, optional
+        Keep this many of the mask's largest parts; 0 keeps all. 2 unless `segmenter` is a loaded stage.
     max_megapixels : float, default=64
         Larger images are refused.
     tta : int, default=0
@@ -76,15 +79,15 @@ class Pipeline:
     Raises
     ------
     WeightsError
-        If weights are missing or damaged.
+        If weights are missing or damaged; those of stage 2 when they are first asked for.
     ValueError
-        If an option is unknown or the device is not available.
+        If an option is unknown, options contradict each other, or the device is not available.
     """
 
     def __init__(
         self,
         *,
-        region: str = "mask",
+        region: str | None = None,
         classifier: str | Path | None = None,
         segmenter: str | Path | Segmenter = "segmenter",
         device: str = "auto",
@@ -94,8 +97,8 @@ class Pipeline:
         on_bad_mask: OnBadMask = "whole",
         on_reject: OnReject = "flag",
         gate: str | Path | Gate | None = "gate",
-        fill_holes: bool = True,
-        keep_parts: int = 2,
+        fill_holes: bool | None = None,
+        keep_parts: int | None = None,
         max_megapixels: float = MAX_MEGAPIXELS,
         tta: int = 0,
         coverage: float | None = 0.9,
@@ -110,15 +113,21 @@ class Pipeline:
             raise ValueError(f"tta is {tta}; expected 0 (none) or a number of changed views")
         if coverage is not None:
             checked_coverage(coverage)
-        running = {"engine": engine, "precision": precision}
+        # Stage 2 is loaded when it is first asked for: segment() alone needs half of the memory.
+        self._classifier_weights = classifier or f"classifier-{Region(region or 'mask').name}"
+        self._region = region if region is None else Region(region).name
+        running: dict[str, Any] = {"engine": engine, "precision": precision}
+        given = {"fill_holes": fill_holes, "keep_parts": keep_parts}
+        cleaning: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if not isinstance(segmenter, Segmenter):
-            segmenter = Segmenter.load(
-                segmenter, device, fill_holes=fill_holes, keep_parts=keep_parts, **running
+            segmenter = Segmenter.load(segmenter, device, **running, **cleaning)
+        elif cleaning:
+            raise ValueError(
+                f"{' and '.join(cleaning)} given beside a loaded segmenter, which has its own; give them to "
+                "Segmenter.load"
             )
         self.segmenter = segmenter
         self.gate = gate if isinstance(gate, Gate) or gate is None else Gate.load(gate, device, **running)
-        # Stage 2 is loaded when it is first asked for: segment() alone needs half of the memory.
-        self._classifier_weights = classifier or f"classifier-{Region(region).name}"
         self._device = device
         self._running = running
         self._classifier: Classifier | None = None
@@ -131,10 +140,21 @@ class Pipeline:
 
     @property
     def classifier(self) -> Classifier:
-        """Stage 2."""
+        """Stage 2; WeightsError where its weights are missing, ValueError where they see another region."""
         if self._classifier is None:
-            self._classifier = Classifier.load(self._classifier_weights, self._device, **self._running)
+            found = Classifier.load(self._classifier_weights, self._device, **self._running)
+            if self._region not in (None, found.region.name):
+                raise ValueError(
+                    f"{self._classifier_weights} sees the region {found.region.name!r}, not "
+                    f"{self._region!r}; leave out the region"
+                )
+            self._classifier = found
         return self._classifier
+
+    @property
+    def precision(self) -> str:
+        """Arithmetic inside the networks."""
+        return str(self._running["precision"])
 
     @property
     def classifiers(self) -> list[Classifier]:
@@ -533,8 +553,19 @@ def explain(
     return pipeline.explain(source, method=method, target=target, layer=layer, value_range=value_range)
 
 
-@lru_cache(maxsize=4)
 def _loaded(**options: Any) -> Pipeline:
+    classifier = options.get("classifier")
+    if isinstance(classifier, (list, tuple)):
+        raise ValueError(f"classifier is {classifier!r}; expected one, for several use lungcls.Ensemble")
+    named = [options.get(stage) for stage in ("segmenter", "classifier", "gate")]
+    files = [find_weights(name) for name in named if isinstance(name, (str, Path))]
+    states = tuple(fingerprint(one) for path in files for one in (path, path.with_suffix(".json")))
+    return _kept(states, **options)
+
+
+@lru_cache(maxsize=4)
+def _kept(states: Any, **options: Any) -> Pipeline:
+    """A pipeline that stays loaded as long as its files, whose `states` tell them apart, stay as they are."""
     return Pipeline(**options)
 
 

@@ -13,7 +13,7 @@ from lungcls.errors import ImageError, LungclsError
 from lungcls.images import read_image
 from lungcls.labels import NOTICE
 from lungcls.quality import Quality
-from lungcls.regions import Box, Mask, Pixels, View
+from lungcls.regions import Box, Mask, Pixels, View, stretch
 
 _LUNG_COLOUR = np.array([0.25, 0.75, 1.0], np.float32)
 _TINT = 0.25
@@ -101,15 +101,15 @@ class Segmentation:
         Returns
         -------
         PIL.Image.Image
-            RGB, of the image's own size: lungs tinted and outlined.
+            RGB, of the image's own size: lungs tinted and outlined. An image that fills little of its range
+            of grey levels is spread over it, as it is for the networks (:func:`lungcls.regions.stretch`).
 
         Raises
         ------
         ImageError
             If the image was a file that is gone or has changed.
         """
-        pixels = self.pixels()
-        picture = np.repeat(pixels[..., None], 3, axis=2)
+        picture = np.repeat(stretch(self.pixels())[..., None], 3, axis=2)
         mask = self.lung_mask
         picture[mask] = (1 - _TINT) * picture[mask] + _TINT * _LUNG_COLOUR
         outline = mask & _grown(~mask)
@@ -120,9 +120,10 @@ class Segmentation:
         return PILImage.fromarray(np.rint(picture * 255).astype(np.uint8))
 
     def pixels(self) -> Pixels:
-        """Return the image as the stages saw it, float32 [H, W] in [0, 1]; a file is read again.
+        """Return the image as the stages were given it, float32 [H, W] in [0, 1]; a file is read again.
 
-        An image whose inverted grey levels were corrected is inverted back here too.
+        An image whose inverted grey levels were corrected is inverted back here too. What the stages do to
+        every image, such as :func:`lungcls.regions.stretch`, is left out.
 
         Raises
         ------

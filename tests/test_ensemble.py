@@ -9,6 +9,7 @@ import pytest
 
 import lungcls
 from lungcls.ensemble import Ensemble
+from lungcls.errors import RejectedError
 from lungcls.evaluation.conformal import fit_conformal
 from lungcls.labels import CLASSES
 from lungcls.phantom import chest_phantom
@@ -122,6 +123,29 @@ def test_pipelines_keep_their_own_options_and_an_ensemble_lends_its_members(
     again = Ensemble([both, members[0]], device="cpu")
     assert again.members[:2] == [first, second]
     assert len(again.classifiers) == 3
+
+
+def test_an_ensemble_of_pipelines_answers_with_their_coverage_and_their_refusals(
+    members: list[Path], options: dict[str, Any]
+) -> None:
+    pipelines = [Pipeline(classifier=one, coverage=0.6, on_reject="raise", **options) for one in members]
+    ensemble = Ensemble(pipelines)
+    assert ensemble.predict(IMAGES[0]).coverage == 0.6
+    assert Ensemble(pipelines, coverage=0.8).predict(IMAGES[0]).coverage == 0.8
+    with pytest.raises(RejectedError):
+        ensemble.segment(IMAGES[0] / 2)
+
+
+def test_the_first_members_view_is_explained_where_another_fell_back(
+    members: list[Path], options: dict[str, Any], tiny_segmenter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pytorch_grad_cam", reason="lungcls[explain] is not installed")
+    first, second = (Pipeline(classifier=members[0], **options) for _ in range(2))
+    blind = [(np.zeros(IMAGES[0].shape, bool), 1.0)]
+    monkeypatch.setattr(second.segmenter, "segment_with_agreement", lambda images: blind, raising=False)
+    found = Ensemble([first, second]).explain(IMAGES[0])
+    assert found.prediction.fallback
+    assert found.frame.box == first.explain(IMAGES[0]).frame.box
 
 
 def test_a_member_that_refuses_refuses_for_all(members: list[Path], options: dict[str, Any]) -> None:

@@ -628,6 +628,14 @@ def test_find_in_a_folder(folder: Path) -> None:
     assert relative(find_images([f"{folder}/**"]), folder) == expected
 
 
+def test_find_follows_links_and_enters_each_folder_once(folder: Path) -> None:
+    (folder / "tree").mkdir()
+    (folder / "tree" / "site").symlink_to(folder / "sub")
+    (folder / "sub" / "deep" / "round").symlink_to(folder / "sub")
+    found = relative(find_images([folder / "tree"]), folder)
+    assert found == [f"tree/site/{name}" for name in ("1.2.840.10008", "IM0001", "c.dcm", "deep/d.tif")]
+
+
 def test_find_keeps_the_order_and_drops_repeats(folder: Path) -> None:
     found = find_images(
         [folder / "sub", folder / "b.png", folder / "sub" / ".." / "b.png", folder, folder / "notes.txt"]

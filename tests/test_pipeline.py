@@ -21,7 +21,7 @@ from lungcls.conformal import p_values
 from lungcls.errors import ImageError, LungMaskError, WeightsError
 from lungcls.images import read_image
 from lungcls.labels import CLASSES, NOTICE
-from lungcls.pipeline import Pipeline, _loaded
+from lungcls.pipeline import Pipeline, _kept
 from lungcls.prediction import Failure, Prediction, Segmentation
 from lungcls.regions import Region, letterbox, view
 from lungcls.segmenter import Segmenter
@@ -306,6 +306,7 @@ def test_clean_up_switches_reach_stage_1(make: Callable[..., Pipeline]) -> None:
         ({"on_bad_mask": "cry"}, "on_bad_mask is 'cry'"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"classifier": None, "region": "liver"}, "unknown region 'liver'"),
+        ({"region": "liver"}, "unknown region 'liver'"),
         ({"tta": -1}, "tta is -1"),
         ({"coverage": 90}, "coverage is 90"),
         ({"device": "quantum"}, "unknown device 'quantum'"),
@@ -316,6 +317,37 @@ def test_clean_up_switches_reach_stage_1(make: Callable[..., Pipeline]) -> None:
 def test_wrong_options(make: Callable[..., Pipeline], options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make(**options)
+
+
+def test_a_region_and_weights_of_another_contradict_each_other(make: Callable[..., Pipeline]) -> None:
+    assert make(region="mask").classifier.region.name == "mask"
+    with pytest.raises(ValueError, match="sees the region 'mask', not 'full'; leave out the region"):
+        make(region="full").predict(xray())
+
+
+def test_a_loaded_segmenter_keeps_its_own_switches(make: Callable[..., Pipeline]) -> None:
+    stage = make(keep_parts=0).segmenter
+    assert make(segmenter=stage).segmenter.keep_parts == 0
+    with pytest.raises(ValueError, match="fill_holes and keep_parts given beside a loaded segmenter"):
+        make(segmenter=stage, keep_parts=2, fill_holes=True)
+
+
+def test_module_functions_see_that_a_weight_file_has_changed(
+    tiny_segmenter: Path, tiny_classifier: Path, make_card_values: Any, tmp_path: Path
+) -> None:
+    from lungcls.weights import load_state, save_weights
+
+    _, state = load_state(tiny_classifier)
+    options = {"segmenter": tiny_segmenter, "device": "cpu"}
+    path = save_weights(tmp_path, state, **make_card_values(name="again"))
+    before = lungcls.predict(xray(), classifier=path, **options)
+    other = {key: value * (-3 if key.startswith("classifier") else 1) for key, value in state.items()}
+    assert save_weights(tmp_path, other, **make_card_values(name="again")) == path
+    after = lungcls.predict(xray(), classifier=path, **options)
+    assert after.probabilities == Pipeline(classifier=path, **options).predict(xray()).probabilities
+    assert after.probabilities != before.probabilities
+    with pytest.raises(ValueError, match=r"for several use lungcls\.Ensemble"):
+        lungcls.predict(xray(), classifier=[path, path], **options)
 
 
 def test_weights_of_the_other_stage(make: Callable[..., Pipeline], tiny_segmenter: Path) -> None:
@@ -335,7 +367,7 @@ def test_module_functions_keep_the_pipeline_loaded(
         return load(cls, *arguments, **keywords)
 
     monkeypatch.setattr(Segmenter, "load", classmethod(counting))
-    _loaded.cache_clear()
+    _kept.cache_clear()
     first = lungcls.predict(xray(), **options)
     again = lungcls.predict(xray(), **options)
     assert first.probabilities == again.probabilities
@@ -357,7 +389,7 @@ def test_module_functions_keep_the_pipeline_loaded(
         assert np.array_equal(answer.view, alone.view)
         assert answer.probabilities == pytest.approx(alone.probabilities, abs=1e-6)
     assert len(loads) == 1
-    _loaded.cache_clear()
+    _kept.cache_clear()
 
 
 def test_library_prints_nothing_and_leaves_global_state_alone(

@@ -40,6 +40,13 @@ def test_overlay_tints_the_lungs_and_leaves_the_rest() -> None:
     assert (drawn[phantom.mask][:, 2] > drawn[phantom.mask][:, 0]).all()
 
 
+def test_overlay_of_a_flat_image_is_as_bright_as_the_networks_see_it() -> None:
+    phantom = chest_phantom((120, 150))
+    flat = segmentation(phantom.mask, phantom.image * np.float32(4095 / 65535))
+    assert np.asarray(flat.overlay())[~phantom.mask].max() > 200
+    assert flat.pixels().max() < 0.1
+
+
 def test_overlay_outlines_the_lungs_so_that_it_is_seen_on_large_films() -> None:
     for side, width in ((500, 1), (2500, 3)):
         mask = np.zeros((side, side), bool)

@@ -14,11 +14,11 @@ import typer
 
 import lungcls
 from lungcls.cli.inputs import Input
-from lungcls.cli.journal import Fingerprint, Journal, Row, fingerprint, remove_partial_files
+from lungcls.cli.journal import Journal, Row, remove_partial_files
 from lungcls.cli.progress import bar
 from lungcls.cli.tables import print_table, write_csv, write_json
 from lungcls.errors import LungclsError
-from lungcls.files import atomic_write
+from lungcls.files import Fingerprint, atomic_write, fingerprint
 from lungcls.labels import NOTICE
 from lungcls.weights import card_sha256
 
@@ -109,6 +109,9 @@ class Batch:
                 for stage, card in used.items()
             },
             "options": {
+                "engine": self.pipeline.segmenter.network.engine,
+                "device": self.pipeline.segmenter.device,
+                "precision": self.pipeline.precision,
                 "on_bad_mask": self.pipeline.on_bad_mask,
                 "on_reject": self.pipeline.on_reject,
                 "fill_holes": self.pipeline.segmenter.fill_holes,
@@ -159,25 +162,29 @@ class Batch:
         results = self.stream(item.path for _, item, _ in todo)
         text = "segmenting" if self.classes is None else "predicting"
         watched = bar(results, len(inputs), text, done=self.done)
+        if journal is not None:
+            journal.forget(item.picture for _, item, _ in todo)
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            for chunk in _chunks(zip(todo, watched), self.pipeline.batch_size):
-                tasks, answers = zip(*chunk)
+            # The answers first: zip then asks them for one more than there are, which ends the bar.
+            for chunk in _chunks(zip(watched, todo), self.pipeline.batch_size):
+                answers, tasks = zip(*chunk)
                 made = list(pool.map(self._row, [item for _, item, _ in tasks], answers))
                 for (place, _, _), row in zip(tasks, made):
                     rows[place] = row
                 if journal is not None:
-                    states = [state for _, _, state in tasks]
                     # Failures are left out: what was wrong may be mended before the run is continued.
                     journal.add(
-                        (state, row) for state, row in zip(states, made) if state and not row["error"]
+                        (item.picture, state, row)
+                        for (_, item, state), row in zip(tasks, made)
+                        if state and not row["error"]
                     )
                 self.done += len(chunk)
         return [row for row in rows if row is not None]
 
     def _known(self, item: Input, state: Fingerprint | None, journal: Journal | None) -> Row | None:
         """The row of an earlier run, if all that belongs to it is there."""
-        row = journal.find(item.path, state) if journal is not None else None
-        if row is None or self.out is None or row["path"] != item.path:
+        row = journal.find(item.picture, item.path, state) if journal is not None else None
+        if row is None or self.out is None:
             return None
         pictures = self._pictures(item)
         same = all(row.get(kind) == name and (self.out / name).is_file() for kind, name in pictures.items())

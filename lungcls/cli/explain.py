@@ -76,7 +76,7 @@ def explain(
         "device": device,
         "batch_size": batch_size,
         "max_megapixels": max_megapixels,
-        "region": region or "mask",
+        "region": region,
         "on_bad_mask": on_bad_mask,
         "on_reject": on_reject,
         "engine": "torch",  # the others have no gradients
@@ -87,10 +87,6 @@ def explain(
         files = collect_files(inputs, out, value_range, max_megapixels)
         pipeline = load_pipeline(options, [classifier])
         stage_two = pipeline.classifier
-        if classifier and region and stage_two.region.name != region:
-            stop(
-                f"{classifier} sees the region {stage_two.region.name!r}, not {region!r}; leave out --region"
-            )
         check_options(stage_two, method, target, layer)
     batch = Explaining(
         "explanations",

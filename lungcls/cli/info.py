@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -229,8 +230,11 @@ def _print_card(card: Card, path: Path) -> None:
         data = {name: _flat(value) for name, value in conformal.get("data", {}).items()}
         _section(f"Conformal sets by the score {conformal['score']}, calibrated on", {**sizes, **data})
     for part, report in metrics.items():
+        if "overall" not in report:  # the gate's, which are shares without intervals
+            _section(f"Metrics, {part}", dict(_listed(report)))
+            continue
         counts = f"{report.get('n_images', '?')} images, {report.get('n_groups', '?')} groups"
-        figures = {name: _estimate(value) for name, value in report.get("overall", {}).items()}
+        figures = {name: _estimate(value) for name, value in report["overall"].items()}
         for label, row in report.get("per_class", {}).items():
             figures |= {f"{label}: {name}": _estimate(value) for name, value in row.items()}
         _section(f"Metrics, {part} ({counts})", figures)
@@ -242,6 +246,15 @@ def _section(title: str, values: dict[str, Any]) -> None:
     width = max((len(name) for name in values), default=0)
     for name, value in values.items():
         typer.echo(f"  {name:{width}}  {value}")
+
+
+def _listed(values: dict[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    """Name and text of each value, of nested ones the names joined; what holds no further ones is a line."""
+    for name, value in values.items():
+        if isinstance(value, dict) and any(isinstance(item, dict) for item in value.values()):
+            yield from _listed(value, f"{before}{name}: ")
+        else:
+            yield f"{before}{name}", _flat(value)
 
 
 def _flat(value: Any) -> str:

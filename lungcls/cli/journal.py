@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-Row: TypeAlias = dict[str, Any]
-Fingerprint: TypeAlias = tuple[int, int]
+from lungcls.files import PARTIAL, Fingerprint
 
-FORMAT: Final = 1
-_PARTIAL: Final = re.compile(r"\..+\.[a-z0-9_]{8}\.part")
+Row: TypeAlias = dict[str, Any]
+
+FORMAT: Final = 2
 
 
 class Journal:
-    """A file of JSON lines: first what the run is, then a finished row each.
+    """A file of JSON lines: first what the run is, then a finished row each, by the name of its pictures.
+
+    Two inputs of the same name in two folders give pictures of the same name, so that the row of the one ends
+    where the other is begun.
 
     Parameters
     ----------
@@ -48,15 +50,22 @@ class Journal:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def find(self, path: str, fingerprint: Fingerprint | None) -> Row | None:
+    def find(self, picture: str, path: str, fingerprint: Fingerprint | None) -> Row | None:
         """Return the row of an input if it was finished and the file has not changed since."""
-        found = self._rows.get(os.path.abspath(path))
-        return found[1] if found is not None and found[0] == fingerprint else None
+        state, row = self._rows.get(picture, (None, None))
+        return row if row is not None and state == fingerprint and row["path"] == path else None
 
-    def add(self, rows: Iterable[tuple[Fingerprint, Row]]) -> None:
+    def forget(self, pictures: Iterable[str]) -> None:
+        """Give up the rows, if there are any, whose pictures are about to be drawn anew."""
+        known = [picture for picture in pictures if self._rows.pop(picture, None)]
+        self._append({"picture": picture} for picture in known)
+
+    def add(self, rows: Iterable[tuple[str, Fingerprint, Row]]) -> None:
         """Append finished rows; a kill after this call does not lose them."""
-        lines = [json.dumps({"file": [*fingerprint], "row": row}) + "\n" for fingerprint, row in rows]
-        self._file.write("".join(lines).encode())
+        self._append({"picture": name, "file": [*state], "row": row} for name, state, row in rows)
+
+    def _append(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        self._file.write("".join(json.dumps(line) + "\n" for line in lines).encode())
         self._file.flush()
 
     def close(self) -> None:
@@ -81,8 +90,10 @@ class Journal:
             for line in file:
                 try:
                     values = json.loads(line)
-                    (size, changed), row = values["file"], values["row"]
-                    self._rows[os.path.abspath(row["path"])] = ((size, changed), row)
+                    self._rows.pop(values["picture"], None)
+                    if "row" in values:
+                        size, changed = values["file"]
+                        self._rows[values["picture"]] = ((size, changed), values["row"])
                 except (ValueError, TypeError, KeyError):
                     break
                 if not line.endswith(b"\n"):
@@ -91,22 +102,13 @@ class Journal:
         return valid
 
 
-def fingerprint(path: str | os.PathLike[str]) -> Fingerprint | None:
-    """Return size and time of change of a file; None where there is none."""
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return status.st_size, status.st_mtime_ns
-
-
 def remove_partial_files(folders: Iterable[str | os.PathLike[str]]) -> int:
     """Delete the temporary files of killed :func:`lungcls.files.atomic_write` calls; return how many."""
     count = 0
     for folder in folders:
         for parent, _, names in os.walk(folder):
             for name in names:
-                if _PARTIAL.fullmatch(name):
+                if PARTIAL.fullmatch(name):
                     Path(parent, name).unlink(missing_ok=True)
                     count += 1
     return count

@@ -101,10 +101,7 @@ def predict(
     }
     with stopped_by_wrong_use():
         files = collect_files(inputs, out, value_range, max_megapixels)
-        pipeline = load_pipeline({**options, "region": region or "mask"}, classifier or [None])
-        for name, stage_two in zip(classifier or [], pipeline.classifiers):
-            if region and stage_two.region.name != region:
-                stop(f"{name} sees the region {stage_two.region.name!r}, not {region!r}; leave out --region")
+        pipeline = load_pipeline({**options, "region": region}, classifier or [None])
         for stage_two in pipeline.classifiers:
             if coverage is not None and not stage_two.card.conformal:
                 stop(

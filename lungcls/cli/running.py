@@ -70,8 +70,16 @@ def load_pipeline(options: dict[str, Any], classifiers: Sequence[str | None]) ->
 
     if len(classifiers) == 1:
         return Pipeline(**options, classifier=classifiers[0])
-    members = [name for name in classifiers if name]
-    return Ensemble(members, **{key: value for key, value in options.items() if key != "region"})
+    region = options.get("region")
+    shared = {key: value for key, value in options.items() if key != "region"}
+    ensemble = Ensemble([name for name in classifiers if name], **shared)
+    for stage_two in ensemble.classifiers:
+        if region not in (None, stage_two.region.name):
+            raise ValueError(
+                f"{stage_two.card.name} sees the region {stage_two.region.name!r}, not {region!r}; leave out "
+                "the region"
+            )
+    return ensemble
 
 
 def work(files: Sequence[Input], batch: Batch) -> None:

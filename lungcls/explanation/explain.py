@@ -104,7 +104,9 @@ def explain_predictions(
     result = []
     for prediction, name, grid in zip(predictions, targets, grids):
         mask = prediction.lung_mask
-        region = Region("full") if prediction.fallback else classifier.region
+        # Of an ensemble's prediction the first region is the first member's, fallback may be another's.
+        whole = Region("full")
+        region = whole if prediction.region.split("+")[0] == whole.name else classifier.region
         frame = Frame.of((mask.shape[0], mask.shape[1]), mask, region, prediction.view.shape[0])
         shares = attention_shares(grid, frame, mask)
         result.append(Explanation(prediction, card.name, method, name, layer, grid, frame, shares))

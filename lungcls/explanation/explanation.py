@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lungcls.explanation.frame import Frame, Grid
 from lungcls.prediction import Prediction
-from lungcls.regions import Pixels
+from lungcls.regions import Pixels, stretch
 
 if TYPE_CHECKING:
     from PIL import Image as PILImage
@@ -102,7 +102,7 @@ class Explanation:
         """
         from lungcls.explanation.figure import heat
 
-        return heat(self.prediction.pixels(), self.cam)
+        return heat(stretch(self.prediction.pixels()), self.cam)
 
     def figure(self, panels: int = 2) -> PILImage.Image:
         """Draw a figure with titles, the shares and the notice that this is for research.

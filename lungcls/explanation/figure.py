@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 from lungcls.labels import NOTICE
-from lungcls.regions import Mask, Pixels
+from lungcls.regions import Mask, Pixels, stretch
 
 if TYPE_CHECKING:
     from lungcls.explanation.explanation import Explanation
@@ -47,7 +47,7 @@ def draw_figure(explanation: Explanation, panels: int) -> Image.Image:
     if panels not in (2, 4):
         raise ValueError(f"panels is {panels!r}; expected 2 or 4")
     prediction = explanation.prediction
-    pixels = prediction.pixels()
+    pixels = stretch(prediction.pixels())
     image = Image.fromarray(np.rint(pixels * 255).astype(np.uint8)).convert("RGB")
     parts = [("image", image)]
     if panels == 4:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -60,15 +61,11 @@ def quantise_stage(weights: str | Path, folder: str | Path, views: View) -> Path
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "nncf", "export", "quantising a network") from error
     card = load_card(weights)
-    path = export_stage(weights, folder, "openvino")
-    try:
-        _, path = find_graph(path, card.task, (".xml",))
-        # The file is replaced below where the weights' own name is asked for again, so it is read whole.
-        content, data = path.read_bytes(), path.with_suffix(".bin").read_bytes()
-        model = openvino.Core().read_model(content, data)
-    finally:
-        for suffix in (".xml", ".bin", ".json"):
-            path.with_suffix(suffix).unlink(missing_ok=True)
+    # Elsewhere: in the user's folder it would replace an export, or the card of the weights themselves.
+    with tempfile.TemporaryDirectory() as scratch:
+        _, path = find_graph(export_stage(weights, scratch, "openvino"), card.task, (".xml",))
+        # Read whole, as OpenVINO would go on reading the file that goes with the folder.
+        model = openvino.Core().read_model(path.read_bytes(), path.with_suffix(".bin").read_bytes())
     samples = nncf.Dataset([{"views": view[None]} for view in views])
     logger = logging.getLogger("nncf")
     level = logger.level
@@ -78,7 +75,7 @@ def quantise_stage(weights: str | Path, folder: str | Path, views: View) -> Path
             model = nncf.quantize(model, samples, subset_size=len(views))
     finally:
         logger.setLevel(level)
-    target = path.with_name(f"{card.name}{SUFFIX}.xml")
+    target = Path(folder) / f"{card.name}{SUFFIX}.xml"
     write_openvino(model, target, {STAMP: stamp(card)})
     write_card(target, replace(card, name=f"{card.name}{SUFFIX}"))
     return target

@@ -28,8 +28,10 @@ def assess(mask: Mask, agreement: float | None = None, screening: Screening | No
 
     Notes
     -----
-    The two are independent of each other: an image that the gate takes for an X-ray of a chest without being
-    sure, and whose mask is not that of two lungs either, is refused as no chest X-ray.
+    The two are independent of each other: an image that the gate accepts without being sure of what kind it
+    is, and whose mask is not that of two lungs either, is refused as no chest X-ray. The reason's value is
+    then the probability of the likeliest kind. It counts although most of the kinds are chests: an image
+    between two of them is often neither.
     """
     found = mask_quality(mask, agreement)
     if screening is None:

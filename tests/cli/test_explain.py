@@ -123,7 +123,7 @@ def test_without_out_a_table_is_printed(run: Run, draw: Draw, tmp_path: Path) ->
         (["--target", "Flu"], f"{CLASSES[0]}"),
         (["--layer", "nowhere"], "no layer 'nowhere'"),
         (["--panels", "3"], "expected 2 or 4"),
-        (["--region", "full"], "leave out --region"),
+        (["--region", "full"], "leave out the region"),
     ],
 )
 def test_wrong_use(run: Run, draw: Draw, tmp_path: Path, words: list[str], said: str) -> None:

@@ -91,6 +91,14 @@ def test_one_card() -> None:
     assert card["metrics"]["validation"]["n_images"] == 9
 
 
+def test_the_gates_figures_are_shown() -> None:
+    text = info("gate")
+    assert "Metrics, validation\n" in text
+    assert "films_accepted " in text
+    assert "films_turned_and_inverted: inverted " in text
+    assert "?" not in text
+
+
 def test_card_by_path(weights: dict[str, str]) -> None:
     assert weights["mask"] in info(weights["mask"])
 

@@ -18,6 +18,7 @@ from typer.testing import CliRunner, Result
 
 from lungcls.cli.inputs import collect, picture_names
 from lungcls.cli.main import app
+from lungcls.files import atomic_write
 from lungcls.labels import CLASSES, NOTICE
 
 Draw = Callable[..., Path]
@@ -290,7 +291,9 @@ def interrupted(run: Run, draw: Draw, tmp_path: Path, monkeypatch: pytest.Monkey
 def test_interrupted_run_is_continued(
     run: Run, tmp_path: Path, interrupted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (interrupted / "masks/.5.png.abcd_123.part").write_bytes(b"half")
+    with atomic_write(interrupted / "masks/5.png") as file:
+        left = Path(file.name)
+    left.write_bytes(b"half")
     stage = Stopping(monkeypatch)
     result = run("predict", tmp_path / "in", "-o", interrupted, "--batch-size", 3)
     assert result.exit_code == 0
@@ -326,7 +329,25 @@ def test_what_changed_is_done_again(
         assert mask.size == (40, 30)
 
 
-@pytest.mark.parametrize("options", [["--keep-parts", 1], ["--no-overlays"], ["--on-bad-mask", "refuse"]])
+def test_a_namesake_in_between_takes_the_row_with_the_picture(
+    run: Run, draw: Draw, tmp_path: Path, interrupted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("0.png", "1.png"):
+        draw(tmp_path / "other" / name, (30, 40), seed=9)
+    Stopping(monkeypatch, stop_at=2)
+    assert run("predict", tmp_path / "other", "-o", interrupted, "--batch-size", 1).exit_code == 130
+    stage = Stopping(monkeypatch)
+    result = run("predict", tmp_path / "in", "-o", interrupted)
+    assert "continuing, 2 of 7" in result.stderr
+    assert stage.images == 5
+    with Image.open(tmp_path / "in/0.png") as image, Image.open(interrupted / "masks/0.png") as mask:
+        assert mask.size == image.size
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--keep-parts", 1], ["--no-overlays"], ["--on-bad-mask", "refuse"], ["--precision", "bf16"]],
+)
 def test_other_options_start_anew(
     run: Run, tmp_path: Path, interrupted: Path, monkeypatch: pytest.MonkeyPatch, options: list[object]
 ) -> None:

@@ -7,6 +7,16 @@ import pytest
 from lungcls.cli.progress import bar
 
 
+def test_beside_a_list_as_long_the_bar_comes_to_its_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert len(list(zip(bar(iter("abc"), 3, "working"), range(3)))) == 3
+    assert "3/3" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("terminal", [False, True])
 def test_items_pass_unchanged_and_no_earlier_than_asked(
     terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

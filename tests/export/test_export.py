@@ -181,10 +181,13 @@ def test_an_empty_mask_lets_the_whole_image_stand_in(stages: dict[str, Path]) ->
 def test_int8_stays_close(stages: dict[str, Path], tmp_path: Path) -> None:
     pytest.importorskip("nncf")
     views = _views(8)
+    (tmp_path / "small-segmenter.json").write_text("of an earlier export")
     path = quantise_stage(stages["segmentation"], tmp_path, views)
     assert sorted(file.name for file in tmp_path.iterdir()) == [
-        f"small-segmenter-int8.{suffix}" for suffix in ("bin", "json", "xml")
+        *(f"small-segmenter-int8.{suffix}" for suffix in ("bin", "json", "xml")),
+        "small-segmenter.json",
     ]
+    assert (tmp_path / "small-segmenter.json").read_text() == "of an earlier export"
     assert load_card(path).name == "small-segmenter-int8"
     assert "FakeQuantize" in path.read_text()
     expected = load_network(stages["segmentation"], "segmentation", engine="torch", device="cpu")[1](views)
