@@ -10,7 +10,6 @@ from types import ModuleType
 
 import pytest
 
-from lungcls.evaluation.modelcard import model_card
 from lungcls.labels import NOTICE
 from lungcls.weights import load_card, released
 
@@ -64,9 +63,9 @@ def test_the_log_of_experiments_is_the_one_that_its_histories_make(
     assert stated["experiments"] == log.experiments()
 
 
-def test_the_model_card_is_the_one_that_its_files_make() -> None:
+def test_the_model_card_is_the_one_that_its_files_make(benchmark: ModuleType) -> None:
     text = (ROOT / "weights" / "README.md").read_text(encoding="utf-8")
-    assert model_card(ROOT / "weights", ROOT / "benchmarks" / "results") == text
+    assert benchmark.card() == text
 
 
 def test_the_tables_of_the_benchmarks_are_those_that_their_files_make(

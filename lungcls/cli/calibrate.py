@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lungcls.cli.options import Data, Device, MaskCache, SplitOfSeed
+from lungcls.cli.options import Classes, Data, Device, Layout, MaskCache, SplitOfSeed
 
 if TYPE_CHECKING:
     from lungcls.evaluation.recalibrate import Recalibration
@@ -32,6 +32,8 @@ def calibrate(
         ),
     ] = "validation",
     split_file: SplitOfSeed = None,
+    layout: Layout = None,
+    classes: Classes = None,
     segmenter: Annotated[str, typer.Option(help="Weights of stage 1.")] = "segmenter",
     seed: Annotated[
         int, typer.Option(help="Of the split, where no file is given, and of the bootstrap.")
@@ -47,15 +49,20 @@ def calibrate(
     from lungcls.cli.progress import bar
     from lungcls.data import Split, open_dataset, split_dataset
     from lungcls.evaluation.recalibrate import recalibrate, write_calibrated
-    from lungcls.evaluation.release import split_notes
+    from lungcls.evaluation.release import check_classes, split_notes
     from lungcls.segmenter import Segmenter
 
+    if split == "all" and split_file:
+        raise typer.BadParameter(
+            "all takes every image; name a part, or leave out --split-file", param_hint="--split"
+        )
     classifier = Classifier.load(weights, device)
-    dataset = open_dataset(data)
+    dataset = open_dataset(data, layout=layout, classes=classes)
     records, chosen = dataset.records, None
     if split != "all":
         chosen = Split.read_csv(split_file) if split_file else split_dataset(dataset, seed=seed)
         records = chosen.select(records, split)
+    check_classes(dataset, records, classifier.card)
     with tempfile.TemporaryDirectory() as temporary:
         found = recalibrate(
             dataset,

@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lungcls.cli.options import Data, Device, MaskCache, SplitOfSeed
+from lungcls.cli.options import Classes, Data, Device, Layout, MaskCache, SplitOfSeed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lungcls.classifier import Classifier
+    from lungcls.data import Dataset, Record
+
+RELEASED = ("classifier-mask", "classifier-full")
+"""Evaluated where no classifier is named."""
 
 
 def evaluate(
     data: Data,
-    split: Annotated[str, typer.Option(help="Part to evaluate on: train, validation, test or all.")] = "test",
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="Part to evaluate on: train, validation, test or all. If left out, test, or all of a "
+            "dataset without classes.",
+            show_default=False,
+        ),
+    ] = None,
     split_file: SplitOfSeed = None,
+    layout: Layout = None,
+    classes: Classes = None,
     region: Annotated[
         list[str] | None,
         typer.Option(help="Released classifiers to evaluate, by region; may be repeated."),
@@ -34,36 +52,39 @@ def evaluate(
     plots: Annotated[bool, typer.Option(help="Write a reliability diagram a classifier, with --out.")] = True,
     device: Device = "auto",
 ) -> None:
-    """Measure both stages on a part of a dataset, with 95% intervals by group."""
+    """Measure both stages on a part of a dataset, with 95% intervals by group.
+
+    Stage 1 is measured where images have lung masks, stage 2 where they have classes.
+    """
     import tempfile
 
-    from lungcls.classifier import Classifier
     from lungcls.cli.progress import bar
-    from lungcls.data import RadiographyDatabase, Split, open_dataset, split_dataset
+    from lungcls.data import Split, open_dataset, split_dataset
     from lungcls.evaluation.release import evaluate_release
     from lungcls.evaluation.tables import format_confusion, format_table, write_csv, write_results
     from lungcls.segmenter import Segmenter
 
-    dataset = open_dataset(data)
+    if split == "all" and split_file:
+        raise typer.BadParameter(
+            "all takes every image; name a part, or leave out --split-file", param_hint="--split"
+        )
+    dataset = open_dataset(data, layout=layout, classes=classes)
+    part = split or ("test" if dataset.classes or split_file else "all")
     records, chosen = dataset.records, None
-    names = [*(f"classifier-{name}" for name in region or []), *(classifier or [])]
-    if isinstance(dataset, RadiographyDatabase):
-        names = names or ["classifier-mask", "classifier-full"]
-        if split != "all":
-            chosen = Split.read_csv(split_file) if split_file else split_dataset(dataset, seed=seed)
-            records = chosen.select(records, split)
-    elif names:
-        typer.echo(f"lungcls: {data} has lung masks and no classes: only stage 1 is evaluated", err=True)
-        names = []
+    if part != "all":
+        chosen = Split.read_csv(split_file) if split_file else split_dataset(dataset, seed=seed)
+        records = chosen.select(records, part)
+    asked = [*(f"classifier-{one}" for one in region or []), *(classifier or [])]
+    classifiers = _classifiers(dataset, records, asked, device)
     with tempfile.TemporaryDirectory() as temporary:
         found = evaluate_release(
             dataset,
             records,
             Segmenter.load(segmenter, device),
-            [Classifier.load(name, device) for name in names],
+            classifiers,
             cache or temporary,
             split=chosen,
-            part=split if chosen else "all",
+            part=part,
             n_resamples=resamples,
             seed=seed,
             progress=bar,
@@ -84,6 +105,30 @@ def evaluate(
         if plots:
             written += _diagrams(out, name, payload)
         typer.echo(f"written: {', '.join(str(path) for path in written)}")
+
+
+def _classifiers(
+    dataset: Dataset, records: Sequence[Record], asked: Sequence[str], device: str
+) -> list[Classifier]:
+    """Load those that were asked for, else the released ones; none where only stage 1 can be measured."""
+    from lungcls.classifier import Classifier
+    from lungcls.evaluation.release import unknown_classes
+
+    if not dataset.classes:
+        if asked:
+            typer.echo(f"lungcls: {dataset.root} has no classes: only stage 1 is evaluated", err=True)
+        return []
+    found = [Classifier.load(name, device) for name in asked or RELEASED]
+    unknown = unknown_classes(records, found[0].card)
+    # Without masks nothing would be left to evaluate: then, as for those asked for, the evaluation refuses.
+    if unknown and not asked and any(record.mask for record in records):
+        typer.echo(
+            f"lungcls: {dataset.root} has images of the classes {', '.join(map(repr, unknown))}, which the "
+            "released classifiers do not know: only stage 1 is evaluated; --classes gives other classes",
+            err=True,
+        )
+        return []
+    return found
 
 
 def _diagrams(out: Path, name: str, payload: dict[str, Any]) -> list[Path]:

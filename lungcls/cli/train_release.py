@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lungcls.cli.options import Data, Device, Epochs, Workers
+from lungcls.cli.options import Data, Device, Epochs, SplitOfRecipe, Workers
 
 
 def train_release(
@@ -18,6 +18,7 @@ def train_release(
     schedule: Annotated[
         str, typer.Option(help="gpu: the full schedule. cpu: a shorter one, hours on two cores.")
     ] = "gpu",
+    split_file: SplitOfRecipe = None,
     external: Annotated[
         list[Path] | None,
         typer.Option(help="Folder of images and lung masks to evaluate on only; may be repeated."),
@@ -30,7 +31,7 @@ def train_release(
 ) -> None:
     """Train all released weights, evaluate them on the test part, and write their model card."""
     from lungcls.cli.progress import bar
-    from lungcls.data import open_dataset, open_radiography
+    from lungcls.data import Split, open_dataset, open_radiography
     from lungcls.errors import MissingExtraError
 
     try:
@@ -42,6 +43,7 @@ def train_release(
         open_radiography(data),
         out,
         schedule=schedule,
+        split=Split.read_csv(split_file) if split_file else None,
         external={folder.name: open_dataset(folder) for folder in external or []},
         epochs=epochs,
         device=device,

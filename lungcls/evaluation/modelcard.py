@@ -20,12 +20,12 @@ SEES: Final = {
 
 _NAMES: Final = {"macro_f1": "macro-F1", "macro_auroc": "macro AUROC", "accuracy": "accuracy", "ece": "ECE"}
 
-_DATA: Final = """\
-The training part of the COVID-19 Radiography Database (Chowdhury 2020, Rahman 2021), in a reduced copy with
-masks and images of COVID-QU-Ex (Tahir 2021) and RSNA; near duplicates and known patients do not cross the
-split, but copies of which an edge was cut off can: `benchmarks/trimmed_copies.py` measures what they are
-worth. Nothing else was trained on, unlabelled images included. The lung masks of that database were made by
-its authors' own network and checked by them."""
+_RADIOGRAPHY: Final = "COVID-19 Radiography Database"
+"""What cards call that layout, in whatever copy."""
+
+_DATABASE: Final = """\
+The COVID-19 Radiography Database is that of Chowdhury 2020 and Rahman 2021. Its lung masks were made by its
+authors' own network and checked by them."""
 
 _LIMITS: Final = """\
 - Each class comes from its own hospitals: Viral Pneumonia is all children, Lung_Opacity and most Normal are
@@ -36,7 +36,7 @@ _LIMITS: Final = """\
 - Dice on radiography is agreement with a network's masks; that on Montgomery and Shenzhen with people's."""
 
 
-def model_card(weights: str | Path, results: str | Path) -> str:
+def model_card(weights: str | Path, results: str | Path, *, about: str = "") -> str:
     """Write the model card's text.
 
     Parameters
@@ -46,11 +46,13 @@ def model_card(weights: str | Path, results: str | Path) -> str:
     results : path-like
         Folder with ``released_weights_<set>.json`` and ``released_weights_radiography_answers.csv``, as
         ``benchmarks/released_weights.py`` and :func:`lungcls.training.release.train_release` write them.
+    about : str, optional
+        Markdown at the end of the section on the data: what no card knows of the copy and its split.
 
     Returns
     -------
     str
-        Markdown. Every figure is from the files.
+        Markdown. Every figure is from the files, the counts of images from the cards.
 
     References
     ----------
@@ -75,8 +77,8 @@ def model_card(weights: str | Path, results: str | Path) -> str:
         "",
         "## Data",
         "",
-        _DATA,
-        "",
+        *_data(cards),
+        *([about, ""] if about else []),
         "## Intended use",
         "",
         "Ablations of masked against unmasked inputs, studies of shortcuts, teaching. Never diagnosis or",
@@ -115,6 +117,29 @@ def _table(cards: list[Card]) -> Iterator[str]:
             f"| `{card.name}` | {card.task} | {sees} | {network} | {card.input_size} px | "
             f"{images:,} images | `{card.sha256[:12]}` |"
         )
+
+
+def _data(cards: list[Card]) -> Iterator[str]:
+    """What was trained on, by the cards: one line for all weights that were trained on the same images."""
+    trained: dict[str, list[str]] = defaultdict(list)
+    for card in cards:
+        data = card.training_data
+        parts = {part: _counted(images) for part, images in data["images"].items()}
+        text = (
+            f"{data['dataset']}, split `{data['split_hash']}`: {parts['train']} in training; "
+            f"{parts['validation']} in validation, to choose and to calibrate by"
+        )
+        trained[text].append(f"`{card.name}`")
+    for text, names in trained.items():
+        yield f"- {', '.join(names)}: {text}."
+    yield ""
+    if any(card.training_data["dataset"] == _RADIOGRAPHY for card in cards):
+        yield from (_DATABASE, "")
+
+
+def _counted(images: dict[str, int]) -> str:
+    classes = ", ".join(f"{name} {count:,}" for name, count in images.items())
+    return f"{sum(images.values()):,} images ({classes})"
 
 
 def _lungs(payloads: dict[str, Any]) -> Iterator[str]:
@@ -174,7 +199,7 @@ def _failures(payloads: dict[str, Any]) -> Iterator[str]:
                 (counts[i][j] / sum(counts[i]), counts[i][j], truth, said)
                 for i, truth in enumerate(classes)
                 for j, said in enumerate(classes)
-                if i != j
+                if i != j and sum(counts[i])
             ),
             reverse=True,
         )
@@ -191,5 +216,9 @@ def _failures(payloads: dict[str, Any]) -> Iterator[str]:
             yield f"- `segmenter`: Dice is below {limit} on {rate:.1%} of the films of {name}."
 
 
-def _interval(figure: dict[str, float], digits: int = 3) -> str:
-    return f"{figure['value']:.{digits}f} ({figure['low']:.{digits}f} to {figure['high']:.{digits}f})"
+def _interval(figure: dict[str, float | None], digits: int = 3) -> str:
+    # Without figure or interval: of a class that the test part has no image of, or only one.
+    value, low, high = (
+        "-" if figure[key] is None else f"{figure[key]:.{digits}f}" for key in ("value", "low", "high")
+    )
+    return "-" if value == "-" else f"{value} ({low} to {high})"

@@ -16,6 +16,7 @@ from lungcls.classifier import Classifier
 from lungcls.data.dataset import Dataset, Record
 from lungcls.data.splits import Split
 from lungcls.data.views import Progress, predicted_masks, quiet
+from lungcls.errors import DataError
 from lungcls.evaluation.calibration import softmax
 from lungcls.evaluation.evaluate import N_RESAMPLES, groups_of, logits_on, report_logits, segmentation_on
 from lungcls.evaluation.tables import write_csv, write_results
@@ -92,8 +93,19 @@ def evaluate_release(
     ImageError
         If an image cannot be read.
     DataError
-        If a mask cannot be read.
+        If a mask cannot be read, an image is of a class that a classifier does not know, or there is nothing
+        to evaluate: neither a classifier nor a lung mask.
     """
+    for classifier in classifiers:
+        check_classes(dataset, records, classifier.card)
+    notes = list(dataset.notes)
+    if not any(record.mask for record in records):
+        if not classifiers:
+            raise DataError(
+                f"{dataset.root}: nothing to evaluate; none of the {len(records)} images has a lung mask for "
+                "stage 1, and there is no classifier with its classes for stage 2"
+            )
+        notes.append("none of the images has a lung mask to compare with: stage 1 is not evaluated")
     start = time.perf_counter()
     masks = predicted_masks(dataset, records, segmenter, cache, progress=progress)
     reports: dict[str, Any] = {}
@@ -101,7 +113,13 @@ def evaluate_release(
     answers: list[dict[str, Any]] = []
     if any(record.mask for record in records):
         found = segmentation_on(
-            dataset, records, masks, n_resamples=n_resamples, seed=seed, progress=progress
+            dataset,
+            records,
+            masks,
+            split=split,
+            n_resamples=n_resamples,
+            seed=seed,
+            progress=progress,
         )
         reports[segmenter.card.name] = found.to_dict()
         rows += [{"model": segmenter.card.name, **row} for row in found.to_rows()]
@@ -130,7 +148,7 @@ def evaluate_release(
         "images": len(records),
         "split_hash": split.hash if split else None,
         "weights": {card.name: card.sha256 for card in cards},
-        "notes": [note for card in cards for note in split_notes(card, split, part)],
+        "notes": [*notes, *(note for card in cards for note in split_notes(card, split, part))],
         "bootstrap": {"resamples": n_resamples, "seed": seed, "by": "group"},
         "device": str(segmenter.device),
         "versions": {**package_versions(PACKAGES), "machine": platform.machine()},
@@ -205,12 +223,50 @@ def _answers(logits: npt.NDArray[np.float64], card: Card) -> list[dict[str, Any]
     return answers
 
 
+def unknown_classes(records: Sequence[Record], card: Card) -> list[str]:
+    """Return the classes of records that a classifier does not know, sorted."""
+    return sorted({record.label for record in records} - set(card.classes))
+
+
+def check_classes(dataset: Dataset, records: Sequence[Record], card: Card) -> None:
+    """Refuse what a classifier cannot be measured on, before the minutes that stage 1 takes.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    records : sequence of Record
+        Of `dataset`.
+    card : Card
+        Of the classifier.
+
+    Raises
+    ------
+    DataError
+        If the dataset has no classes, or a record is of a class that the classifier does not know.
+    """
+    if not dataset.classes:
+        raise DataError(
+            f"{dataset.root} (layout {dataset.layout}) has no classes; {card.name} needs images of "
+            f"the classes {', '.join(card.classes)}"
+        )
+    unknown = unknown_classes(records, card)
+    if unknown:
+        raise DataError(
+            f"{dataset.root} has images of the classes {', '.join(map(repr, unknown))}, which {card.name} "
+            f"does not know; it knows {', '.join(card.classes)}. Give the images these classes with "
+            "--classes (such as --classes four, or a TOML file)"
+        )
+
+
 def split_notes(card: Card, split: Split | None, part: str) -> list[str]:
     """Warn where weights were trained with another split than the one that a part was chosen by."""
-    trained = card.training_data.get("split_hash")
-    if split is None or trained == split.hash:
+    if split is None:
         return []
+    trained = {card.name: card.training_data.get("split_hash"), **card.training_data.get("other_splits", {})}
     return [
-        f"{card.name} was trained with the split {trained}, the part {part!r} is of the split {split.hash}: "
-        "some of its images may have been trained on, and the figures may be too high"
+        f"{name} was trained with the split {used}, the part {part!r} is of the split {split.hash}: some of "
+        "its images may have been trained on, and the figures may be too high"
+        + ("" if name == card.name else f" ({card.name} rests on it)")
+        for name, used in trained.items()
+        if used != split.hash
     ]

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from lungcls.classifier import Classifier
 from lungcls.data.dataset import Dataset
-from lungcls.data.splits import split_dataset
+from lungcls.data.splits import PARTS, Split, crossing, split_dataset
 from lungcls.data.views import Progress, quiet
+from lungcls.errors import DataError
 from lungcls.evaluation.modelcard import model_card
 from lungcls.evaluation.release import write_release
 from lungcls.files import atomic_write
@@ -31,6 +32,7 @@ def train_release(
     out: str | Path,
     *,
     schedule: str = "gpu",
+    split: Split | None = None,
     external: Mapping[str, Dataset] | None = None,
     epochs: int | None = None,
     device: str = "auto",
@@ -49,6 +51,9 @@ def train_release(
         Gets a run's folder a step, ``cache/`` with predicted masks, ``results/`` with the figures on the test
         part and ``weights/`` with what is to be released: weights, cards and the model card.
     schedule : {"gpu", "cpu"}, default="gpu"
+    split : Split, optional
+        Of `database`: its parts are trained, calibrated and evaluated on. By default
+        :func:`lungcls.data.split_dataset` with the ``split_seed`` of the recipes.
     external : mapping of str to Dataset, optional
         Sets with lung masks that were never trained on, by name; the segmenter is evaluated on them.
     epochs : int, optional
@@ -67,11 +72,21 @@ def train_release(
         If the schedule is unknown.
     RecipeError
         If a step's folder holds a run of another recipe or split.
+    DataError
+        If a set in `external` has no lung masks, or the database has no image in a part of the split.
     """
     if schedule not in SCHEDULES:
         raise ValueError(f"unknown schedule {schedule!r}; known are {', '.join(SCHEDULES)}")
     out = Path(out)
-    split = split_dataset(database, seed=load_recipe(f"{SCHEDULES[schedule]}/{STEPS[0]}").split_seed)
+    for name, dataset in (external or {}).items():
+        # Told before hours of training, not after.
+        if not any(record.mask for record in dataset.records):
+            raise DataError(
+                f"{name} ({dataset.root}) has no lung masks to evaluate the segmenter on; leave it out"
+            )
+    split = split or split_dataset(database, seed=load_recipe(f"{SCHEDULES[schedule]}/{STEPS[0]}").split_seed)
+    for part in PARTS:
+        split.select(database.records, part)
     made: dict[str, Path] = {}
     for step in STEPS:
         recipe = load_recipe(f"{SCHEDULES[schedule]}/{step}")
@@ -99,10 +114,10 @@ def train_release(
         out / "cache",
         progress=progress,
     )
-    return _collect(made, out)
+    return _collect(made, out, split)
 
 
-def _collect(made: Mapping[str, Path], out: Path) -> Path:
+def _collect(made: Mapping[str, Path], out: Path, split: Split) -> Path:
     """Copy what is to be released into one folder, with its model card."""
     weights = out / "weights"
     weights.mkdir(exist_ok=True)
@@ -110,5 +125,15 @@ def _collect(made: Mapping[str, Path], out: Path) -> Path:
         for file in (path, path.with_suffix(".json")):
             shutil.copyfile(file, weights / file.name)
     with atomic_write(weights / "README.md", "w") as card:
-        card.write(model_card(weights, out / "results"))
+        card.write(model_card(weights, out / "results", about=_about(split)))
     return weights
+
+
+def _about(split: Split) -> str:
+    """What the model card says of a split, whoever made it."""
+    torn = len(crossing(split))
+    return (
+        f"Groups of the split (near duplicates, images of a known patient) in more than one part: {torn:,}.\n"
+        "Copies of which an edge was cut off are sure to share a group only in a split of\n"
+        "`lungcls data split --cropped-copies`."
+    )

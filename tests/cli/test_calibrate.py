@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from scipy.special import softmax
 from typer.testing import CliRunner, Result
 
 from lungcls.cli.main import app
+from lungcls.errors import DataError
 from lungcls.labels import CLASSES
 from lungcls.weights import load_card
 
@@ -61,6 +63,32 @@ def test_a_new_card_is_written_only_where_it_is_asked_for(
     # 24 images a class in 13 groups.
     assert [card.conformal["classes"][name]["groups"] for name in CLASSES] == [13] * 4
     assert Path(weights["mask"]).with_suffix(".json").read_bytes() == before
+
+
+@pytest.mark.usefixtures("known_lungs")
+def test_classes_can_be_given_other_names(
+    calibrate: Run, manifest_database: Path, weights: dict[str, str], tmp_path: Path
+) -> None:
+    for label, name in (("COVID", "sars-cov-2"), ("Normal", "no finding")):
+        shutil.copytree(manifest_database / label / "images", tmp_path / "folders" / name)
+    asked = ("--data", tmp_path / "folders", "--split", "all")
+    with pytest.raises(DataError, match=r"'no finding', 'sars-cov-2'.*--classes four"):
+        calibrate(*asked)
+    done = calibrate(*asked, "--layout", "folders", "--classes", "four", "-o", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    data = load_card(tmp_path / "out/tiny-classifier.safetensors").conformal["data"]
+    assert data["images"] == {"COVID": 24, "Normal": 24}
+
+
+def test_what_cannot_be_calibrated_on_is_told_before_anything_is_run(
+    calibrate: Run, manifest_database: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=r"layout masks.*has no classes"):
+        calibrate("--data", manifest_database / "COVID", "--split", "all")
+    assert not (tmp_path / "cache").exists()
+    wrong = calibrate("--split", "all", "--split-file", tmp_path / "split.csv")
+    assert wrong.exit_code == 2
+    assert "--split-file" in wrong.stderr
 
 
 @pytest.mark.usefixtures("known_lungs")

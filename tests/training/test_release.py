@@ -46,8 +46,8 @@ def _tiny(name: str | Path) -> Recipe:
 
 
 def _split(database: Path) -> Split:
-    """Not the one that the recipes' seed makes."""
-    return make_split(RadiographyDatabase(database).records, seed=5)
+    """Not the one that the recipes' seed makes: COVID and Normal are missing in its test part."""
+    return make_split(RadiographyDatabase(database).records, seed=6)
 
 
 def _release(database: Path, out: Path) -> Path:
@@ -129,7 +129,7 @@ def test_what_would_fail_after_the_training_fails_before(manifest_database: Path
     database = RadiographyDatabase(manifest_database)
     for name in ("COVID", "Normal"):
         shutil.copytree(manifest_database / name / "images", tmp_path / "bare" / name)
-    with pytest.raises(DataError, match="bare .* has no lung masks"):
+    with pytest.raises(DataError, match=r"bare .* has no lung masks"):
         release.train_release(database, tmp_path / "out", external={"bare": ClassFolders(tmp_path / "bare")})
     files = [record.file for record in database.records]
     split = Split(dict.fromkeys(files, "train") | {files[0]: "validation"}, dict(zip(files, files)))
@@ -167,6 +167,7 @@ def test_the_model_card_has_the_figures_of_the_files(released: Path) -> None:
         value = results["reports"][name]["overall"]["macro_f1"]["value"]
         assert f"| `{name}` | macro-F1 | {results['images']:,} | {value:.3f} (" in text
     assert "| `classifier-mask` | Viral Pneumonia | kermany |" in text
+    assert "| `classifier-mask` | F1 of COVID | 0 | - |" in text
     assert NOTICE in text
 
 
