@@ -223,7 +223,9 @@ def _trial(
     usable = [
         record
         for record in records
-        if record.label in subject.classes and record.file in masks and mask_quality(masks[record.file]).both_lungs
+        if record.label in subject.classes
+        and record.file in masks
+        and mask_quality(masks[record.file]).both_lungs
     ]
     if not usable:
         raise DataError(
