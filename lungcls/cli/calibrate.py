@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lungcls.cli.options import Classes, Data, Device, Layout, MaskCache, SplitOfSeed
+from lungcls.cli.parts import chosen_part
 
 if TYPE_CHECKING:
     from lungcls.evaluation.recalibrate import Recalibration
@@ -47,21 +48,14 @@ def calibrate(
 
     from lungcls.classifier import Classifier
     from lungcls.cli.progress import bar
-    from lungcls.data import Split, open_dataset, split_dataset
+    from lungcls.data import open_dataset
     from lungcls.evaluation.recalibrate import recalibrate, write_calibrated
     from lungcls.evaluation.release import check_classes, split_notes
     from lungcls.segmenter import Segmenter
 
-    if split == "all" and split_file:
-        raise typer.BadParameter(
-            "all takes every image; name a part, or leave out --split-file", param_hint="--split"
-        )
-    classifier = Classifier.load(weights, device)
     dataset = open_dataset(data, layout=layout, classes=classes)
-    records, chosen = dataset.records, None
-    if split != "all":
-        chosen = Split.read_csv(split_file) if split_file else split_dataset(dataset, seed=seed)
-        records = chosen.select(records, split)
+    records, chosen = chosen_part(dataset, split, split_file, seed)
+    classifier = Classifier.load(weights, device)
     check_classes(dataset, records, classifier.card)
     with tempfile.TemporaryDirectory() as temporary:
         found = recalibrate(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lungcls.cli.options import Classes, Data, Device, Layout, MaskCache, SplitOfSeed
+from lungcls.cli.parts import chosen_part
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,21 +60,14 @@ def evaluate(
     import tempfile
 
     from lungcls.cli.progress import bar
-    from lungcls.data import Split, open_dataset, split_dataset
+    from lungcls.data import open_dataset
     from lungcls.evaluation.release import evaluate_release
     from lungcls.evaluation.tables import format_confusion, format_table, write_csv, write_results
     from lungcls.segmenter import Segmenter
 
-    if split == "all" and split_file:
-        raise typer.BadParameter(
-            "all takes every image; name a part, or leave out --split-file", param_hint="--split"
-        )
     dataset = open_dataset(data, layout=layout, classes=classes)
     part = split or ("test" if dataset.classes or split_file else "all")
-    records, chosen = dataset.records, None
-    if part != "all":
-        chosen = Split.read_csv(split_file) if split_file else split_dataset(dataset, seed=seed)
-        records = chosen.select(records, part)
+    records, chosen = chosen_part(dataset, part, split_file, seed)
     asked = [*(f"classifier-{one}" for one in region or []), *(classifier or [])]
     classifiers = _classifiers(dataset, records, asked, device)
     with tempfile.TemporaryDirectory() as temporary:
