@@ -70,6 +70,9 @@ class Dataset:
         What to know before trusting a result on this dataset, in sentences.
     grouped : bool
         Whether the records' groups already hold the near duplicates, so that nobody has to look for them.
+    title : str
+        What the cards of weights trained on it call it: one name for all copies of a published collection,
+        else that of the folder.
     """
 
     layout: ClassVar[str] = ""
@@ -82,6 +85,7 @@ class Dataset:
         self.dropped: dict[str, int] = {}
         self.notes: list[str] = []
         self.grouped = False
+        self.title = self.root.name
 
     def summary(self) -> dict[str, Any]:
         """Return counts, from names and lists alone: images, masks, classes, sources, and what is missing.

@@ -18,6 +18,7 @@ from lungcls.labels import CLASSES
 logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.csv"
+TITLE = "COVID-19 Radiography Database"
 
 # Which of the database's two big sources a URL of its metadata means; any other URL is a source of its own.
 _URL_SOURCES = {"rsna": "rsna", "chest-xray-pneumonia": "kermany"}
@@ -59,6 +60,7 @@ class RadiographyDatabase(Dataset):
     def __init__(self, root: str | Path) -> None:
         super().__init__(root)
         self.classes = CLASSES
+        self.title = TITLE
         self.orphan_masks: list[str] = []
         if (self.root / MANIFEST).is_file():
             self.records = self._read_manifest()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from lungcls.data.radiography import TITLE
 from lungcls.labels import CLASSES, NOTICE
 from lungcls.weights import Card, load_card
 
@@ -20,9 +21,6 @@ SEES: Final = {
 
 _NAMES: Final = {"macro_f1": "macro-F1", "macro_auroc": "macro AUROC", "accuracy": "accuracy", "ece": "ECE"}
 
-_RADIOGRAPHY: Final = "COVID-19 Radiography Database"
-"""What cards call that layout, in whatever copy."""
-
 _DATABASE: Final = """\
 The COVID-19 Radiography Database is that of Chowdhury 2020 and Rahman 2021. Its lung masks were made by its
 authors' own network and checked by them."""
@@ -32,8 +30,11 @@ _LIMITS: Final = """\
   adults from RSNA, COVID comes from many other sources. A classifier can tell the source instead of the
   disease, and `full` in particular can see letters, borders and collimation. `lungcls shortcuts` measures it.
 - There is no class for other diseases: a film of any of them gets one of the four.
-- Only frontal films were trained on. Those of other kinds are what the quality gate is there to refuse.
-- Dice on radiography is agreement with a network's masks; that on Montgomery and Shenzhen with people's."""
+- Only frontal films were trained on. Those of other kinds are what the quality gate is there to refuse."""
+
+_AGREES: Final = "- Dice on radiography is agreement with a network's masks"
+_PEOPLE: Final = ("montgomery", "shenzhen")
+"""Sets whose masks people drew."""
 
 
 def model_card(weights: str | Path, results: str | Path, *, about: str = "") -> str:
@@ -87,6 +88,7 @@ def model_card(weights: str | Path, results: str | Path, *, about: str = "") -> 
         "## Limits",
         "",
         _LIMITS,
+        _masks_of([name for name in _PEOPLE if name in payloads]),
         "",
         "## Figures",
         "",
@@ -133,8 +135,14 @@ def _data(cards: list[Card]) -> Iterator[str]:
     for text, names in trained.items():
         yield f"- {', '.join(names)}: {text}."
     yield ""
-    if any(card.training_data["dataset"] == _RADIOGRAPHY for card in cards):
+    if any(card.training_data["dataset"] == TITLE for card in cards):
         yield from (_DATABASE, "")
+
+
+def _masks_of(people: list[str]) -> str:
+    """Whose masks Dice agrees with, of the sets that were measured."""
+    drawn = " and ".join(name.capitalize() for name in people)
+    return f"{_AGREES}; that on {drawn} with people's." if people else f"{_AGREES}."
 
 
 def _counted(images: dict[str, int]) -> str:

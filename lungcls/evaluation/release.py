@@ -148,7 +148,7 @@ def evaluate_release(
         "images": len(records),
         "split_hash": split.hash if split else None,
         "weights": {card.name: card.sha256 for card in cards},
-        "notes": [*notes, *(note for card in cards for note in split_notes(card, split, part))],
+        "notes": [*notes, *(note for card in cards for note in _trained_on(card, dataset, split, part))],
         "bootstrap": {"resamples": n_resamples, "seed": seed, "by": "group"},
         "device": str(segmenter.device),
         "versions": {**package_versions(PACKAGES), "machine": platform.machine()},
@@ -256,6 +256,13 @@ def check_classes(dataset: Dataset, records: Sequence[Record], card: Card) -> No
             f"does not know; it knows {', '.join(card.classes)}. Give the images these classes with "
             "--classes (such as --classes four, or a TOML file)"
         )
+
+
+def _trained_on(card: Card, dataset: Dataset, split: Split | None, part: str) -> list[str]:
+    """Warn where weights may have learnt from the images that they are measured on."""
+    if split is None and card.training_data.get("dataset") == dataset.title:
+        return [f"{card.name} was trained on part of these images: its figures on all of them are too high"]
+    return split_notes(card, split, part)
 
 
 def split_notes(card: Card, split: Split | None, part: str) -> list[str]:

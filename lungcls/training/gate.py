@@ -144,7 +144,7 @@ def train_gate(
         classes=KINDS,
         temperature=1.0,
         thresholds=thresholds,
-        training_data=_training_data(recipe, split, parts, len(pictures or [])),
+        training_data=_training_data(recipe, database.title, split, parts, len(pictures or [])),
         recipe=asdict(recipe),
         metrics={"validation": metrics},
         versions={**package_versions(("lungcls", "torch", "numpy", "scipy", "pillow")), "device": "cpu"},
@@ -347,10 +347,10 @@ def _quantile(values: Sequence[float] | npt.NDArray[np.float32], share: float) -
 
 
 def _training_data(
-    recipe: GateRecipe, split: Split, parts: dict[str, list[Record]], photographs_used: int
+    recipe: GateRecipe, title: str, split: Split, parts: dict[str, list[Record]], photographs_used: int
 ) -> dict[str, Any]:
     return {
-        "dataset": "COVID-19 Radiography Database",
+        "dataset": title,
         "images": {name: dict(Counter(r.label for r in records)) for name, records in parts.items()},
         "photographs": photographs_used,
         "drawn": {"strangers": recipe.strangers, "ct_slices": recipe.slices, "phantoms": recipe.phantoms},

@@ -168,8 +168,6 @@ class _Run:
         self.cache = cache
         self.device = device
         self.progress = progress
-        radiography = database.layout == "radiography"
-        self.dataset = "COVID-19 Radiography Database" if radiography else database.root.name
         self.segmentation = recipe.task == "segmentation"
         self.classes = ("lung",) if self.segmentation else database.classes
         self.architecture = _architecture(recipe, self.classes)
@@ -310,7 +308,7 @@ class _Run:
             for part, records in self.records.items()
         }
         return {
-            "dataset": self.dataset,
+            "dataset": self.database.title,
             "images": counts,
             **({"with_copies": self._with_copies()} if self.recipe.offline else {}),
             # Weights that this run rests on and that saw other parts of the data.
@@ -329,7 +327,7 @@ class _Run:
         for weights in [*rests_on, *self.teachers]:
             card = load_card(weights)
             data = card.training_data
-            if data.get("dataset") == self.dataset and data.get("split_hash") != self.split.hash:
+            if data.get("dataset") == self.database.title and data.get("split_hash") != self.split.hash:
                 found[card.name] = str(data.get("split_hash"))
         for name, used in found.items():
             logger.warning(

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from lungcls.cli.main import app
-from lungcls.data import Split, make_split, open_dataset
+from lungcls.data import RadiographyDatabase, Split, make_split, open_dataset
 from lungcls.errors import DataError
 from lungcls.labels import CLASSES
 
@@ -114,6 +114,27 @@ def test_the_split_is_applied_to_masks_alone(
     done = evaluate(folder, "--split-file", tmp_path / "split.csv")
     assert done.exit_code == 0, done.output
     assert (payload()["part"], payload()["images"]) == ("test", 5)
+
+
+@pytest.mark.usefixtures("known_lungs")
+def test_all_images_of_a_collection_hold_those_that_were_trained_on(
+    evaluate: Run,
+    manifest_database: Path,
+    weights: dict[str, str],
+    payload: Callable[[], dict[str, Any]],
+    tmp_path: Path,
+) -> None:
+    trained = tmp_path / "trained.safetensors"
+    shutil.copyfile(weights["mask"], trained)
+    card = json.loads(Path(weights["mask"]).with_suffix(".json").read_text())
+    card |= {"name": "trained", "training_data": {"dataset": RadiographyDatabase(manifest_database).title}}
+    trained.with_suffix(".json").write_text(json.dumps(card))
+    words = ("--classifier", trained, "--classifier", weights["mask"], "--split", "all")
+    done = evaluate(manifest_database, *words)
+    assert done.exit_code == 0, done.output
+    (note,) = [note for note in payload()["notes"] if "trained" in note]
+    assert note.startswith("trained was trained on part of these images")
+    assert f"Note: {note}" in done.stdout
 
 
 @pytest.mark.usefixtures("known_lungs")
