@@ -118,8 +118,8 @@ def densenet() -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         module = create_model({"model": "densenet", "growth": 8, "blocks": [2, 2, 2, 2], "stem": 16})
-    # A last norm that lets some through and holds some back, as in a trained network.
-    nn.init.normal_(module.features.norm5.bias)
+        # A last norm that lets some through and holds some back, as in a trained network.
+        nn.init.normal_(module.features.norm5.bias)
     return module.eval()
 
 
