@@ -1,10 +1,11 @@
-"""The README's table: the released weights on the test part and on sets that they never saw.
+"""The README's table: the released weights on the test part and on other collections.
 
     python benchmarks/released_weights.py --data DIR
 
-DIR holds ``radiography`` and, where present, ``montgomery`` and ``shenzhen`` (lung masks drawn by people).
-Writes one JSON and one CSV file a set under ``benchmarks/results/``, the table into ``README.md`` and the
-model card, ``weights/README.md``; ``--table`` only writes these two anew from the files.
+DIR holds ``radiography`` and, where present, ``montgomery`` and ``shenzhen`` (lung masks drawn by people),
+``covid-chestxray-dataset`` and ``coronahack`` (classes; without copies of films that were trained on). Writes
+one JSON and one CSV file a set under ``benchmarks/results/``, the table into ``README.md`` and the model card
+with its pictures into ``weights/``; ``--table`` only writes these anew from the files.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lungcls.cli.progress import bar
-from lungcls.evaluation.modelcard import model_card
+from lungcls.evaluation.modelcard import model_card, write_model_card
 from lungcls.evaluation.tables import between_marks
 from lungcls.weights import released
 
@@ -25,6 +26,9 @@ RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parent.parent / "README.md"
 WEIGHTS = Path(__file__).parent.parent / "weights"
 EXTERNAL = ("montgomery", "shenzhen")
+"""Other collections with lung masks."""
+OTHER_CLASSES = ("covid-chestxray-dataset", "coronahack")
+"""Other collections with classes."""
 ABOUT = """\
 This is a reduced copy of the database, with masks and images of COVID-QU-Ex (Tahir 2021) and RSNA. Near
 duplicates and known patients do not cross the split, but copies of which an edge was cut off can:
@@ -36,7 +40,7 @@ drawn pictures, which its card counts; nothing else was trained on, unlabelled i
 def evaluate_all(data: Path, device: str) -> None:
     """Run both stages on every set under `data` and write the result files."""
     from lungcls.classifier import Classifier
-    from lungcls.data import open_dataset, open_radiography, split_dataset
+    from lungcls.data import open_external, open_radiography, split_dataset
     from lungcls.evaluation.release import write_release
     from lungcls.segmenter import Segmenter
 
@@ -44,7 +48,9 @@ def evaluate_all(data: Path, device: str) -> None:
     classifiers = [Classifier.load(f"classifier-{region}", device) for region in regions()]
     database = open_radiography(data)
     split = split_dataset(database, seed=0)
-    external = {name: open_dataset(data / name) for name in EXTERNAL if (data / name).is_dir()}
+    external = {
+        name: open_external(data / name) for name in (*EXTERNAL, *OTHER_CLASSES) if (data / name).is_dir()
+    }
     with tempfile.TemporaryDirectory() as cache:
         write_release(database, split, segmenter, classifiers, external, RESULTS, cache, progress=bar)
 
@@ -133,14 +139,14 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, default=os.environ.get("LUNGCLS_DATA"), help="or LUNGCLS_DATA")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--table", action="store_true", help="only write the two texts")
+    parser.add_argument("--table", action="store_true", help="only write texts and pictures")
     options = parser.parse_args()
     if not options.table:
         if options.data is None:
             parser.error("--data or LUNGCLS_DATA must name the folder that holds radiography")
         evaluate_all(Path(options.data), options.device)
     README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")
-    (WEIGHTS / "README.md").write_text(card(), encoding="utf-8")
+    write_model_card(WEIGHTS, RESULTS, about=ABOUT)
 
 
 if __name__ == "__main__":

@@ -137,15 +137,12 @@ def _masks(
 
 
 def _externals(folders: Sequence[Path], segmenter: str, cache: Path, device: str) -> dict[str, Any]:
-    from lungcls.data import open_dataset
+    from lungcls.data import open_external
     from lungcls.shortcuts.suite import External
 
     found = {}
     for folder in folders:
-        dataset = open_dataset(folder)
-        if dataset.layout in ("covid-chestxray", "coronahack"):
-            # By default these have classes of their own; a model of four is asked for its own.
-            dataset = open_dataset(folder, classes="four")
+        dataset = open_external(folder)
         found[folder.name] = External(
             dataset, _masks(dataset, dataset.records, "predicted", segmenter, cache, device)
         )

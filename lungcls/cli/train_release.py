@@ -21,7 +21,9 @@ def train_release(
     split_file: SplitOfRecipe = None,
     external: Annotated[
         list[Path] | None,
-        typer.Option(help="Folder of images and lung masks to evaluate on only; may be repeated."),
+        typer.Option(
+            help="Folder of another collection (lung masks or classes) to evaluate on only; may be repeated."
+        ),
     ] = None,
     epochs: Epochs = None,
     device: Device = "auto",
@@ -31,7 +33,7 @@ def train_release(
 ) -> None:
     """Train all released weights, evaluate them on the test part, and write their model card."""
     from lungcls.cli.progress import bar
-    from lungcls.data import Split, open_dataset, open_radiography
+    from lungcls.data import Split, open_external, open_radiography
     from lungcls.errors import MissingExtraError
 
     try:
@@ -44,7 +46,7 @@ def train_release(
         out,
         schedule=schedule,
         split=Split.read_csv(split_file) if split_file else None,
-        external={folder.name: open_dataset(folder) for folder in external or []},
+        external={folder.name: open_external(folder) for folder in external or []},
         epochs=epochs,
         device=device,
         devices=devices,

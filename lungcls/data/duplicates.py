@@ -240,6 +240,33 @@ def _write_cache(path: Path, identity: str, found: Duplicates) -> None:
         )
 
 
+def copied_from(small: Floats, others: Floats, labels: Sequence[str] | None = None) -> NDArray[np.bool_]:
+    """Tell which images have a near duplicate among others.
+
+    Parameters
+    ----------
+    small : float array of shape [N, 64, 64]
+        As `thumbnails` returns them.
+    others : float array of shape [M, 64, 64]
+    labels : sequence of str, optional
+        N + M class names. When given, two images are compared only if they have the same one.
+
+    Returns
+    -------
+    bool array of shape [N]
+
+    Raises
+    ------
+    ValueError
+        As `match_thumbnails` does.
+    """
+    copied = np.zeros(len(small), np.bool_)
+    for i, j, _ in match_thumbnails(np.concatenate([small, others]), labels=labels).pairs:
+        if i < len(small) <= j:
+            copied[i] = True
+    return copied
+
+
 def match_thumbnails(
     small: Floats, *, labels: Sequence[str] | None = None, threshold: float = THRESHOLD
 ) -> Duplicates:

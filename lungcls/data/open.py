@@ -38,6 +38,8 @@ LAYOUTS: Final[dict[str, str]] = {
 }
 """The layouts that :func:`open_dataset` tells apart, and what each looks like."""
 
+_OWN_CLASSES: Final = ("covid-chestxray", "coronahack")
+
 _CT_SUFFIXES: Final = (".nii", ".nii.gz", ".mhd", ".nrrd")
 _CT_FOLDERS: Final = ("2a_images", "3a_images", "ct_covid", "ct_noncovid", "ct")
 _CT_LISTS: Final = ("covidx_ct", "covidx-ct", "covid_ct", "covid-ct")
@@ -109,6 +111,28 @@ def open_dataset(
     }
     dataset = simple[layout](path)
     return dataset if classes is None else with_classes(dataset, classes)
+
+
+def open_external(root: str | Path) -> Dataset:
+    """Open a dataset to measure weights of the four classes of lungcls on.
+
+    Parameters
+    ----------
+    root : path-like
+        As :func:`open_dataset` takes it. CoronaHack and covid-chestxray-dataset, which have classes of their
+        own, are read with the four classes.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    DataError
+        As :func:`open_dataset` raises it.
+    """
+    dataset = open_dataset(root)
+    return open_dataset(root, classes="four") if dataset.layout in _OWN_CLASSES else dataset
 
 
 def _recognise(path: Path) -> tuple[Path, str]:

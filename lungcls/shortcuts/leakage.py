@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungcls.data.dataset import Dataset, Record
-from lungcls.data.duplicates import match_thumbnails, thumbnail
+from lungcls.data.duplicates import copied_from, thumbnail
 from lungcls.data.views import Progress, quiet
 from lungcls.evaluation.reading import map_images
 from lungcls.evaluation.weighted import share
@@ -69,9 +69,4 @@ def copies(
     small = map_images(database, training, thumbnail, "comparing with the training images", progress)
     own = [thumbnail(pixels) for pixels in trial.sample.pixels]
     labels = [record.label for record in (*trial.sample.records, *training)]
-    pairs = match_thumbnails(np.stack([*own, *small]), labels=labels if by_class else None).pairs
-    copied = np.zeros(len(own), np.bool_)
-    for i, j, _ in pairs:
-        if i < len(own) <= j:
-            copied[i] = True
-    return copied
+    return copied_from(np.stack(own), np.stack(small), labels if by_class else None)

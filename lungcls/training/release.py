@@ -11,10 +11,9 @@ from lungcls.classifier import Classifier
 from lungcls.data.dataset import Dataset
 from lungcls.data.splits import PARTS, Split, crossing, split_dataset
 from lungcls.data.views import Progress, quiet
-from lungcls.errors import DataError
-from lungcls.evaluation.modelcard import model_card
-from lungcls.evaluation.release import write_release
-from lungcls.files import atomic_write
+from lungcls.evaluation.modelcard import write_model_card
+from lungcls.evaluation.release import check_external, write_release
+from lungcls.figures import require_matplotlib
 from lungcls.recipes import load_recipe
 from lungcls.segmenter import Segmenter
 from lungcls.training.train import train
@@ -55,7 +54,8 @@ def train_release(
         Of `database`: its parts are trained, calibrated and evaluated on. By default
         :func:`lungcls.data.split_dataset` with the ``split_seed`` of the recipes.
     external : mapping of str to Dataset, optional
-        Sets with lung masks that were never trained on, by name; the segmenter is evaluated on them.
+        Other collections, by name: the segmenter is evaluated on those with lung masks, the classifiers on
+        those with their classes.
     epochs : int, optional
         Cut every stage of every schedule to so many epochs, for a trial.
     device, devices, workers, compile_network, show_progress, progress
@@ -73,17 +73,18 @@ def train_release(
     RecipeError
         If a step's folder holds a run of another recipe or split.
     DataError
-        If a set in `external` has no lung masks, or the database has no image in a part of the split.
+        If a set in `external` has neither lung masks nor the database's classes, or the database has no
+        image in a part of the split.
+    MissingExtraError
+        If matplotlib, which draws the model card's pictures, is not installed.
     """
     if schedule not in SCHEDULES:
         raise ValueError(f"unknown schedule {schedule!r}; known are {', '.join(SCHEDULES)}")
     out = Path(out)
-    for name, dataset in (external or {}).items():
-        # Told before hours of training, not after.
-        if not any(record.mask for record in dataset.records):
-            raise DataError(
-                f"{name} ({dataset.root}) has no lung masks to evaluate the segmenter on; leave it out"
-            )
+    # Told before hours of training, not after.
+    require_matplotlib()
+    for dataset in (external or {}).values():
+        check_external(dataset, database.classes)
     split = split or split_dataset(database, seed=load_recipe(f"{SCHEDULES[schedule]}/{STEPS[0]}").split_seed)
     for part in PARTS:
         split.select(database.records, part)
@@ -124,8 +125,7 @@ def _collect(made: Mapping[str, Path], out: Path, split: Split) -> Path:
     for path in made.values():
         for file in (path, path.with_suffix(".json")):
             shutil.copyfile(file, weights / file.name)
-    with atomic_write(weights / "README.md", "w") as card:
-        card.write(model_card(weights, out / "results", about=_about(split)))
+    write_model_card(weights, out / "results", about=_about(split))
     return weights
 
 

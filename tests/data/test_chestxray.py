@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lungcls.data import CovidChestXray, open_dataset, split_dataset
+from lungcls.data import CovidChestXray, open_dataset, open_external, split_dataset
 from lungcls.errors import DataError
+from lungcls.labels import CLASSES
 
 HEADER = "patientid,finding,view,modality,folder,filename,url"
 ROWS = [
@@ -33,6 +34,12 @@ def folder(tmp_path: Path) -> Path:
         pixels = np.random.default_rng(position).integers(0, 255, (40, 40), np.uint8)
         Image.fromarray(pixels).save(tmp_path / "images" / f"{name}.jpg")
     return tmp_path
+
+
+def test_as_an_external_set_it_has_the_four_classes(folder: Path) -> None:
+    dataset = open_external(folder)
+    assert dataset.classes == CLASSES
+    assert {record.label for record in dataset.records} == {"COVID", "Normal", "Viral Pneumonia"}
 
 
 def test_frontal_radiographs_are_kept_and_the_rest_counted(folder: Path) -> None:

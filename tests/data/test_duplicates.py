@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from lungcls.data.duplicates import find_near_duplicates, match_thumbnails, thumbnail, thumbnails
+from lungcls.data.duplicates import copied_from, find_near_duplicates, match_thumbnails, thumbnail, thumbnails
 from lungcls.errors import DataError, ImageError
 from lungcls.phantom import chest_phantom
 
@@ -74,6 +74,14 @@ def test_copies_are_found(tmp_path: Path, chests: list[Floats], change: object) 
     assert 0.945 <= result.pairs[0][2] <= 1.0
     assert result.groups() == [[2, 6]]
     assert result.clusters.tolist() == [0, 1, 2, 3, 4, 5, 2]
+
+
+def test_copies_of_other_images_are_told_from_copies_among_themselves(chests: list[Floats]) -> None:
+    own = np.stack([thumbnail(chests[i]) for i in (0, 1, 1, 2)])
+    others = np.stack([thumbnail(image) for image in (chests[3], chests[2] ** 1.3, chests[0])])
+    assert copied_from(own, others).tolist() == [True, False, False, True]
+    labels = ["Normal", "Normal", "Normal", "COVID", "COVID", "Normal", "Normal"]
+    assert copied_from(own, others, labels).tolist() == [True, False, False, False]
 
 
 def test_exact_copies_have_similarity_one(chests: list[Floats]) -> None:

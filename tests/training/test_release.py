@@ -8,12 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from lungcls.cli.main import app
-from lungcls.data import ClassFolders, RadiographyDatabase, Split, make_split
+from lungcls.data import ClassFolders, RadiographyDatabase, Record, Split, make_split
 from lungcls.errors import DataError
+from lungcls.evaluation.modelcard import PICTURE
 from lungcls.labels import CLASSES, NOTICE
 from lungcls.phantom import chest_phantom
 from lungcls.pipeline import Pipeline
@@ -50,7 +53,26 @@ def _split(database: Path) -> Split:
     return make_split(RadiographyDatabase(database).records, seed=6)
 
 
+def _other_collection(database: Path, root: Path) -> Path:
+    """Four films of two classes; one of them is a film of the training part, in another class."""
+    for label, seed in (("COVID", 901), ("COVID", 902), ("Normal", 903)):
+        (root / label).mkdir(parents=True, exist_ok=True)
+        pixels = (chest_phantom(64, seed=seed).image * 255).astype(np.uint8)
+        Image.fromarray(pixels).save(root / label / f"{seed}.png")
+    split = _split(database)
+    learnt = next(record for record in RadiographyDatabase(database).records if _in(split, record, "train"))
+    shutil.copyfile(database / learnt.file, root / "Normal" / "copy.png")
+    return root
+
+
+def _in(split: Split, record: Record, part: str) -> bool:
+    return split.parts[record.file] == part and record.label == "COVID"
+
+
 def _release(database: Path, out: Path) -> Path:
+    other = out / "other"
+    if not other.is_dir():
+        _other_collection(database, other)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(release, "load_recipe", _tiny)
         return release.train_release(
@@ -58,6 +80,7 @@ def _release(database: Path, out: Path) -> Path:
             out,
             schedule="cpu",
             split=_split(database),
+            external={"other": ClassFolders(other)},
             device="cpu",
             workers=0,
         )
@@ -127,9 +150,10 @@ def test_a_split_that_tears_groups_is_told_of() -> None:
 
 def test_what_would_fail_after_the_training_fails_before(manifest_database: Path, tmp_path: Path) -> None:
     database = RadiographyDatabase(manifest_database)
-    for name in ("COVID", "Normal"):
-        shutil.copytree(manifest_database / name / "images", tmp_path / "bare" / name)
-    with pytest.raises(DataError, match=r"bare .* has no lung masks"):
+    for name in ("COVID", "healthy"):
+        source = manifest_database / name.replace("healthy", "Normal") / "images"
+        shutil.copytree(source, tmp_path / "bare" / name)
+    with pytest.raises(DataError, match=r"bare has no lung masks .* not of the classes COVID, Lung_Opacity"):
         release.train_release(database, tmp_path / "out", external={"bare": ClassFolders(tmp_path / "bare")})
     files = [record.file for record in database.records]
     split = Split(dict.fromkeys(files, "train") | {files[0]: "validation"}, dict(zip(files, files)))
@@ -169,6 +193,28 @@ def test_the_model_card_has_the_figures_of_the_files(released: Path) -> None:
     assert "| `classifier-mask` | Viral Pneumonia | kermany |" in text
     assert "| `classifier-mask` | F1 of COVID | 0 | - |" in text
     assert NOTICE in text
+
+
+def test_classifiers_are_measured_on_other_collections_without_what_they_learnt_from(released: Path) -> None:
+    results = released.parent / "results"
+    found = json.loads((results / "released_weights_other.json").read_text(encoding="utf-8"))
+    assert found["images"] == 3
+    assert "1 of 4 images were left out as near duplicates of images of the training" in found["notes"][-1]
+    assert set(found["reports"]) == set(release.STEPS[1:])
+    section = (released / "README.md").read_text(encoding="utf-8").split("## Other collections\n")[1]
+    section = section.split("## Known failures")[0]
+    assert f"- other: {found['notes'][-1]}" in section
+    recall = found["reports"]["classifier-mask"]["per_class"]["COVID"]["recall"]["value"]
+    assert f"| other | `classifier-mask` | COVID | 2 | {recall:.3f}" in section
+    # Classes that the collection does not have are left out.
+    assert "Viral Pneumonia |" not in section.replace("| Viral Pneumonia (", "| (")
+
+
+def test_the_model_card_shows_the_picture_beside_it(released: Path) -> None:
+    text = (released / "README.md").read_text(encoding="utf-8")
+    assert f"]({PICTURE})" in text.split("## Known failures")[1]
+    with Image.open(released / PICTURE) as picture:
+        assert min(picture.size) > 500
 
 
 def test_a_finished_release_trains_nothing_again(released: Path, database: Path) -> None:
