@@ -35,6 +35,14 @@ def calibrate(
     split_file: SplitOfSeed = None,
     layout: Layout = None,
     classes: Classes = None,
+    bias: Annotated[
+        bool,
+        typer.Option(
+            "--bias",
+            help="Fit a bias by class too, for classes that are not as frequent as in training: makes other "
+            "weights.",
+        ),
+    ] = False,
     segmenter: Annotated[str, typer.Option(help="Weights of stage 1.")] = "segmenter",
     seed: Annotated[
         int, typer.Option(help="Of the split, where no file is given, and of the bootstrap.")
@@ -66,6 +74,7 @@ def calibrate(
             cache or temporary,
             split=chosen,
             part=split,
+            bias=bias,
             n_resamples=resamples,
             seed=seed,
             progress=bar,
@@ -80,7 +89,7 @@ def calibrate(
     if out is None:
         typer.echo("nothing is written without --out")
         return
-    path = write_calibrated(found.card, weights, out)
+    path = write_calibrated(found, weights, out)
     typer.echo(f"written: {path.with_suffix('.json')}; use it with --classifier {path}")
 
 

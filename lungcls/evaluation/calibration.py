@@ -1,4 +1,4 @@
-"""Are probabilities as high as they are right? Temperature scaling and the calibration error."""
+"""Are probabilities as high as they are right? Temperatures, class biases and the calibration error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 
 from lungcls.errors import DataError
 
@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 
 ECE_BINS = 15
 TEMPERATURE_RANGE = (0.02, 50.0)
+
+_BIAS_SPREAD = 3.0  # standard deviation of the prior of a class's bias, in logits
 
 # A probability that underflowed to 0 costs -log of this (about 36), not infinity.
 _SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)
@@ -99,6 +101,60 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     if loss(log_temperature) >= loss(0.0):
         return 1.0
     return math.exp(log_temperature)
+
+
+def fit_bias(logits: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
+    """Find what to add to the logits of each class so that held-out labels are most likely.
+
+    A network that was trained with classes balanced takes rare classes for as likely as others. The biases
+    are fitted together with a temperature, ``softmax(logits / T + b)``, which the caller fits again
+    afterwards (:func:`fit_temperature`, of ``logits + T b``: the same T).
+
+    Parameters
+    ----------
+    logits : array-like, shape [N, K]
+        Raw scores of a model on images that it was not trained on (the validation part).
+    labels : array-like of int, shape [N]
+        True classes, from 0 to K - 1.
+
+    Returns
+    -------
+    ndarray of float64, shape [K]
+        ``T b``, to be added to the logits; its mean is 0. All 0 if the model is right on every image.
+
+    Raises
+    ------
+    DataError
+        As :func:`fit_temperature`.
+
+    References
+    ----------
+    Alexandari, Kundaje, Shrikumar (2020), Maximum Likelihood with Bias-Corrected Calibration is Hard-To-Beat
+    at Label Shift Adaptation, ICML.
+    """
+    scores = np.asarray(logits, dtype=np.float64)
+    start = fit_temperature(scores, labels)
+    truth = check_labels(labels, scores.shape)
+    count, classes = scores.shape
+    if (scores.argmax(axis=1) == truth).all():
+        return np.zeros(classes)
+    rows = np.arange(count)
+
+    def loss(values: NDArray[np.float64]) -> float:
+        shifted = scores / math.exp(values[0]) + values[1:]
+        # The weak prior keeps the bias of a class finite that no image is of, and the sum of all where it is.
+        prior = float(np.square(values[1:]).sum()) / (2 * _BIAS_SPREAD**2 * count)
+        return float(-_log_softmax(shifted, 1.0)[rows, truth].mean()) + prior
+
+    lowest, highest = (math.log(limit) for limit in TEMPERATURE_RANGE)
+    found = minimize(
+        loss,
+        np.concatenate([[math.log(start)], np.zeros(classes)]),
+        method="L-BFGS-B",
+        bounds=[(lowest, highest), *[(None, None)] * classes],
+    )
+    bias = math.exp(found.x[0]) * found.x[1:]
+    return np.asarray(bias - bias.mean())
 
 
 def expected_calibration_error(probabilities: ArrayLike, labels: ArrayLike, bins: int = ECE_BINS) -> float:

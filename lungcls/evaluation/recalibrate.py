@@ -1,28 +1,32 @@
-"""Temperature and conformal scores of a classifier from images that it was not trained on, into its card."""
+"""Temperature, class biases and conformal scores of a classifier from images that it was not trained on."""
 
 from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from lungcls.classifier import Classifier
 from lungcls.data.dataset import Dataset, Record
 from lungcls.data.splits import Split
 from lungcls.data.views import Progress, predicted_masks, quiet
 from lungcls.errors import DataError
-from lungcls.evaluation.calibration import fit_temperature, softmax
+from lungcls.evaluation.calibration import fit_bias, fit_temperature, softmax
 from lungcls.evaluation.conformal import SCORE, fit_conformal
-from lungcls.evaluation.evaluate import N_RESAMPLES, groups_of, logits_on
+from lungcls.evaluation.evaluate import N_RESAMPLES, groups_of, logits_on, report_logits
 from lungcls.evaluation.trust import TrustReport, trust_report
 from lungcls.files import atomic_write, file_sha256
 from lungcls.segmenter import Segmenter
-from lungcls.weights import Card, find_weights, write_card
+from lungcls.weights import Card, find_weights, save_weights, write_card
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,11 +39,14 @@ class Recalibration:
         With the new temperature and conformal scores.
     before, after : TrustReport
         Of the old and the new card, on the images that the new one was fitted on.
+    state : mapping of str to torch.Tensor or None
+        The network with a bias by class; None where it stays as it is.
     """
 
     card: Card
     before: TrustReport
     after: TrustReport
+    state: Mapping[str, Tensor] | None = None
 
 
 def calibrated(
@@ -95,6 +102,7 @@ def recalibrate(
     *,
     split: Split | None = None,
     part: str = "all",
+    bias: bool = False,
     n_resamples: int = N_RESAMPLES,
     seed: int = 0,
     progress: Progress[Any] = quiet,
@@ -114,6 +122,9 @@ def recalibrate(
         That `records` were chosen by.
     part : str, default="all"
         Name of the part, for the record.
+    bias : bool, default=False
+        Fit a bias by class too (:func:`lungcls.evaluation.calibration.fit_bias`), which changes the network's
+        last layer: for images whose classes are not as frequent as training took them to be.
     n_resamples, seed : int
         Of the bootstrap.
     progress : callable, optional
@@ -127,21 +138,70 @@ def recalibrate(
     ImageError
         If an image cannot be read.
     DataError
-        If there are no images, or one is of a class that the classifier does not know.
+        If there are no images, one is of a class that the classifier does not know, or `bias` does not go
+        with the network.
+    ValueError
+        If `bias` is asked for and another engine than torch runs the network.
     """
     masks = {}
     if classifier.region.needs_mask:
         masks = predicted_masks(dataset, records, segmenter, cache, progress=progress)
     logits, labels = logits_on(dataset, records, masks, classifier, progress=progress)
     groups = groups_of(records, split)
-    card = calibrated(
-        classifier.card, logits, labels, groups, calibration_data(dataset, records, part, split)
-    )
-    reports = [
-        trust_report(logits, labels, groups, each, n_resamples=n_resamples, seed=seed)
-        for each in (classifier.card, card)
-    ]
-    return Recalibration(card, *reports)
+
+    def trust(card: Card) -> TrustReport:
+        return trust_report(logits, labels, groups, card, n_resamples=n_resamples, seed=seed)
+
+    before, old, state = trust(classifier.card), classifier.card, None
+    if bias:
+        state, added = with_bias(classifier.module.state_dict(), fit_bias(logits, labels))
+        logits = logits + added
+        # Figures of the network as it was are not its figures any more.
+        old = replace(old, recipe={**old.recipe, "bias": part}, metrics={})
+    card = calibrated(old, logits, labels, groups, calibration_data(dataset, records, part, split))
+    if bias:
+        measured = Classifier(card, classifier.network)
+        report = report_logits(
+            logits, labels, records, measured, split=split, n_resamples=n_resamples, seed=seed
+        )
+        card = replace(card, metrics={part: report.to_dict()})
+    return Recalibration(card, before, trust(card), state)
+
+
+def with_bias(
+    network: Mapping[str, Tensor], bias: NDArray[np.float64]
+) -> tuple[dict[str, Tensor], NDArray[np.float64]]:
+    """Add a bias by class to a network's last layer.
+
+    Parameters
+    ----------
+    network : mapping of str to torch.Tensor
+        A classifier's state.
+    bias : float64 array [K]
+
+    Returns
+    -------
+    dict of str to torch.Tensor
+        The state with another last layer.
+    float64 array [K]
+        What this adds to the logits of the file as it is stored, in half precision.
+
+    Raises
+    ------
+    DataError
+        If the last layer has not one bias a class.
+    """
+    import torch
+
+    name = next((key for key in reversed(network) if key.endswith("bias")), "")
+    if not name or network[name].shape != bias.shape:
+        raise DataError(
+            "a bias by class needs a network whose last layer has one bias a class; leave it out (in a "
+            "recipe: bias = 'none')"
+        )
+    before = network[name].half()
+    after = (before.double() + torch.from_numpy(bias)).half()
+    return {**network, name: after}, (after.double() - before.double()).numpy()
 
 
 def calibration_data(
@@ -156,14 +216,14 @@ def calibration_data(
     }
 
 
-def write_calibrated(card: Card, weights: str | Path, out: str | Path) -> Path:
-    """Write a card beside a copy of its weights.
+def write_calibrated(found: Recalibration, weights: str | Path, out: str | Path) -> Path:
+    """Write a card beside its weights: a copy of the old ones, or those with a bias by class.
 
     Parameters
     ----------
-    card : Card
+    found : Recalibration
     weights : str or path-like
-        The weights that the card is of, by released name or path.
+        The weights that were calibrated, by released name or path.
     out : path-like
         A folder, where both files get the weights' own name (the folder of the weights themselves replaces
         their card), or the path of the new ``.safetensors`` file.
@@ -178,7 +238,8 @@ def write_calibrated(card: Card, weights: str | Path, out: str | Path) -> Path:
     WeightsError
         If there are no such weights.
     DataError
-        If `out` would overwrite other weights, or `weights` is a file that ``lungcls export`` wrote.
+        If `out` would overwrite other weights (those without the bias are other weights), or `weights` is a
+        file that ``lungcls export`` wrote.
     """
     source = find_weights(weights)
     if source.suffix != ".safetensors":
@@ -189,12 +250,15 @@ def write_calibrated(card: Card, weights: str | Path, out: str | Path) -> Path:
     target = Path(out)
     if target.suffix != ".safetensors":
         target = target / source.name
-    if target.exists():
-        # The same weights may be calibrated again and again, in their own folder too.
-        if file_sha256(target) != card.sha256:
-            raise DataError(f"{target} holds other weights than {source}; give another --out")
-    else:
+    # The same weights may be calibrated again and again, in their own folder too.
+    if target.exists() and (found.state is not None or file_sha256(target) != found.card.sha256):
+        raise DataError(f"{target} holds other weights than {source}; give another --out")
+    card = replace(found.card, name=target.stem)
+    if found.state is not None:
+        values = {key: value for key, value in card.to_dict().items() if key not in ("sha256", "format")}
+        return save_weights(target.parent, found.state, **values)
+    if not target.exists():
         with source.open("rb") as content, atomic_write(target) as copy:
             shutil.copyfileobj(content, copy)
-    write_card(target, replace(card, name=target.stem))
+    write_card(target, card)
     return target

@@ -21,6 +21,7 @@ BALANCES: Final = ("class_weights", "sampler", "none")
 OPTIMIZERS: Final = ("adamw", "adam")
 SCHEDULES: Final = ("cosine", "constant")
 SELECTIONS: Final = ("score", "loss")
+BIASES: Final = ("none", "validation")
 TRAINABLE: Final = ("all", "head")
 # Regions that show lungs alone, and those that show what surrounds them.
 MASKED: Final = ("mask", "mask_uncropped")
@@ -88,6 +89,10 @@ class Recipe:
         A process; several devices multiply it.
     balance : {"class_weights", "sampler", "none"}
         How a classifier meets unequal classes.
+    bias : {"none", "validation"}
+        Whether the finished classifier's last layer gets a bias by class that is fitted on the validation
+        part (:func:`lungcls.evaluation.calibration.fit_bias`): balanced training takes all classes for
+        equally frequent.
     label_smoothing : float
     ema_decay : float
         Of the exponential moving average of the weights that is validated and kept; 0 turns it off.
@@ -166,6 +171,7 @@ class Recipe:
     teachers: tuple[str, ...] = ()
     distillation: float = 0.5
     distillation_temperature: float = 2.0
+    bias: str = "none"
     # Written by hand into recipes for their readers; nothing computes with it.
     description: str = field(default="", compare=False)
 
@@ -286,7 +292,12 @@ def _problems(recipe: Recipe) -> list[str]:
         problems.append(f"loss is {recipe.loss!r}; for {recipe.task}: {', '.join(LOSSES[recipe.task])}")
     if recipe.balance not in BALANCES:
         problems.append(f"balance is {recipe.balance!r}; expected one of {', '.join(BALANCES)}")
-    for name, choices in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("select", SELECTIONS)):
+    for name, choices in (
+        ("optimizer", OPTIMIZERS),
+        ("schedule", SCHEDULES),
+        ("select", SELECTIONS),
+        ("bias", BIASES),
+    ):
         if getattr(recipe, name) not in choices:
             problems.append(f"{name} is {getattr(recipe, name)!r}; expected one of {', '.join(choices)}")
     for stage in recipe.stages:
@@ -315,6 +326,8 @@ def _problems(recipe: Recipe) -> list[str]:
         problems.append(f"other_surroundings goes with the regions {', '.join(UNMASKED)}, not with {seen}")
     if recipe.lungs_beside and recipe.offline:
         problems.append("offline copies have no lungs beside them: leave out offline, or what changes lungs")
+    if recipe.bias != "none" and recipe.task != "classification":
+        problems.append("bias goes with classification")
     if recipe.teachers and recipe.task != "classification":
         problems.append("teachers go with classification")
     if not all(isinstance(name, str) for name in recipe.teachers):

@@ -32,8 +32,9 @@ from lungcls.data.views import (
     segmentation_pairs,
 )
 from lungcls.errors import DataError, RecipeError
+from lungcls.evaluation.calibration import fit_bias
 from lungcls.evaluation.evaluate import groups_of, logits_on, report_logits, segmentation_on
-from lungcls.evaluation.recalibrate import calibrated, calibration_data
+from lungcls.evaluation.recalibrate import calibrated, calibration_data, with_bias
 from lungcls.evaluation.segmentation import dice
 from lungcls.files import atomic_write
 from lungcls.models.catalog import MODELS
@@ -239,9 +240,30 @@ class _Run:
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
         prefix = "network."
         draft = out / "draft"
-        path = save_weights(
-            draft,
-            {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)},
+        network = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+        path = self._save(draft, network)
+        if self.segmentation:
+            card = self._validated_segmenter(path)
+        else:
+            logits, labels = self._validation_logits(path)
+            if recipe.bias == "validation":
+                network, added = with_bias(network, fit_bias(logits, labels))
+                path, logits = self._save(draft, network), logits + added
+            card = self._validated_classifier(path, logits, labels)
+        write_card(path, card)
+        # The pair moves to its final name last, the card second: a run counts as finished with both.
+        final = out / path.name
+        path.replace(final)
+        path.with_suffix(".json").replace(final.with_suffix(".json"))
+        draft.rmdir()
+        return final
+
+    def _save(self, folder: Path, network: Mapping[str, torch.Tensor]) -> Path:
+        """Write a weight file whose card knows no figures yet."""
+        recipe = self.recipe
+        return save_weights(
+            folder,
+            network,
             name=recipe.name,
             task=recipe.task,
             architecture={key: value for key, value in self.architecture.items() if key != "pretrained"},
@@ -259,14 +281,6 @@ class _Run:
             versions=_versions(self.device),
             licence=LICENCE,
         )
-        card = self._validated_segmenter(path) if self.segmentation else self._validated_classifier(path)
-        write_card(path, card)
-        # The pair moves to its final name last, the card second: a run counts as finished with both.
-        final = out / path.name
-        path.replace(final)
-        path.with_suffix(".json").replace(final.with_suffix(".json"))
-        draft.rmdir()
-        return final
 
     def _validated_segmenter(self, path: Path) -> Card:
         segmenter = Segmenter.load(path, self.device)
@@ -288,10 +302,16 @@ class _Run:
                 scores.append([dice(probability > threshold, mask) for threshold in _THRESHOLDS])
         return float(_THRESHOLDS[np.mean(scores, axis=0).argmax()])
 
-    def _validated_classifier(self, path: Path) -> Card:
+    def _validation_logits(self, path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
         classifier = Classifier.load(path, self.device)
         records = self.records["validation"]
-        logits, labels = logits_on(self.database, records, self.masks, classifier, progress=self.progress)
+        return logits_on(self.database, records, self.masks, classifier, progress=self.progress)
+
+    def _validated_classifier(
+        self, path: Path, logits: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]
+    ) -> Card:
+        classifier = Classifier.load(path, self.device)
+        records = self.records["validation"]
         classifier.card = calibrated(
             classifier.card,
             logits,

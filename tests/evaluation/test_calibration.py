@@ -8,7 +8,7 @@ import pytest
 from scipy.special import softmax as scipy_softmax
 
 from lungcls.errors import DataError
-from lungcls.evaluation.calibration import expected_calibration_error, fit_temperature, softmax
+from lungcls.evaluation.calibration import expected_calibration_error, fit_bias, fit_temperature, softmax
 
 
 def _calibrated(n, seed=0):
@@ -60,6 +60,30 @@ def test_a_model_that_is_never_wrong_keeps_its_temperature_with_a_warning(caplog
 
 def test_a_model_worse_than_chance_is_flattened_as_far_as_it_goes():
     assert fit_temperature([[2.0, 0.0], [0.0, 2.0], [2.0, 0.0]], [1, 0, 1]) == pytest.approx(50, rel=0.01)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_a_known_bias_is_found_again(temperature):
+    logits, labels = _calibrated(20_000)
+    bias = np.array([1.2, -0.4, 0.3, -1.1])
+    wrong = temperature * (logits - bias)
+    found = fit_bias(wrong, labels)
+    np.testing.assert_allclose(found, temperature * bias, atol=0.1 * temperature)
+    assert found.mean() == pytest.approx(0, abs=1e-9)
+    # The temperature is fitted afterwards and finds what it would have.
+    assert fit_temperature(wrong + found, labels) == pytest.approx(temperature, rel=0.03)
+    assert (softmax(wrong + found).argmax(1) == labels).mean() > (wrong.argmax(1) == labels).mean()
+
+
+def test_the_bias_of_a_class_without_images_is_finite():
+    logits, labels = _calibrated(500)
+    found = fit_bias(logits[labels < 3], labels[labels < 3])
+    assert np.isfinite(found).all()
+    assert found[3] == found.min()
+
+
+def test_a_model_that_is_never_wrong_gets_no_bias():
+    assert fit_bias([[2.0, 0.0], [0.0, 2.0]], [0, 1]).tolist() == [0, 0]
 
 
 def test_logits_that_say_nothing_keep_the_temperature():

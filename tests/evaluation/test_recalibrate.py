@@ -3,14 +3,16 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from lungcls.classifier import Classifier
 from lungcls.data import RadiographyDatabase, make_split
 from lungcls.errors import DataError
 from lungcls.evaluation.calibration import fit_temperature
 from lungcls.evaluation.evaluate import groups_of, logits_on
-from lungcls.evaluation.recalibrate import recalibrate, write_calibrated
+from lungcls.evaluation.recalibrate import recalibrate, with_bias, write_calibrated
 from lungcls.segmenter import Segmenter
 from lungcls.weights import load_card, load_state
 
@@ -46,11 +48,44 @@ def test_the_card_is_fitted_on_the_part(found, tmp_path: Path) -> None:
     )
 
 
+def test_a_bias_by_class_makes_other_weights(
+    manifest_database: Path, tiny_classifier: Path, tiny_segmenter: Path, tmp_path: Path
+) -> None:
+    database = RadiographyDatabase(manifest_database)
+    records = [
+        one for one in database.records if one.label != "COVID" or one.file.endswith(("1.png", "2.png"))
+    ]
+    classifier, segmenter = Classifier.load(tiny_classifier, "cpu"), Segmenter.load(tiny_segmenter, "cpu")
+    result = recalibrate(database, records, segmenter, classifier, tmp_path, bias=True, n_resamples=20)
+    with pytest.raises(DataError, match="holds other weights"):
+        write_calibrated(result, tiny_classifier, tiny_classifier.parent)
+    path = write_calibrated(result, tiny_classifier, tmp_path / "biased.safetensors")
+    card, state = load_state(path)
+    before = load_state(tiny_classifier)[1]
+    assert [key for key in state if not torch.equal(state[key], before[key])] == ["classifier.bias"]
+    added = (state["classifier.bias"] - before["classifier.bias"]).numpy()
+    # COVID is the rarest by far, and the untrained network tells nothing else.
+    assert added.argmin() == 0
+    logits, labels = logits_on(database, records, {}, Classifier.load(path, "cpu"))
+    assert card.temperature == pytest.approx(fit_temperature(logits, labels), rel=1e-3)
+    assert card.recipe["bias"] == "all"
+    accuracy = card.metrics["all"]["overall"]["accuracy"]["value"]
+    assert accuracy == pytest.approx((logits.argmax(1) == labels).mean())
+    nll = [report.calibration["calibrated"]["nll", ""].value for report in (result.before, result.after)]
+    assert nll[1] < nll[0]
+
+
+def test_a_network_without_a_bias_a_class_is_refused() -> None:
+    with pytest.raises(DataError, match="one bias a class; leave it out"):
+        with_bias({"fc.weight": torch.zeros(2, 3), "fc.bias": torch.zeros(1)}, np.zeros(2))
+
+
 def test_the_new_card_stands_beside_a_copy(found, tiny_classifier: Path, tmp_path: Path) -> None:
-    card = found[-1].card
+    result = found[-1]
+    card = result.card
     content = tiny_classifier.read_bytes()
-    folder = write_calibrated(card, tiny_classifier, tmp_path / "out")
-    named = write_calibrated(card, str(tiny_classifier), tmp_path / "mine.safetensors")
+    folder = write_calibrated(result, tiny_classifier, tmp_path / "out")
+    named = write_calibrated(result, str(tiny_classifier), tmp_path / "mine.safetensors")
     assert folder == tmp_path / "out" / tiny_classifier.name
     for path in (folder, named):
         loaded, _ = load_state(path)
@@ -58,7 +93,7 @@ def test_the_new_card_stands_beside_a_copy(found, tiny_classifier: Path, tmp_pat
         assert loaded.name == path.stem
         assert (loaded.temperature, loaded.conformal) == (card.temperature, card.conformal)
     # Again, and in the weights' own folder: only the card is written.
-    assert write_calibrated(load_card(folder), folder, folder.parent) == folder
+    assert write_calibrated(replace(result, card=load_card(folder)), folder, folder.parent) == folder
     assert sorted(path.name for path in folder.parent.iterdir()) == [
         "tiny-classifier.json", "tiny-classifier.safetensors",
     ]  # fmt: skip
@@ -69,13 +104,13 @@ def test_other_weights_are_not_overwritten(found, tiny_classifier: Path, tmp_pat
     other = tmp_path / "a.safetensors"
     other.write_bytes(b"others")
     with pytest.raises(DataError, match=r"a\.safetensors holds other weights"):
-        write_calibrated(found[-1].card, tiny_classifier, other)
+        write_calibrated(found[-1], tiny_classifier, other)
     assert other.read_bytes() == b"others"
     assert not other.with_suffix(".json").exists()
     exported = tmp_path / "b.onnx"
     exported.write_bytes(b"graph")
     with pytest.raises(DataError, match=r"b\.onnx: an exported file is not copied"):
-        write_calibrated(found[-1].card, exported, tmp_path / "new")
+        write_calibrated(found[-1], exported, tmp_path / "new")
 
 
 def test_a_class_that_the_classifier_does_not_know_is_named(found) -> None:

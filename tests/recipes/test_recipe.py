@@ -126,6 +126,7 @@ def test_unknown_and_missing_keys_are_named(values: dict[str, Any]) -> None:
         ("optimizer", "lion"),
         ("schedule", "linear"),
         ("select", "test"),
+        ("bias", "test"),
         ("offline", {"COVID": 0}),
         ("offline", {"COVID": "many"}),
         ("stages", [{"size": 64, "epochs": 1, "train": "tail"}]),
@@ -224,6 +225,13 @@ def test_a_stage_has_its_own_rate_and_layers(values: dict[str, Any]) -> None:
     recipe = recipe_from_dict({**values, "stages": stages, "learning_rate": 4e-4})
     assert [recipe.rate_at(epoch) for epoch in range(6)] == [4e-4, 4e-4, 1e-5, 1e-5, 1e-5, 1e-5]
     assert [recipe.stage_at(epoch).train for epoch in (0, 1, 2, 9)] == ["head", "head", 9, 9]
+
+
+def test_a_bias_is_of_classification(values: dict[str, Any]) -> None:
+    assert recipe_from_dict({**values, "bias": "validation"}).bias == "validation"
+    other = {**values, "task": "segmentation", "loss": "dice_bce", "region": None, "bias": "validation"}
+    with pytest.raises(RecipeError, match="bias goes with classification"):
+        recipe_from_dict(other)
 
 
 def test_label_smoothing_is_of_cross_entropy(values: dict[str, Any]) -> None:

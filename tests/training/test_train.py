@@ -21,8 +21,11 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from PIL import Image
 
+from lungcls.classifier import Classifier
 from lungcls.data import RadiographyDatabase, split_dataset
 from lungcls.errors import RecipeError
+from lungcls.evaluation.calibration import fit_bias, fit_temperature
+from lungcls.evaluation.evaluate import logits_on
 from lungcls.evaluation.release import split_notes
 from lungcls.labels import CLASSES
 from lungcls.phantom import chest_phantom
@@ -208,6 +211,29 @@ def test_a_classifier_trains_on_predicted_masks(
     assert card.training_data["segmenter"] == load_card(weights).sha256
     assert 0.02 <= card.temperature <= 50
     assert len(list((tmp_path / "run").glob("masks-*.npz"))) == 1
+
+
+def test_a_bias_is_fitted_on_validation_and_put_into_the_last_layer(
+    database: RadiographyDatabase, tmp_path: Path
+) -> None:
+    recipe = replace(
+        load_recipe(_recipe(tmp_path, CLASSIFIER % ("class_weights", ""))), region=Region("full")
+    )
+    plain = train(recipe, database, tmp_path / "plain", device="cpu", workers=0)
+    path = train(replace(recipe, bias="validation"), database, tmp_path / "run", device="cpu", workers=0)
+    card, state = load_state(path)
+    before = load_state(plain)[1]
+    changed = [key for key in state if not torch.equal(state[key], before[key])]
+    assert changed == ["classifier.bias"]
+    records = split_dataset(database, seed=0).select(database.records, "validation")
+    logits, labels = logits_on(database, records, {}, Classifier.load(plain, "cpu"))
+    added = (state["classifier.bias"] - before["classifier.bias"]).double().numpy()
+    np.testing.assert_allclose(added, fit_bias(logits, labels), atol=2e-3)
+    # The card's figures are those of the very file.
+    logits, _ = logits_on(database, records, {}, Classifier.load(path, "cpu"))
+    assert card.temperature == pytest.approx(fit_temperature(logits, labels), rel=1e-3)
+    accuracy = card.metrics["validation"]["overall"]["accuracy"]["value"]
+    assert accuracy == pytest.approx((logits.argmax(1) == labels).mean())
 
 
 @pytest.mark.parametrize(
