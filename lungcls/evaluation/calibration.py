@@ -141,10 +141,10 @@ def fit_bias(logits: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
     rows = np.arange(count)
 
     def loss(values: NDArray[np.float64]) -> float:
-        shifted = scores / math.exp(values[0]) + values[1:]
+        shifted = scores / math.exp(float(values[0])) + values[1:]
         # The weak prior keeps the bias of a class finite that no image is of, and the sum of all where it is.
-        prior = float(np.square(values[1:]).sum()) / (2 * _BIAS_SPREAD**2 * count)
-        return float(-_log_softmax(shifted, 1.0)[rows, truth].mean()) + prior
+        prior = np.square(values[1:]).sum() / (2 * _BIAS_SPREAD**2 * count)
+        return float(prior - _log_softmax(shifted, 1.0)[rows, truth].mean())
 
     lowest, highest = (math.log(limit) for limit in TEMPERATURE_RANGE)
     found = minimize(

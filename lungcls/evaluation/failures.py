@@ -69,7 +69,7 @@ def save_failures(results: str | Path, path: str | Path) -> Path:
     reports = payloads["radiography"]["reports"]
     classifiers = {name: one for name, one in reports.items() if "confusion_matrix" in one}
     figure = new_figure(4 * max(2, len(classifiers)), 8)
-    above, below = figure.subfigures(2, 1)
+    above, below = figure.subfigures(2, 1, squeeze=False)[:, 0]
     for axes, (name, report) in zip(
         above.subplots(1, len(classifiers), squeeze=False)[0], classifiers.items()
     ):
@@ -130,7 +130,7 @@ def _masks(axes: Axes, payloads: dict[str, Any]) -> None:
                 if one["support"]
             ]
     for at, (_, rate) in enumerate(rows):
-        value, low, high = (np.nan if rate[key] is None else rate[key] for key in ("value", "low", "high"))
+        value, low, high = (_number(rate[key]) for key in ("value", "low", "high"))
         reach = np.nan_to_num([[value - low], [high - value]])
         axes.errorbar(value, at, xerr=np.maximum(reach, 0), fmt="o", ms=4, capsize=2, color=COLOURS[0])
     axes.set_yticks(range(len(rows)), [name for name, _ in rows], fontsize=8)
@@ -140,3 +140,7 @@ def _masks(axes: Axes, payloads: dict[str, Any]) -> None:
     axes.grid(axis="x", alpha=0.3)
     axes.set_xlabel(f"share of films with Dice below {limit}")
     axes.set_title("Where lung masks fail", fontsize=10)
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value

@@ -193,7 +193,7 @@ def with_bias(
     """
     import torch
 
-    name = next((key for key in reversed(network) if key.endswith("bias")), "")
+    name = next((key for key in reversed(list(network)) if key.endswith("bias")), "")
     if not name or network[name].shape != bias.shape:
         raise DataError(
             "a bias by class needs a network whose last layer has one bias a class; leave it out (in a "

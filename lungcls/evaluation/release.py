@@ -205,7 +205,8 @@ def write_release(
     write_csv(results, "released_weights_radiography_answers", found.answers)
     for name, dataset in external.items():
         measured = classifiers if has_classes(dataset, database.classes) else []
-        records, notes = dataset.records, []
+        records = dataset.records
+        notes: list[str] = []
         if measured:
             records, notes = _not_learnt_from(dataset, database, split, progress)
         found = evaluate_release(dataset, records, segmenter, measured, cache, progress=progress)
