@@ -4,8 +4,8 @@
 
 The groups that come with the database miss copies of which an edge was cut off, so that some cross the split
 that the released weights were trained with. This finds them (`lungcls data audit --cropped-copies`, minutes;
-``--audit`` takes the JSON file of an earlier one) and computes the released classifiers' macro-F1 again
-without them, from ``results/released_weights_radiography_answers.csv``. Writes
+``--audit`` takes the JSON file of an earlier one, or this script's own) and computes the released
+classifiers' macro-F1 again without them, from ``results/released_weights_radiography_answers.csv``. Writes
 ``results/trimmed_copies.json`` and ``.csv``; `documents.py` puts the table into ``benchmarks/README.md``.
 """
 
@@ -89,6 +89,8 @@ def main() -> None:
         "versions": package_versions(("lungcls", "numpy", "scipy")),
         "groups_across_parts": len(audit["across_parts"]),
         "files_across_parts": len(files),
+        # What the search found; with --audit, this file serves for the next weights.
+        "across_parts": [{"files": group["files"]} for group in audit["across_parts"]],
         "rows": rows,
     }
     write_results(RESULTS, "trimmed_copies", rows, payload)
