@@ -25,13 +25,16 @@ def jittered(lungs: Tensor, reach: float) -> Tensor:
 
     Returns
     -------
-    float32 tensor [B, 1, S, S]
-        0 or 1.
+    float32 tensor [B, 1, S, S] in [0, 1]
+        With edges one pixel wide, as those of the views that prediction makes: a classifier sees the
+        difference between these and steps.
     """
+    radius = _radius(lungs, reach)
+    width = 2 * radius + 1
     # The mean over a square crosses a straight edge from 0 to 1 within the reach, so that its threshold says
-    # where the edge goes.
-    level = 0.5 + 0.45 * _smooth_noise(lungs)
-    return (_blurred(lungs, reach) > level).to(lungs)
+    # where the edge goes: by as many pixels as the radius has at most.
+    level = 0.5 + radius / width * _smooth_noise(lungs)
+    return ((_blurred(lungs, radius) - level) * width + 0.5).clamp(0, 1)
 
 
 def with_other_surroundings(views: Tensor, lungs: Tensor, share: float) -> Tensor:
@@ -60,14 +63,17 @@ def with_other_surroundings(views: Tensor, lungs: Tensor, share: float) -> Tenso
     # The other film's own lungs go, or theirs would show beside those in front of them.
     grey = (views * outside).sum((2, 3), keepdim=True) / outside.sum((2, 3), keepdim=True).clamp(min=1)
     surroundings = torch.where(lungs > 0.5, grey, views)[other]
-    soft = _blurred(lungs, _SOFT_EDGE)
+    soft = _blurred(lungs, _radius(lungs, _SOFT_EDGE))
     chosen = (torch.rand(count, 1, 1, 1, device=views.device) < share).to(views)
     keep = 1 - chosen * (1 - soft)
     return views * keep + surroundings * (1 - keep)
 
 
-def _blurred(lungs: Tensor, reach: float) -> Tensor:
-    radius = max(1, round(reach * lungs.shape[-1]))
+def _radius(lungs: Tensor, reach: float) -> int:
+    return max(1, round(reach * lungs.shape[-1]))
+
+
+def _blurred(lungs: Tensor, radius: int) -> Tensor:
     return functional.avg_pool2d(lungs, 2 * radius + 1, stride=1, padding=radius, count_include_pad=False)
 
 
