@@ -37,10 +37,14 @@ _LIMITS: Final = """\
 - Only frontal films were trained on. Those of other kinds are what the quality gate is there to refuse."""
 
 _ELSEWHERE: Final = """\
-Films of other collections, whose classes were mapped to the four. They are no clean test of another hospital:
-films of the same sources are left that are no copies, and what a collection calls pneumonia is not what the
-training data call so (the bacterial pneumonia of children counts as Lung_Opacity here, which was learnt from
-adults). A low recall shows how little a class means beyond the hospitals that it was learnt from."""
+Films of other collections that are no near duplicates of those that were learnt from. They are no clean test of
+another hospital: films of the same sources may be left, and what a collection calls pneumonia is not what the
+training data call so. A low recall shows how little a class means beyond the hospitals it was learnt from."""
+
+_MAPPED: Final = {
+    "coronahack": "the bacterial pneumonia of children counts as Lung_Opacity, which was learnt from adults",
+}
+"""What to know of the classes of a collection."""
 
 _AGREES: Final = "- Dice on radiography is agreement with a network's masks"
 _PEOPLE: Final = ("montgomery", "shenzhen")
@@ -243,7 +247,8 @@ def _elsewhere(payloads: dict[str, Any]) -> Iterator[str]:
     yield from ("## Other collections", "", _ELSEWHERE, "")
     for name, payload in others.items():
         if any(name == one[0] for one in found):
-            yield from (f"- {name}: {note}" for note in payload["notes"])
+            notes = [*payload["notes"], *([f"{_MAPPED[name]}."] if name in _MAPPED else [])]
+            yield from (f"- {name}: {note}" for note in notes)
     yield from (
         "",
         "| collection | model | class | images | recall | most often called |",

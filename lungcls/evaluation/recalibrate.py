@@ -153,17 +153,18 @@ def recalibrate(
         return trust_report(logits, labels, groups, card, n_resamples=n_resamples, seed=seed)
 
     before, old, state = trust(classifier.card), classifier.card, None
+    data = calibration_data(dataset, records, part, split)
     if bias:
         state, added = with_bias(classifier.module.state_dict(), fit_bias(logits, labels))
         logits = logits + added
-        # Figures of the network as it was are not its figures any more.
-        old = replace(old, recipe={**old.recipe, "bias": part}, metrics={})
-    card = calibrated(old, logits, labels, groups, calibration_data(dataset, records, part, split))
+        old = replace(old, training_data={**old.training_data, "bias": data})
+    card = calibrated(old, logits, labels, groups, data)
     if bias:
         measured = Classifier(card, classifier.network)
         report = report_logits(
             logits, labels, records, measured, split=split, n_resamples=n_resamples, seed=seed
         )
+        # Figures of the network as it was are not its figures any more.
         card = replace(card, metrics={part: report.to_dict()})
     return Recalibration(card, before, trust(card), state)
 

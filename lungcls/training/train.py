@@ -312,13 +312,11 @@ class _Run:
     ) -> Card:
         classifier = Classifier.load(path, self.device)
         records = self.records["validation"]
-        classifier.card = calibrated(
-            classifier.card,
-            logits,
-            labels,
-            groups_of(records, self.split),
-            calibration_data(self.database, records, "validation", self.split),
-        )
+        data = calibration_data(self.database, records, "validation", self.split)
+        card = calibrated(classifier.card, logits, labels, groups_of(records, self.split), data)
+        if self.recipe.bias != "none":
+            card = replace(card, training_data={**card.training_data, "bias": data})
+        classifier.card = card
         report = report_logits(logits, labels, records, classifier, split=self.split)
         return replace(classifier.card, metrics={"validation": report.to_dict()})
 

@@ -68,7 +68,8 @@ def test_a_bias_by_class_makes_other_weights(
     assert added.argmin() == 0
     logits, labels = logits_on(database, records, {}, Classifier.load(path, "cpu"))
     assert card.temperature == pytest.approx(fit_temperature(logits, labels), rel=1e-3)
-    assert card.recipe["bias"] == "all"
+    assert card.training_data["bias"]["part"] == "all"
+    assert list(card.metrics) == ["all"]
     accuracy = card.metrics["all"]["overall"]["accuracy"]["value"]
     assert accuracy == pytest.approx((logits.argmax(1) == labels).mean())
     nll = [report.calibration["calibrated"]["nll", ""].value for report in (result.before, result.after)]

@@ -229,6 +229,7 @@ def test_a_bias_is_fitted_on_validation_and_put_into_the_last_layer(
     logits, labels = logits_on(database, records, {}, Classifier.load(plain, "cpu"))
     added = (state["classifier.bias"] - before["classifier.bias"]).double().numpy()
     np.testing.assert_allclose(added, fit_bias(logits, labels), atol=2e-3)
+    assert card.training_data["bias"]["part"] == "validation"
     # The card's figures are those of the very file.
     logits, _ = logits_on(database, records, {}, Classifier.load(path, "cpu"))
     assert card.temperature == pytest.approx(fit_temperature(logits, labels), rel=1e-3)
