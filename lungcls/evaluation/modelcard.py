@@ -39,7 +39,7 @@ _LIMITS: Final = """\
 _ELSEWHERE: Final = """\
 Films of other collections that are no near duplicates of those that were learnt from. They are no clean test
 of another hospital: films of the same sources may be left, and what a collection calls pneumonia is not what
-the training data call so. A low recall shows how little a class means beyond the hospitals it was learnt from."""
+the training data call so. A low recall shows how little a class means beyond where it was learnt."""
 
 _MAPPED: Final = {
     "coronahack": "the bacterial pneumonia of children counts as Lung_Opacity, which was learnt from adults",
