@@ -25,6 +25,11 @@ def require_matplotlib() -> None:
         raise MissingExtraError("matplotlib", "plots", "drawing charts") from error
 
 
+def number(value: float | None) -> float:
+    """Return a result file's figure as matplotlib draws it: nan, which it leaves out, where there is none."""
+    return float("nan") if value is None else value
+
+
 def new_figure(width: float, height: float) -> Figure:
     """Return an empty figure of so many inches.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lungcls.figures import COLOURS, new_figure, save_figure
+from lungcls.figures import COLOURS, new_figure, number, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,10 +33,10 @@ def by_class(rows: Sequence[dict[str, Any]], metric: str = "f1") -> Figure:
         places = [
             arms.index(_name(row["arm"], row["masks"])) + (k - (len(classes) - 1) / 2) * 0.16 for row in mine
         ]
-        values = np.asarray([_number(row["value"]) for row in mine])
+        values = np.asarray([number(row["value"]) for row in mine])
         reach = [
-            np.maximum(0, values - [_number(row["low"]) for row in mine]),
-            np.maximum(0, [_number(row["high"]) for row in mine] - values),
+            np.maximum(0, values - [number(row["low"]) for row in mine]),
+            np.maximum(0, [number(row["high"]) for row in mine] - values),
         ]
         axes.errorbar(
             places,
@@ -65,7 +65,7 @@ def swap_matrix(swaps: Sequence[dict[str, Any]], metric: str = "macro_f1") -> Fi
     table = np.full((len(trained), len(tested)), np.nan)
     for row in chosen:
         at = trained.index(_name(row["trained"], row["trained_masks"]))
-        table[at, tested.index(_name(row["tested"], row["tested_masks"]))] = _number(row["value"])
+        table[at, tested.index(_name(row["tested"], row["tested_masks"]))] = number(row["value"])
     figure = new_figure(3 + 0.8 * len(tested), 2 + 0.5 * len(trained))
     axes = figure.add_subplot()
     picture = axes.imshow(table, vmin=0, vmax=1, cmap="viridis", aspect="auto")
@@ -100,7 +100,3 @@ def write_plots(
 
 def _name(arm: str, masks: str) -> str:
     return f"{arm} (true masks)" if masks == "truth" else arm
-
-
-def _number(value: float | None) -> float:
-    return np.nan if value is None else value

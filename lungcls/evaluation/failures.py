@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from lungcls.figures import COLOURS, new_figure, save_figure
+from lungcls.figures import COLOURS, new_figure, number, save_figure
 from lungcls.labels import CLASSES
 
 if TYPE_CHECKING:
@@ -43,6 +43,14 @@ def answered(path: str | Path) -> Iterator[Answer]:
             yield Answer(row["model"], row["label"], row["source"], said, classes[said])
 
 
+def read_payloads(results: str | Path) -> dict[str, Any]:
+    """Read ``released_weights_<set>.json`` of a folder, by set in alphabetical order."""
+    return {
+        file.stem.removeprefix("released_weights_"): json.loads(file.read_text(encoding="utf-8"))
+        for file in sorted(Path(results).glob("released_weights_*.json"))
+    }
+
+
 def save_failures(results: str | Path, path: str | Path) -> Path:
     """Draw the failures on the test part, and those of stage 1 on every set with lung masks.
 
@@ -62,10 +70,7 @@ def save_failures(results: str | Path, path: str | Path) -> Path:
     MissingExtraError
         If matplotlib is not installed.
     """
-    payloads = {
-        file.stem.removeprefix("released_weights_"): json.loads(file.read_text(encoding="utf-8"))
-        for file in sorted(Path(results).glob("released_weights_*.json"))
-    }
+    payloads = read_payloads(results)
     reports = payloads["radiography"]["reports"]
     classifiers = {name: one for name, one in reports.items() if "confusion_matrix" in one}
     figure = new_figure(4 * max(2, len(classifiers)), 8)
@@ -130,7 +135,7 @@ def _masks(axes: Axes, payloads: dict[str, Any]) -> None:
                 if one["support"]
             ]
     for at, (_, rate) in enumerate(rows):
-        value, low, high = (_number(rate[key]) for key in ("value", "low", "high"))
+        value, low, high = (number(rate[key]) for key in ("value", "low", "high"))
         reach = np.nan_to_num([[value - low], [high - value]])
         axes.errorbar(value, at, xerr=np.maximum(reach, 0), fmt="o", ms=4, capsize=2, color=COLOURS[0])
     axes.set_yticks(range(len(rows)), [name for name, _ in rows], fontsize=8)
@@ -140,7 +145,3 @@ def _masks(axes: Axes, payloads: dict[str, Any]) -> None:
     axes.grid(axis="x", alpha=0.3)
     axes.set_xlabel(f"share of films with Dice below {limit}")
     axes.set_title("Where lung masks fail", fontsize=10)
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else value

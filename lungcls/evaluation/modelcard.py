@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from lungcls.data.radiography import TITLE
-from lungcls.evaluation.failures import answered, save_failures
+from lungcls.evaluation.failures import answered, read_payloads, save_failures
 from lungcls.files import atomic_write
 from lungcls.labels import NOTICE
 from lungcls.weights import Card, load_card
@@ -74,10 +73,7 @@ def model_card(weights: str | Path, results: str | Path, *, about: str = "") -> 
     Mitchell et al. (2019), Model Cards for Model Reporting, FAT*.
     """
     cards = [load_card(path.with_suffix(".safetensors")) for path in sorted(Path(weights).glob("*.json"))]
-    payloads = {
-        path.stem.removeprefix("released_weights_"): json.loads(path.read_text(encoding="utf-8"))
-        for path in sorted(Path(results).glob("released_weights_*.json"))
-    }
+    payloads = read_payloads(results)
     answers = Path(results) / "released_weights_radiography_answers.csv"
     lines = [
         "# Released weights",
