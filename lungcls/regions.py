@@ -313,6 +313,32 @@ def letterbox_mask(mask: Mask, placement: Placement) -> Mask:
     return square
 
 
+def letterbox_share(mask: Mask, placement: Placement) -> View:
+    """Fit a mask into a square where :func:`letterbox` put its image, and keep where its outline runs.
+
+    Nearest neighbour moves an outline by up to half a pixel of the larger grid; a share of each pixel says
+    where it runs to a small part of one.
+
+    Parameters
+    ----------
+    mask : bool array [h, w]
+        Of any size: masks are often stored at another size than their images.
+    placement : Placement
+        Of the image.
+
+    Returns
+    -------
+    uint8 array [size, size]
+        How much of each pixel is inside the mask: 255 is all of it.
+    """
+    resized = PILImage.fromarray(mask.astype(np.float32)).resize(
+        (placement.width, placement.height), PILImage.Resampling.BILINEAR
+    )
+    square = np.zeros((placement.size, placement.size), np.uint8)
+    _filled(square, placement)[:] = np.rint(np.clip(np.asarray(resized), 0, 1) * 255).astype(np.uint8)
+    return square
+
+
 def resize_mask(mask: Mask, shape: tuple[int, int]) -> Mask:
     """Resize a mask by nearest neighbour to `shape` (height, width)."""
     if mask.shape == shape:
@@ -362,7 +388,7 @@ def whole_view(pixels: Pixels, size: int) -> tuple[View, Placement]:
     -------
     view : uint8 array [size, size]
     placement : Placement
-        For :func:`unletterbox` and :func:`letterbox_mask`.
+        For :func:`unletterbox`, :func:`letterbox_mask` and :func:`letterbox_share`.
     """
     return letterbox(stretch(pixels), size)
 

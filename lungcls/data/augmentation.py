@@ -51,9 +51,9 @@ def segmentation() -> list[Any]:
         A.HorizontalFlip(p=0.5),
         A.Affine(
             scale=(0.75, 1.25), translate_percent=(-0.1, 0.1), rotate=(-15, 15), shear=(-6, 6),
-            border_mode=cv2.BORDER_CONSTANT, p=0.9,
+            border_mode=cv2.BORDER_CONSTANT, mask_interpolation=cv2.INTER_LINEAR, p=0.9,
         ),
-        A.ElasticTransform(alpha=30, sigma=6, p=0.2),
+        A.ElasticTransform(alpha=30, sigma=6, mask_interpolation=cv2.INTER_LINEAR, p=0.2),
         *_appearance(1.0),
         # The image loses a patch, the mask keeps it: lungs go on behind pacemakers, letters and collimators.
         A.CoarseDropout((1, 4), (0.05, 0.2), (0.05, 0.2), fill="random_uniform", p=0.3),
@@ -68,7 +68,7 @@ def segmentation_light() -> list[Any]:
     return [
         A.Affine(
             scale=(0.85, 1.15), translate_percent=(-0.06, 0.06), rotate=(-10, 10), shear=(-3, 3),
-            border_mode=cv2.BORDER_CONSTANT, p=0.7,
+            border_mode=cv2.BORDER_CONSTANT, mask_interpolation=cv2.INTER_LINEAR, p=0.7,
         ),
         *_appearance(0.6),
         A.CoarseDropout((1, 3), (0.05, 0.15), (0.05, 0.15), fill="random_uniform", p=0.1),
@@ -81,7 +81,7 @@ def classification() -> list[Any]:
         A.HorizontalFlip(p=0.5),
         A.Affine(
             scale=(0.85, 1.2), translate_percent=(-0.08, 0.08), rotate=(-12, 12), shear=(-4, 4),
-            border_mode=cv2.BORDER_CONSTANT, p=0.9,
+            border_mode=cv2.BORDER_CONSTANT, mask_interpolation=cv2.INTER_LINEAR, p=0.9,
         ),
         *_appearance(0.7),
         A.CoarseDropout((1, 4), (0.08, 0.25), (0.08, 0.25), fill=0, p=0.25),
@@ -94,7 +94,7 @@ def classification_light() -> list[Any]:
         A.HorizontalFlip(p=0.5),
         A.Affine(
             scale=(0.9, 1.12), translate_percent=(-0.05, 0.05), rotate=(-8, 8),
-            border_mode=cv2.BORDER_CONSTANT, p=0.6,
+            border_mode=cv2.BORDER_CONSTANT, mask_interpolation=cv2.INTER_LINEAR, p=0.6,
         ),
         *_appearance(0.35),
     ]  # fmt: skip
@@ -111,7 +111,7 @@ def classification_shape() -> list[Any]:
         # Width and height are scaled each on its own.
         A.Affine(
             scale=(0.78, 1.15), translate_percent=(-0.05, 0.05), rotate=(-8, 8),
-            border_mode=cv2.BORDER_CONSTANT, p=0.8,
+            border_mode=cv2.BORDER_CONSTANT, mask_interpolation=cv2.INTER_LINEAR, p=0.8,
         ),
         *_appearance(0.35),
     ]  # fmt: skip

@@ -19,7 +19,7 @@ from lungcls.data.dataset import Dataset, Record
 from lungcls.files import atomic_write
 from lungcls.images import read_image
 from lungcls.quality import mask_quality
-from lungcls.regions import Mask, Region, View, letterbox_mask, resize_mask, view, view_and_lungs, whole_view
+from lungcls.regions import Mask, Region, View, letterbox_share, resize_mask, view, view_and_lungs, whole_view
 from lungcls.segmenter import Segmenter
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def segmentation_pairs(
     -------
     views : uint8 array [N, size, size]
     masks : uint8 array [N, size, size]
-        0 or 1.
+        How much of each pixel is lung: 255 is all of it.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def segmentation_pairs(
     def fill(index: int) -> int:
         record = records[index]
         views[index], placement = whole_view(read_image(database.path(record)).pixels, size)
-        masks[index] = letterbox_mask(database.read_mask(record), placement)
+        masks[index] = letterbox_share(database.read_mask(record), placement)
         return index
 
     _each(fill, len(records), "reading image and mask pairs", progress)

@@ -203,7 +203,7 @@ def make_sources(
     """Read the films of a part, and draw what else its batches are made of."""
     masked = [record for record in records if record.mask]
     others = [record for record in records if not record.mask]
-    films, masks = segmentation_pairs(database, masked, _SOURCE_SIZE)
+    films, shares = segmentation_pairs(database, masked, _SOURCE_SIZE)
     with ThreadPoolExecutor() as pool:
         plain = list(
             pool.map(lambda r: whole_view(read_image(database.path(r)).pixels, _SOURCE_SIZE)[0], others)
@@ -221,6 +221,7 @@ def make_sources(
     if pictures:
         count = len(strangers) // 8
         strangers = np.concatenate([strangers, photographs(pictures, rng, _SOURCE_SIZE, count)])
+    masks = (shares > 127).astype(np.uint8)
     return Sources(
         films=np.concatenate([films, np.stack(plain) if plain else blank, drawn]),
         masks=np.concatenate([masks, blank, np.stack([p.mask.astype(np.uint8) for p in phantoms])]),

@@ -88,7 +88,10 @@ class _Stage(pl.LightningModule):
 
 
 class SegmentationStage(_Stage):
-    """Stage 1: Dice + BCE; validated by the mean Dice over images at the network's size."""
+    """Stage 1: Dice + BCE; validated by the mean Dice over images at the network's size.
+
+    Masks are uint8, the share of each pixel that is lung: 255 is all of it.
+    """
 
     monitor = "validation_dice"
 
@@ -99,7 +102,7 @@ class SegmentationStage(_Stage):
         self.dice = MeanMetric()
 
     def _loss(self, logits: Tensor, masks: Tensor) -> Tensor:
-        target = masks.unsqueeze(1).float()
+        target = masks.unsqueeze(1).float() / 255
         loss: Tensor = self.dice_loss(logits, target) + self.bce_loss(logits, target)
         return loss
 
@@ -112,7 +115,7 @@ class SegmentationStage(_Stage):
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
         views, masks = batch
         logits = self(views)
-        predicted, target = logits[:, 0] > 0, masks.bool()
+        predicted, target = logits[:, 0] > 0, masks > 127
         shared = (predicted & target).sum((1, 2))
         sizes = predicted.sum((1, 2)) + target.sum((1, 2))
         self.dice.update(torch.where(sizes > 0, 2 * shared / sizes.clamp(min=1), 1.0))

@@ -15,18 +15,26 @@ GEOMETRY = (A.HorizontalFlip, A.Affine, A.ElasticTransform)
 @pytest.fixture(scope="module")
 def pair() -> tuple[np.ndarray, np.ndarray]:
     phantom = chest_phantom(SIZE, seed=4)
-    return (phantom.image * 255).astype(np.uint8), phantom.mask.astype(np.uint8)
+    return (phantom.image * 255).astype(np.uint8), phantom.mask.astype(np.uint8) * 255
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
-def test_shapes_and_types_stay_and_masks_stay_binary(name: str, pair: tuple[np.ndarray, np.ndarray]) -> None:
+def test_shapes_and_types_stay(name: str, pair: tuple[np.ndarray, np.ndarray]) -> None:
     augment = Augment(name)
     for seed in range(60):
         view, mask = augment(*pair, seed)
         assert view.shape == mask.shape == (SIZE, SIZE)
         assert view.dtype == mask.dtype == np.uint8
-        assert set(np.unique(mask)) <= {0, 1}
-        assert mask.any()
+        assert mask.max() == 255
+
+
+@pytest.mark.parametrize("name", ["segmentation", "segmentation-light", "classification-shape"])
+def test_outlines_move_by_parts_of_a_pixel(name: str, pair: tuple[np.ndarray, np.ndarray]) -> None:
+    """Masks are shares of pixels; the nearest pixel would put an outline half a pixel off."""
+    augment = Augment(name)
+    masks = [augment(*pair, seed)[1] for seed in range(20)]
+    between = [np.count_nonzero((mask > 0) & (mask < 255)) for mask in masks]
+    assert np.median(between) > SIZE
 
 
 @pytest.mark.parametrize("name", ["segmentation", "classification"])
@@ -101,11 +109,9 @@ def test_the_mask_moves_with_the_image(
     mask = pair[1]
     moved = 0
     for seed in range(40):
-        view, follower = augment(mask * np.uint8(255), mask, seed)
-        # The image is interpolated and the mask is not, so they may differ along the outline alone.
-        shown = view > 127
-        overlap = 2 * (shown & (follower == 1)).sum() / (shown.sum() + follower.sum())
-        assert overlap > 0.95
+        view, follower = augment(mask, mask, seed)
+        # Both are interpolated alike, but for rounding.
+        np.testing.assert_allclose(view, follower, atol=2)
         moved += (follower != mask).mean() > 0.02
     assert moved > 30
 

@@ -27,6 +27,8 @@ from lungcls.errors import RecipeError
 from lungcls.evaluation.calibration import fit_bias, fit_temperature
 from lungcls.evaluation.evaluate import logits_on
 from lungcls.evaluation.release import split_notes
+from lungcls.evaluation.segmentation import dice
+from lungcls.images import read_image
 from lungcls.labels import CLASSES
 from lungcls.phantom import chest_phantom
 from lungcls.recipes import Stage, load_recipe
@@ -119,6 +121,23 @@ def test_a_run_ends_in_weights_with_a_whole_card(segmenter_run: Path, database: 
     assert {"torch", "python", "device"} <= card.versions.keys()
     mask = Segmenter.load(path, "cpu").segment([chest_phantom(50, seed=3).image])[0]
     assert mask.shape == (50, 50)
+
+
+def test_the_threshold_is_the_best_at_the_masks_own_size(
+    segmenter_run: Path, database: RadiographyDatabase
+) -> None:
+    """The phantoms have twice the side of the network's views."""
+    path = segmenter_run / "tiny-segmenter.safetensors"
+    segmenter = Segmenter.load(path, "cpu", fill_holes=False, keep_parts=0)
+    split = split_dataset(database, seed=0)
+    records = [record for record in split.select(database.records, "validation") if record.mask]
+    pixels = [read_image(database.path(record)).pixels for record in records]
+    truth = [database.read_mask(record) for record in records]
+    scores = {}
+    for threshold in (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7):
+        segmenter.card = replace(segmenter.card, thresholds={"mask": threshold})
+        scores[threshold] = np.mean([dice(a, b) for a, b in zip(segmenter.segment(pixels), truth)])
+    assert load_card(path).thresholds["mask"] == max(scores, key=scores.__getitem__)
 
 
 def test_history_has_a_row_an_epoch_with_the_stage_size(segmenter_run: Path) -> None:
