@@ -36,7 +36,7 @@ class Recalibration:
     Attributes
     ----------
     card : Card
-        With the new temperature and conformal scores.
+        With the new temperature and conformal scores, and figures on the images that they were fitted on.
     before, after : TrustReport
         Of the old and the new card, on the images that the new one was fitted on.
     state : mapping of str to torch.Tensor or None
@@ -159,13 +159,10 @@ def recalibrate(
         logits = logits + added
         old = replace(old, training_data={**old.training_data, "bias": data})
     card = calibrated(old, logits, labels, groups, data)
-    if bias:
-        measured = Classifier(card, classifier.network)
-        report = report_logits(
-            logits, labels, records, measured, split=split, n_resamples=n_resamples, seed=seed
-        )
-        # Figures of the network as it was are not its figures any more.
-        card = replace(card, metrics={part: report.to_dict()})
+    measured = Classifier(card, classifier.network)
+    report = report_logits(logits, labels, records, measured, split=split, n_resamples=n_resamples, seed=seed)
+    # Figures of the probabilities as they were are not the card's any more.
+    card = replace(card, metrics={part: report.to_dict()})
     return Recalibration(card, before, trust(card), state)
 
 

@@ -42,6 +42,9 @@ def test_the_card_is_fitted_on_the_part(found, tmp_path: Path) -> None:
         own = [record for record in records if record.label == name]
         assert entry["images"] == len(own)
         assert entry["groups"] == len({record.group for record in own})
+    assert list(result.card.metrics) == ["validation"]
+    ece = result.after.calibration["calibrated"]["ece", ""].value
+    assert result.card.metrics["validation"]["overall"]["ece"]["value"] == pytest.approx(ece)
     assert result.before.temperature == 1.5
     assert result.after.calibration["calibrated"]["nll", ""].value <= (
         result.before.calibration["calibrated"]["nll", ""].value
