@@ -285,13 +285,7 @@ def letterbox(pixels: Pixels, size: int) -> tuple[View, Placement]:
         For :func:`unletterbox`.
     """
     placement = place(pixels.shape, size)
-    # Pillow's filter grows with the reduction, so small views of large films are free of aliasing.
-    resized = PILImage.fromarray(np.ascontiguousarray(pixels)).resize(
-        (placement.width, placement.height), PILImage.Resampling.BILINEAR
-    )
-    square = np.zeros((size, size), np.uint8)
-    _filled(square, placement)[:] = np.rint(np.clip(np.asarray(resized), 0, 1) * 255).astype(np.uint8)
-    return square, placement
+    return _placed(pixels, placement), placement
 
 
 def letterbox_mask(mask: Mask, placement: Placement) -> Mask:
@@ -331,12 +325,7 @@ def letterbox_share(mask: Mask, placement: Placement) -> View:
     uint8 array [size, size]
         How much of each pixel is inside the mask: 255 is all of it.
     """
-    resized = PILImage.fromarray(mask.astype(np.float32)).resize(
-        (placement.width, placement.height), PILImage.Resampling.BILINEAR
-    )
-    square = np.zeros((placement.size, placement.size), np.uint8)
-    _filled(square, placement)[:] = np.rint(np.clip(np.asarray(resized), 0, 1) * 255).astype(np.uint8)
-    return square
+    return _placed(mask.astype(np.float32), placement)
 
 
 def resize_mask(mask: Mask, shape: tuple[int, int]) -> Mask:
@@ -468,3 +457,14 @@ def view_and_lungs(pixels: Pixels, mask: Mask, region: Region, size: int) -> tup
 def _filled(square: npt.NDArray[Any], placement: Placement) -> npt.NDArray[Any]:
     """The part of a square that its image fills, as a view into it."""
     return square[placement.y : placement.y + placement.height, placement.x : placement.x + placement.width]
+
+
+def _placed(values: Pixels, placement: Placement) -> View:
+    """Values in [0, 1] of any size where a placement puts them, in 8 bits; the rest of the square is 0."""
+    # Pillow's filter grows with the reduction, so small views of large films are free of aliasing.
+    resized = PILImage.fromarray(np.ascontiguousarray(values)).resize(
+        (placement.width, placement.height), PILImage.Resampling.BILINEAR
+    )
+    square = np.zeros((placement.size, placement.size), np.uint8)
+    _filled(square, placement)[:] = np.rint(np.clip(np.asarray(resized), 0, 1) * 255).astype(np.uint8)
+    return square

@@ -191,10 +191,15 @@ def test_letterbox_takes_parts_of_arrays() -> None:
     np.testing.assert_array_equal(letterbox(part, 32)[0], letterbox(part.copy(), 32)[0])
 
 
+def _disc(shape: tuple[int, int], down: float, across: float) -> np.ndarray:
+    """A disc of radius 20 whose middle lies at these shares of height and width."""
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    return ((rows - shape[0] * down) ** 2 + (columns - shape[1] * across) ** 2) <= 20**2
+
+
 @pytest.mark.parametrize("shape", [(96, 64), (64, 96), (256, 200)])
 def test_mask_follows_its_image(shape: tuple[int, int]) -> None:
-    rows, columns = np.mgrid[: shape[0], : shape[1]]
-    disc = ((rows - shape[0] * 0.6) ** 2 + (columns - shape[1] * 0.4) ** 2) <= 20**2
+    disc = _disc(shape, 0.6, 0.4)
     square, placement = letterbox(disc.astype(np.float32), 64)
     boxed = letterbox_mask(disc, placement)
     assert boxed.dtype == np.bool_
@@ -210,8 +215,7 @@ def test_mask_follows_its_image(shape: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("shape", [(96, 64), (64, 96), (256, 200)])
 def test_shares_keep_the_outline_that_nearest_neighbour_moves(shape: tuple[int, int]) -> None:
-    rows, columns = np.mgrid[: shape[0], : shape[1]]
-    disc = ((rows - shape[0] * 0.5) ** 2 + (columns - shape[1] * 0.5) ** 2) <= 20**2
+    disc = _disc(shape, 0.5, 0.5)
     _, placement = letterbox(disc.astype(np.float32), 40)
     share = letterbox_share(disc, placement)
     assert share.dtype == np.uint8
