@@ -140,7 +140,14 @@ def test_real_images_give_the_pipelines_answers(real_data: Path) -> None:
         assert dice(mask[0].numpy(), expected.lung_mask) > 0.999
         if expected.fallback:
             continue  # one lung: see PipelineModule
-        np.testing.assert_allclose(probabilities[0].numpy(), list(expected.probabilities.values()), atol=1e-3)
+        # A pixel whose probability lies at the threshold may fall to either side, and the classifier sees it.
+        same_mask = np.array_equal(mask[0].numpy(), expected.lung_mask)
+        np.testing.assert_allclose(
+            probabilities[0].numpy(),
+            list(expected.probabilities.values()),
+            rtol=0,
+            atol=1e-3 if same_mask else 1e-2,
+        )
         np.testing.assert_array_equal(box[0].numpy(), expected.box)
         compared += 1
     assert compared > 0
