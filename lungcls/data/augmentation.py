@@ -1,4 +1,7 @@
-"""Augmentation by name, for training only; albumentations moves image and mask together."""
+"""Augmentation by name, for training only; albumentations moves image and mask together.
+
+What comes into view from outside is black, as around the lungs.
+"""
 
 from __future__ import annotations
 
@@ -49,11 +52,8 @@ def segmentation() -> list[Any]:
     """For stage 1: strong, since foreign scanners are met by augmentation and not by training on them."""
     return [
         A.HorizontalFlip(p=0.5),
-        A.Affine(
-            scale=(0.75, 1.25), translate_percent=(-0.1, 0.1), rotate=(-15, 15), shear=(-6, 6),
-            border_mode=cv2.BORDER_CONSTANT, mask_interpolation=cv2.INTER_LINEAR, p=0.9,
-        ),
-        A.ElasticTransform(alpha=30, sigma=6, mask_interpolation=cv2.INTER_LINEAR, p=0.2),
+        A.Affine(scale=(0.75, 1.25), translate_percent=(-0.1, 0.1), rotate=(-15, 15), shear=(-6, 6), p=0.9),
+        A.ElasticTransform(alpha=30, sigma=6, p=0.2),
         *_appearance(1.0),
         # The image loses a patch, the mask keeps it: lungs go on behind pacemakers, letters and collimators.
         A.CoarseDropout((1, 4), (0.05, 0.2), (0.05, 0.2), fill="random_uniform", p=0.3),
@@ -66,10 +66,7 @@ def segmentation_light() -> list[Any]:
     Nothing is mirrored: where the mask ends beside the heart is not the same on both sides.
     """
     return [
-        A.Affine(
-            scale=(0.85, 1.15), translate_percent=(-0.06, 0.06), rotate=(-10, 10), shear=(-3, 3),
-            border_mode=cv2.BORDER_CONSTANT, mask_interpolation=cv2.INTER_LINEAR, p=0.7,
-        ),
+        A.Affine(scale=(0.85, 1.15), translate_percent=(-0.06, 0.06), rotate=(-10, 10), shear=(-3, 3), p=0.7),
         *_appearance(0.6),
         A.CoarseDropout((1, 3), (0.05, 0.15), (0.05, 0.15), fill="random_uniform", p=0.1),
     ]  # fmt: skip
@@ -79,10 +76,7 @@ def classification() -> list[Any]:
     """For stage 2: moderate in all, for schedules of ten epochs rather than a hundred."""
     return [
         A.HorizontalFlip(p=0.5),
-        A.Affine(
-            scale=(0.85, 1.2), translate_percent=(-0.08, 0.08), rotate=(-12, 12), shear=(-4, 4),
-            border_mode=cv2.BORDER_CONSTANT, mask_interpolation=cv2.INTER_LINEAR, p=0.9,
-        ),
+        A.Affine(scale=(0.85, 1.2), translate_percent=(-0.08, 0.08), rotate=(-12, 12), shear=(-4, 4), p=0.9),
         *_appearance(0.7),
         A.CoarseDropout((1, 4), (0.08, 0.25), (0.08, 0.25), fill=0, p=0.25),
     ]  # fmt: skip
@@ -92,10 +86,7 @@ def classification_light() -> list[Any]:
     """For stage 2's last epochs, and for schedules too short to learn through strong changes."""
     return [
         A.HorizontalFlip(p=0.5),
-        A.Affine(
-            scale=(0.9, 1.12), translate_percent=(-0.05, 0.05), rotate=(-8, 8),
-            border_mode=cv2.BORDER_CONSTANT, mask_interpolation=cv2.INTER_LINEAR, p=0.6,
-        ),
+        A.Affine(scale=(0.9, 1.12), translate_percent=(-0.05, 0.05), rotate=(-8, 8), p=0.6),
         *_appearance(0.35),
     ]  # fmt: skip
 
@@ -109,10 +100,7 @@ def classification_shape() -> list[Any]:
     return [
         A.HorizontalFlip(p=0.5),
         # Width and height are scaled each on its own.
-        A.Affine(
-            scale=(0.78, 1.15), translate_percent=(-0.05, 0.05), rotate=(-8, 8),
-            border_mode=cv2.BORDER_CONSTANT, mask_interpolation=cv2.INTER_LINEAR, p=0.8,
-        ),
+        A.Affine(scale=(0.78, 1.15), translate_percent=(-0.05, 0.05), rotate=(-8, 8), p=0.8),
         *_appearance(0.35),
     ]  # fmt: skip
 
@@ -150,7 +138,8 @@ class Augment:
     def __init__(self, name: str) -> None:
         if name not in AUGMENTATIONS:
             raise ValueError(f"unknown augmentation {name!r}; known are {', '.join(AUGMENTATIONS)}")
-        self._compose = A.Compose(AUGMENTATIONS[name]())
+        # A mask may hold shares of pixels, which the nearest pixel would round.
+        self._compose = A.Compose(AUGMENTATIONS[name](), mask_interpolation=cv2.INTER_LINEAR)
 
     def __call__(
         self, view: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8] | None, seed: int
