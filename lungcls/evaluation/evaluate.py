@@ -142,7 +142,7 @@ def report_logits(
     logits: npt.NDArray[np.float64],
     labels: npt.NDArray[np.int64],
     records: Sequence[Record],
-    classifier: Classifier,
+    card: Card,
     *,
     split: Split | None = None,
     n_resamples: int = N_RESAMPLES,
@@ -155,7 +155,7 @@ def report_logits(
     logits, labels
         As :func:`logits_on` returns them for `records`.
     records : sequence of Record
-    classifier : Classifier
+    card : Card
     split : Split, optional
         Whose groups are used where the dataset knows none.
     n_resamples : int, default=2000
@@ -167,18 +167,18 @@ def report_logits(
     """
     return classification_report(
         labels,
-        softmax(logits, classifier.card.temperature),
+        softmax(logits, card.temperature),
         groups_of(records, split),
-        classifier.card.classes,
+        card.classes,
         n_resamples,
         seed,
-        majority_class=_majority(classifier),
+        majority_class=_majority(card),
     )
 
 
-def _majority(classifier: Classifier) -> str | None:
+def _majority(card: Card) -> str | None:
     """The class that the baseline always says: the most common in training, not in the part evaluated on."""
-    counts: dict[str, int] = classifier.card.training_data.get("images", {}).get("train", {})
+    counts: dict[str, int] = card.training_data.get("images", {}).get("train", {})
     return max(counts, key=lambda name: counts[name]) if counts else None
 
 

@@ -93,6 +93,53 @@ def calibrated(
     return replace(card, temperature=temperature, conformal={**stored, "data": data})
 
 
+def measured(
+    card: Card,
+    logits: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    records: Sequence[Record],
+    data: dict[str, Any],
+    *,
+    split: Split | None = None,
+    bias: bool = False,
+    n_resamples: int = N_RESAMPLES,
+    seed: int = 0,
+) -> Card:
+    """Return a card that is calibrated anew, with its figures on the images that it was calibrated on.
+
+    Parameters
+    ----------
+    card : Card
+    logits, labels
+        As :func:`lungcls.evaluation.evaluate.logits_on` returns them for `records`.
+    records : sequence of Record
+        Images that the network was not trained on.
+    data : dict
+        From :func:`calibration_data`.
+    split : Split, optional
+        That `records` were chosen by.
+    bias : bool, default=False
+        Whether the network has a bias by class that was fitted on `records`, for the record.
+    n_resamples, seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    Card
+        Whose figures are those of `records` alone: of the probabilities as they were it keeps none.
+
+    Raises
+    ------
+    DataError
+        As :func:`calibrated`.
+    """
+    if bias:
+        card = replace(card, training_data={**card.training_data, "bias": data})
+    card = calibrated(card, logits, labels, groups_of(records, split), data)
+    report = report_logits(logits, labels, records, card, split=split, n_resamples=n_resamples, seed=seed)
+    return replace(card, metrics={data["part"]: report.to_dict()})
+
+
 def recalibrate(
     dataset: Dataset,
     records: Sequence[Record],
@@ -152,17 +199,22 @@ def recalibrate(
     def trust(card: Card) -> TrustReport:
         return trust_report(logits, labels, groups, card, n_resamples=n_resamples, seed=seed)
 
-    before, old, state = trust(classifier.card), classifier.card, None
+    before, state = trust(classifier.card), None
     data = calibration_data(dataset, records, part, split)
     if bias:
         state, added = with_bias(classifier.module.state_dict(), fit_bias(logits, labels))
         logits = logits + added
-        old = replace(old, training_data={**old.training_data, "bias": data})
-    card = calibrated(old, logits, labels, groups, data)
-    measured = Classifier(card, classifier.network)
-    report = report_logits(logits, labels, records, measured, split=split, n_resamples=n_resamples, seed=seed)
-    # Figures of the probabilities as they were are not the card's any more.
-    card = replace(card, metrics={part: report.to_dict()})
+    card = measured(
+        classifier.card,
+        logits,
+        labels,
+        records,
+        data,
+        split=split,
+        bias=bias,
+        n_resamples=n_resamples,
+        seed=seed,
+    )
     return Recalibration(card, before, trust(card), state)
 
 

@@ -128,7 +128,7 @@ def evaluate_release(
     for classifier in classifiers:
         logits, labels = logits_on(dataset, records, masks, classifier, progress=progress)
         report = report_logits(
-            logits, labels, records, classifier, split=split, n_resamples=n_resamples, seed=seed
+            logits, labels, records, classifier.card, split=split, n_resamples=n_resamples, seed=seed
         )
         groups = groups_of(records, split)
         trust = trust_report(logits, labels, groups, classifier.card, n_resamples=n_resamples, seed=seed)

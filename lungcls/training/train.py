@@ -33,8 +33,8 @@ from lungcls.data.views import (
 )
 from lungcls.errors import DataError, RecipeError
 from lungcls.evaluation.calibration import fit_bias
-from lungcls.evaluation.evaluate import groups_of, logits_on, report_logits, segmentation_on
-from lungcls.evaluation.recalibrate import calibrated, calibration_data, with_bias
+from lungcls.evaluation.evaluate import logits_on, segmentation_on
+from lungcls.evaluation.recalibrate import calibration_data, measured, with_bias
 from lungcls.evaluation.segmentation import dice
 from lungcls.files import atomic_write
 from lungcls.images import read_image
@@ -319,15 +319,10 @@ class _Run:
     def _validated_classifier(
         self, path: Path, logits: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]
     ) -> Card:
-        classifier = Classifier.load(path, self.device)
         records = self.records["validation"]
         data = calibration_data(self.database, records, "validation", self.split)
-        card = calibrated(classifier.card, logits, labels, groups_of(records, self.split), data)
-        if self.recipe.bias != "none":
-            card = replace(card, training_data={**card.training_data, "bias": data})
-        classifier.card = card
-        report = report_logits(logits, labels, records, classifier, split=self.split)
-        return replace(classifier.card, metrics={"validation": report.to_dict()})
+        bias = self.recipe.bias != "none"
+        return measured(load_card(path), logits, labels, records, data, split=self.split, bias=bias)
 
     def _training_data(self) -> dict[str, Any]:
         counts: dict[str, Any] = {

@@ -75,7 +75,7 @@ def test_the_report_is_of_the_calibrated_probabilities(
     records = database.records
     labels = np.asarray([classifier.card.classes.index(record.label) for record in records])
     logits = np.eye(4)[labels] * 3.0
-    report = report_logits(logits, labels, records, classifier, n_resamples=20)
+    report = report_logits(logits, labels, records, classifier.card, n_resamples=20)
     assert report.overall["macro_f1"].value == 1
     confidence = softmax(np.array([3.0, 0, 0, 0]) / classifier.card.temperature)[0]
     assert report.overall["ece"].value == pytest.approx(1 - confidence)
