@@ -58,7 +58,7 @@ def calibrated(
     *,
     score: str = SCORE,
 ) -> Card:
-    """Return a card with temperature and conformal scores fitted anew: the end of training, and the command.
+    """Return a card with temperature and conformal scores fitted anew.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def measured(
     n_resamples: int = N_RESAMPLES,
     seed: int = 0,
 ) -> Card:
-    """Return a card that is calibrated anew, with its figures on the images that it was calibrated on.
+    """Return a card calibrated anew, with its figures there: the end of training, and `lungcls calibrate`.
 
     Parameters
     ----------

@@ -67,9 +67,10 @@ def test_packaged_recipes(name: str) -> None:
     assert name.rpartition("/")[2].removesuffix("-finetune") == recipe.name
     assert recipe.augmentation in AUGMENTATIONS
     assert recipe.description.strip()
-    # A network may well be used at a larger size than it was trained at, but hardly below it: the released
-    # segmenter is, by a twelfth.
-    assert recipe.stages[-1].size <= 1.1 * recipe.input_size
+    # A network may well be used at a larger size than it was trained at, hardly at a smaller one. The
+    # released segmenter alone is, at a size that was chosen on validation.
+    below = 16 if name == "release-cpu/segmenter" else 0
+    assert recipe.stages[-1].size <= recipe.input_size + below
     create_model({**recipe.model, "pretrained": "none"})  # its options fit
     # As a run's folder and a weight card keep it.
     assert recipe_from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
