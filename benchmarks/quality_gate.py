@@ -33,8 +33,10 @@ from sklearn.metrics import roc_auc_score
 from lungcls.cli.progress import bar
 from lungcls.data import open_radiography, split_dataset
 from lungcls.evaluation.tables import format_table, write_results
+from lungcls.finder import assess
+from lungcls.gate.gate import FOREIGN, Gate, Screening
 from lungcls.images import find_images, read_image
-from lungcls.quality import FOREIGN, Gate, Quality, Screening, assess
+from lungcls.quality import Quality
 from lungcls.regions import Pixels, whole_view
 from lungcls.segmenter import Segmenter
 from lungcls.versions import package_versions
@@ -420,7 +422,7 @@ def novelty(judge: Judge, data: Path, device: str) -> list[dict[str, Any]]:
     On validation films, against odd versions of the same films and drawings, none of them in training.
     """
     from lungcls.classifier import Classifier
-    from lungcls.data.strangers import ct_slice, stranger
+    from lungcls.gate.drawings import ct_slice, stranger
     from lungcls.regions import view
 
     database = open_radiography(data)

@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from lungcls.curation.audit import audit_dataset
 from lungcls.data import open_radiography, split_dataset
-from lungcls.data.audit import audit_dataset
 from lungcls.evaluation.classification import classification_report
 from lungcls.evaluation.tables import format_table, write_results
 from lungcls.labels import CLASSES

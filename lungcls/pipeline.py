@@ -16,10 +16,12 @@ from lungcls.classifier import Classifier
 from lungcls.conformal import checked_coverage, p_values
 from lungcls.errors import LungclsError, LungMaskError, RejectedError
 from lungcls.files import fingerprint
+from lungcls.finder import assess
+from lungcls.gate.gate import Gate
 from lungcls.images import Image, ImageSource, find_images, read_image
 from lungcls.pixels import MAX_MEGAPIXELS
 from lungcls.prediction import Failure, Prediction, Segmentation
-from lungcls.quality import Gate, Quality, assess
+from lungcls.quality import Quality
 from lungcls.regions import Region, View, lung_box, view
 from lungcls.segmenter import Segmenter
 from lungcls.uncertainty import changed_views, disagreement

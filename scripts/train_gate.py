@@ -3,7 +3,7 @@
     python scripts/train_gate.py --data DIR --out weights
 
 DIR holds the COVID-19 Radiography Database; only its training part makes the views, and only its validation
-part the thresholds. What is no X-ray is drawn (``lungcls.data.strangers``); the few photographs among it are
+part the thresholds. What is no X-ray is drawn (``lungcls.gate.drawings``); the few photographs among it are
 those that come with scikit-learn and, where it is installed, matplotlib. About five minutes on one CPU core.
 """
 
@@ -20,7 +20,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from lungcls.data import open_radiography
-from lungcls.training.gate import GateRecipe, refit_thresholds, train_gate
+from lungcls.gate.training import GateRecipe, refit_thresholds, train_gate
 
 
 def photographs() -> list[Image.Image]:

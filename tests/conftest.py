@@ -52,7 +52,7 @@ def _open_gate(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     """Let the quality gate accept every image, as most tests draw no chests; `real_gate` leaves it alone."""
     if "real_gate" in request.fixturenames:
         return
-    from lungcls.quality import KINDS, Gate, Screening
+    from lungcls.gate.gate import KINDS, Gate, Screening
 
     frontal = Screening({kind: float(kind == "frontal") for kind in KINDS}, 1.0, True, ())
     monkeypatch.setattr(Gate, "screen", lambda self, images: [frontal] * len(images))

@@ -14,10 +14,10 @@ import typer
 from lungcls.cli.options import Classes, Layout
 
 if TYPE_CHECKING:
+    from lungcls.curation.audit import Audit
+    from lungcls.curation.survey import Survey
     from lungcls.data import Dataset
-    from lungcls.data.audit import Audit
     from lungcls.data.duplicates import Progress
-    from lungcls.data.survey import Survey
 
 app = typer.Typer(help="Download, count, audit, split and draw datasets.", no_args_is_help=True)
 
@@ -63,7 +63,7 @@ def summary(
     if out is None:
         _print(dataset.summary(), as_json)
         return
-    from lungcls.data.plots import make_charts, write_tables
+    from lungcls.curation.plots import make_charts, write_tables
 
     survey = _survey(dataset, 0)
     written = write_tables(survey, out, make_charts(survey))
@@ -87,7 +87,7 @@ def plots(
     seed: Annotated[int, typer.Option(help="Of the grouped split and of the samples shown.")] = 0,
 ) -> None:
     """Draw classes, sources, grey values, samples, copies, masks, and a page (needs the extra "plots")."""
-    from lungcls.data.plots import make_charts, write_plots
+    from lungcls.curation.plots import make_charts, write_plots
     from lungcls.figures import require_matplotlib
 
     require_matplotlib()  # before minutes are spent on reading images
@@ -191,9 +191,9 @@ def _audit(
     progress: Progress | None,
 ) -> Audit:
     """Audit a folder with the classes and parts of the dataset in it, or any other by its folders."""
+    from lungcls.curation.audit import audit as run
+    from lungcls.curation.audit import audit_dataset
     from lungcls.data import open_dataset
-    from lungcls.data.audit import audit as run
-    from lungcls.data.audit import audit_dataset
     from lungcls.errors import DataError
 
     try:
@@ -211,7 +211,7 @@ def _audit(
 
 
 def _survey(dataset: Dataset, seed: int) -> Survey:
-    from lungcls.data.survey import take_survey
+    from lungcls.curation.survey import take_survey
 
     with _steps() as step:
         return take_survey(dataset, seed=seed, steps=step)

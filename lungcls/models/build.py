@@ -48,7 +48,7 @@ def _backbone(name: str, **options: Any) -> nn.Module:
 
 
 def _gate(**options: Any) -> nn.Module:
-    from lungcls.models.gate import gate
+    from lungcls.gate.network import gate
 
     return gate(**options)
 

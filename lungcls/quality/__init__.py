@@ -1,7 +1,5 @@
-"""When not to believe: is this a chest X-ray of the kind that was learnt, and is its lung mask plausible?"""
+"""When not to believe: what can be wrong with a film and with its lung mask."""
 
-from lungcls.quality.assess import assess
-from lungcls.quality.gate import FOREIGN, KINDS, Gate, Screening, judge
 from lungcls.quality.mask import MIN_AREA, MIN_BALANCE, MIN_MERGED_WIDTH, mask_quality
 from lungcls.quality.report import Quality, Reason
 
@@ -27,17 +25,11 @@ REASONS = (
 ``no_lungs`` on speak of the lung mask."""
 
 __all__ = [
-    "FOREIGN",
-    "KINDS",
     "MIN_AREA",
     "MIN_BALANCE",
     "MIN_MERGED_WIDTH",
     "REASONS",
-    "Gate",
     "Quality",
     "Reason",
-    "Screening",
-    "assess",
-    "judge",
     "mask_quality",
 ]

@@ -8,10 +8,10 @@ from typing import Final
 
 from lungcls.errors import ImageError
 from lungcls.explanation import Explanation
+from lungcls.gate.gate import Gate
 from lungcls.images import Image, read_image
 from lungcls.pipeline import Pipeline
 from lungcls.prediction import Prediction, Segmentation
-from lungcls.quality import Gate
 from lungcls.regions import REGIONS
 from lungcls.segmenter import Segmenter
 from lungcls.web.once import OnceNetwork

@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from lungcls.curation.audit import audit
 from lungcls.data import MaskFolder, RadiographyDatabase, crossing, split_dataset
-from lungcls.data.audit import audit
 from lungcls.data.crops import match_crops
 from lungcls.data.duplicates import find_near_duplicates, match_thumbnails, thumbnail
 from lungcls.images import read_image

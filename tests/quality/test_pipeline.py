@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 
 from lungcls.cli.main import app
 from lungcls.errors import RejectedError
+from lungcls.gate.gate import Gate
 from lungcls.labels import CLASSES
 from lungcls.phantom import chest_phantom
 from lungcls.pipeline import Pipeline
 from lungcls.prediction import Failure, Prediction
-from lungcls.quality import Gate
 from lungcls.segmenter import Segmenter
 
 pytestmark = pytest.mark.usefixtures("real_gate")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from lungcls.curation.plots.chart import Chart, Table
+from lungcls.curation.plots.counting import counting_charts
+from lungcls.curation.plots.grey import grey_charts
+from lungcls.curation.plots.grids import grid_charts
+from lungcls.curation.plots.page import problems, render
+from lungcls.curation.survey import Survey
 from lungcls.data.duplicates import Progress
-from lungcls.data.plots.chart import Chart, Table
-from lungcls.data.plots.counting import counting_charts
-from lungcls.data.plots.grey import grey_charts
-from lungcls.data.plots.grids import grid_charts
-from lungcls.data.plots.page import problems, render
-from lungcls.data.survey import Survey
 from lungcls.figures import require_matplotlib
 from lungcls.files import atomic_write
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from lungcls.data import open_radiography
+from lungcls.gate.gate import KINDS, Gate
+from lungcls.gate.training import GateRecipe, refit_thresholds, train_gate
 from lungcls.phantom import chest_phantom
-from lungcls.quality import KINDS, Gate
-from lungcls.training.gate import GateRecipe, refit_thresholds, train_gate
 from lungcls.weights import load_card
 
 SMALL = GateRecipe(channels=(4, 8, 8, 8), hidden=8, steps=3, strangers=30, slices=10, phantoms=4)

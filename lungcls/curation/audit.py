@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+from lungcls.curation.scan import Facts, Scan, scan_images
 from lungcls.data.dataset import Dataset
 from lungcls.data.duplicates import Progress, join_pairs, match_thumbnails
 from lungcls.data.parts import PART_NAMES
-from lungcls.data.scan import Facts, Scan, scan_images
 from lungcls.errors import DataError, ImageError
 from lungcls.images import find_images
 

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from lungcls.errors import WeightsError
+from lungcls.gate.gate import FOREIGN, KINDS, Gate, Screening, judge
 from lungcls.phantom import chest_phantom
-from lungcls.quality import FOREIGN, KINDS, Gate, judge
-from lungcls.quality.gate import Screening
 from lungcls.regions import whole_view
 from lungcls.weights import load_card
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lungcls.quality.gate import SURE, Screening
-from lungcls.quality.mask import mask_quality
-from lungcls.quality.report import Quality, Reason
+from lungcls.gate.gate import SURE, Screening
+from lungcls.quality import Quality, Reason, mask_quality
 from lungcls.regions import Mask
 
 

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from lungcls.data.audit import audit
+from lungcls.curation.audit import audit
 from lungcls.errors import DataError
 from lungcls.phantom import chest_phantom
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from lungcls.data.plots.chart import Chart, Table
-from lungcls.data.plots.style import colours, short
-from lungcls.data.survey import Survey
+from lungcls.curation.plots.chart import Chart, Table
+from lungcls.curation.plots.style import colours, short
+from lungcls.curation.survey import Survey
 from lungcls.errors import ImageError
 from lungcls.figures import new_figure
 from lungcls.images import read_image

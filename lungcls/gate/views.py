@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lungcls.quality.gate import KINDS
+from lungcls.gate.gate import KINDS
 from lungcls.regions import View
 
 SHARES = {

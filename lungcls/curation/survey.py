@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lungcls.data.audit import Audit, find_copies, report
+from lungcls.curation.audit import Audit, find_copies, report
+from lungcls.curation.scan import Scan, scan_images
 from lungcls.data.dataset import Dataset, Record
 from lungcls.data.duplicates import Progress, readers
-from lungcls.data.scan import Scan, scan_images
 from lungcls.data.splits import Split, make_split, official_split
 from lungcls.errors import DataError
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lungcls.data import strangers
-from lungcls.data.strangers import ct_slice, photographs, stranger
+from lungcls.gate import drawings
+from lungcls.gate.drawings import ct_slice, photographs, stranger
 
 
 @pytest.mark.parametrize("draw", [stranger, ct_slice])
@@ -19,7 +19,7 @@ def test_pictures_are_views_that_a_seed_decides(draw: object, size: int) -> None
     assert not np.array_equal(pictures[0], pictures[2])
 
 
-@pytest.mark.parametrize("kind", sorted(set(strangers._KINDS), key=lambda kind: kind.__name__))
+@pytest.mark.parametrize("kind", sorted(set(drawings._KINDS), key=lambda kind: kind.__name__))
 def test_every_kind_draws_pictures_that_differ(kind: object) -> None:
     rng = np.random.default_rng(0)
     pictures = [kind(rng, 80) for _ in range(6)]  # type: ignore[operator]

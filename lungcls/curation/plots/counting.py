@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from lungcls.data.plots.chart import Chart, Table
-from lungcls.data.plots.style import (
+from lungcls.curation.plots.chart import Chart, Table
+from lungcls.curation.plots.style import (
     GREY,
     PALE,
     colours,
@@ -17,8 +17,8 @@ from lungcls.data.plots.style import (
     plain,
     short,
 )
+from lungcls.curation.survey import Survey
 from lungcls.data.splits import PARTS
-from lungcls.data.survey import Survey
 from lungcls.figures import COLOURS, new_figure
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from lungcls.data.plots.chart import Chart
-from lungcls.data.survey import Survey
+from lungcls.curation.plots.chart import Chart
+from lungcls.curation.survey import Survey
 from lungcls.labels import NOTICE
 
 _LISTED = 50  # files named in the page; the CSV has all

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from lungcls.data.plots.chart import Chart, Table
-from lungcls.data.plots.style import PALE, colours, dot_style, legend_right, plain, short
-from lungcls.data.scan import BINS
-from lungcls.data.survey import Survey
+from lungcls.curation.plots.chart import Chart, Table
+from lungcls.curation.plots.style import PALE, colours, dot_style, legend_right, plain, short
+from lungcls.curation.scan import BINS
+from lungcls.curation.survey import Survey
 from lungcls.figures import new_figure
 
 if TYPE_CHECKING:

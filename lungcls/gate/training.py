@@ -20,16 +20,16 @@ from PIL import Image as PILImage
 from torch import Tensor, nn
 
 from lungcls.data.dataset import Dataset, Record
-from lungcls.data.gateviews import SHARES, GateBatches, Sources
 from lungcls.data.splits import Split, split_dataset
-from lungcls.data.strangers import ct_slice, photographs, stranger
 from lungcls.data.views import segmentation_pairs
 from lungcls.files import atomic_write
+from lungcls.gate.drawings import ct_slice, photographs, stranger
+from lungcls.gate.gate import KINDS, Screening, judge
+from lungcls.gate.views import SHARES, GateBatches, Sources
 from lungcls.images import read_image
 from lungcls.models import create_model
 from lungcls.models.runtime import load_network, normalise
 from lungcls.phantom import chest_phantom
-from lungcls.quality.gate import KINDS, Screening, judge
 from lungcls.regions import View, whole_view
 from lungcls.versions import package_versions
 from lungcls.weights import find_weights, save_weights, write_card
@@ -54,9 +54,9 @@ class GateRecipe:
     input_size : int
     channels : tuple of int
     hidden : int
-        As :func:`lungcls.models.gate.gate` takes them.
+        As :func:`lungcls.gate.network.gate` takes them.
     steps : int
-        Batches (:data:`lungcls.data.gateviews.SHARES`).
+        Batches (:data:`lungcls.gate.views.SHARES`).
     learning_rate, weight_decay, label_smoothing : float
     strangers, slices, phantoms : int
         Pictures that are drawn before training.

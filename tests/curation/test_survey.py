@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lungcls.curation.scan import scan_images
+from lungcls.curation.survey import UNLABELLED, take_survey
 from lungcls.data import ClassFolders, MaskFolder, RadiographyDatabase
-from lungcls.data.scan import scan_images
-from lungcls.data.survey import UNLABELLED, take_survey
 from lungcls.errors import DataError
 
 

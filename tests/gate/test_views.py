@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from lungcls.data.gateviews import GateBatches, Sources
+from lungcls.gate.gate import KINDS
+from lungcls.gate.views import GateBatches, Sources
 from lungcls.phantom import chest_phantom
-from lungcls.quality import KINDS
 
 
 @pytest.fixture(scope="module")

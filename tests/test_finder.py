@@ -5,7 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from lungcls.quality import KINDS, REASONS, Quality, Reason, Screening, assess
+from lungcls.finder import assess
+from lungcls.gate.gate import KINDS, Screening
+from lungcls.quality import REASONS, Quality, Reason
 
 LUNGS = np.zeros((100, 100), bool)
 LUNGS[20:80, 10:40] = LUNGS[20:80, 60:90] = True

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lungcls.curation.plots import Chart, make_charts, write_plots, write_tables
+from lungcls.curation.plots.counting import is_covid
+from lungcls.curation.plots.page import render
+from lungcls.curation.plots.style import colours, hatches
+from lungcls.curation.survey import Survey, take_survey
 from lungcls.data import ClassFolders, MaskFolder, RadiographyDatabase
-from lungcls.data.plots import Chart, make_charts, write_plots, write_tables
-from lungcls.data.plots.counting import is_covid
-from lungcls.data.plots.page import render
-from lungcls.data.plots.style import colours, hatches
-from lungcls.data.survey import Survey, take_survey
 from lungcls.figures import COLOURS
 from lungcls.labels import CLASSES, NOTICE
 

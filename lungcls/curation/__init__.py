@@ -1,0 +1,1 @@
+"""Auditing of datasets: what their files hold, their near duplicates, and pictures of them."""
