@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeAlias
 
@@ -76,11 +76,14 @@ class Image:
         The path as text, or ``"<array>"``, ``"<bytes>"`` and so on: what messages and tables call the image.
     pixel_spacing : tuple of float or None
         Millimetres between (rows, columns); only DICOM tells it.
+    path : str or None
+        The file that it was read from and can be read from again.
     """
 
     pixels: NDArray[np.float32]
     name: str
     pixel_spacing: tuple[float, float] | None = None
+    path: str | None = None
 
     @property
     def height(self) -> int:
@@ -91,6 +94,11 @@ class Image:
     def width(self) -> int:
         """Columns."""
         return int(self.pixels.shape[1])
+
+    @property
+    def pixel_aspect(self) -> float:
+        """Height of a pixel over its width; 1 where the file does not tell."""
+        return self.pixel_spacing[0] / self.pixel_spacing[1] if self.pixel_spacing else 1.0
 
 
 ImageSource: TypeAlias = (
@@ -165,7 +173,8 @@ def read_image(
     if isinstance(source, (str, os.PathLike)):
         path = os.fspath(source)
         name = os.fsdecode(path)
-        return _from_bytes(_read_file(name, limit), name, bounds, limit)
+        image = _from_bytes(_read_file(name, limit), name, bounds, limit)
+        return replace(image, path=name)
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _from_bytes(bytes(source), "<bytes>", bounds, limit)
     if isinstance(source, PIL.Image.Image):

@@ -1,21 +1,30 @@
 """What stage 2 is shown: an image and its lung mask become one network view.
 
 A region is cut at the image's own size (:func:`cut`), then fitted into the network's square without
-stretching (:func:`letterbox`). Training, evaluation, prediction and export all call :func:`view`, so
-that an image gives the same pixels on every road.
+stretching (:func:`letterbox`). :class:`lungcls.lungs.Lungs` is the only caller of :func:`view`, so that an
+image gives the same pixels on every road.
+
+A region of one's own, in three lines::
+
+    from lungcls.regions import RegionKind, register_region
+
+    register_region(RegionKind("gap", "what is between the lungs", lambda p, m, b: p * ~m, "around", crops=True))
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as PILImage
 
+from lungcls.errors import OptionError
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 Pixels = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -28,6 +37,75 @@ _DARK, _BRIGHT = 0.35, 0.6
 
 
 @dataclass(frozen=True, slots=True)
+class RegionKind:
+    """All that the library knows of a region: recipes, command line, page, cards and graphs read it here.
+
+    Parameters
+    ----------
+    name : str
+        As recipes and the command line name it.
+    words : str
+        What a classifier of this region sees, to finish the sentence "it sees ...".
+    cut : callable
+        ``cut(pixels, mask, box)`` keeps a part of the pixels and blackens the rest, element by element, with
+        operators alone (``*``, ``+``, ``~``): it is called with numpy arrays and, in exported graphs, with
+        torch tensors. `pixels` are floats [H, W] in [0, 1]; `mask` and `box` are bool [H, W], True within
+        the lungs and within the lungs' box.
+    shows : {"both", "lungs", "around", "outline"}
+        Whether the lungs are in sight, what is around them, both, or the mask's outline alone.
+    crops : bool, default=False
+        Whether the view is cropped to the lungs' box.
+    needs_mask : bool, default=True
+        Whether a lung mask is needed at all.
+    """
+
+    name: str
+    words: str
+    cut: Callable[[Any, Any, Any], Any]
+    shows: Literal["both", "lungs", "around", "outline"]
+    crops: bool = False
+    needs_mask: bool = True
+
+
+_KINDS: Final[dict[str, RegionKind]] = {}
+
+REGIONS: Final[Mapping[str, RegionKind]] = MappingProxyType(_KINDS)
+"""The regions by name, those of :func:`register_region` included. ``full`` (whole image), ``crop`` (lung
+box), ``mask`` (lungs only, cropped to their box), ``mask_uncropped`` (lungs only, in place), and the controls
+``background`` (lungs removed), ``background_box`` (the lungs' box removed, so that no outline is left) and
+``silhouette`` (the mask alone)."""
+
+
+def register_region(kind: RegionKind) -> None:
+    """Make a region known by its name.
+
+    Parameters
+    ----------
+    kind : RegionKind
+
+    Raises
+    ------
+    OptionError
+        If there is another region of this name.
+    """
+    if kind.name in _KINDS and _KINDS[kind.name] != kind:
+        raise OptionError(f"there is another region {kind.name!r}; give yours a name of its own")
+    _KINDS[kind.name] = kind
+
+
+for _kind in (
+    RegionKind("full", "the whole image", lambda p, m, b: p, "both", needs_mask=False),
+    RegionKind("crop", "the box around the lungs", lambda p, m, b: p, "both", crops=True),
+    RegionKind("mask", "the lungs alone, cropped to their box", lambda p, m, b: p * m, "lungs", crops=True),
+    RegionKind("mask_uncropped", "the lungs alone, in their place", lambda p, m, b: p * m, "lungs"),
+    RegionKind("background", "all but the lungs", lambda p, m, b: p * ~m, "around"),
+    RegionKind("background_box", "all but the lungs' box", lambda p, m, b: p * ~b, "around"),
+    RegionKind("silhouette", "the outline of the lungs alone", lambda p, m, b: p * 0 + m, "outline"),
+):
+    register_region(_kind)
+
+
+@dataclass(frozen=True, slots=True)
 class Region:
     """Which part of an image a classifier sees.
 
@@ -36,14 +114,14 @@ class Region:
     name : str
         One of :data:`REGIONS`.
     margin : float, default=0.05
-        Widens the lung box on each side, as a fraction of the box's longer side. Used by the regions that
-        have a box (``crop``, ``mask``, ``background_box``).
+        Widens the lung box on each side, as a fraction of the box's longer side. Used by the regions whose
+        kind crops or speaks of the box.
     dilate : float, default=0.0
         Widens the lung mask by this fraction of the image's width before anything else.
 
     Raises
     ------
-    ValueError
+    OptionError
         If the name is not known, or a number is not in [0, 1].
     """
 
@@ -52,17 +130,22 @@ class Region:
     dilate: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.name not in _CUTS:
-            raise ValueError(f"unknown region {self.name!r}; the regions are {', '.join(REGIONS)}")
+        if self.name not in REGIONS:
+            raise OptionError(f"unknown region {self.name!r}; the regions are {', '.join(REGIONS)}")
         for field in ("margin", "dilate"):
             value = getattr(self, field)
             if not 0 <= value <= 1:
-                raise ValueError(f"region {field} is {value}; expected a fraction in [0, 1]")
+                raise OptionError(f"region {field} is {value}; expected a fraction in [0, 1]")
+
+    @property
+    def kind(self) -> RegionKind:
+        """What the library knows of a region of this name."""
+        return REGIONS[self.name]
 
     @property
     def needs_mask(self) -> bool:
         """Whether the region depends on the lung mask (all but ``full``)."""
-        return self.name != "full"
+        return self.kind.needs_mask
 
     def to_dict(self) -> dict[str, Any]:
         """Return the region as plain values, as a weight card stores it."""
@@ -140,57 +223,6 @@ def dilate_mask(mask: Mask, fraction: float) -> Mask:
     return result
 
 
-def _full(pixels: Pixels, mask: Mask, box: Box) -> Pixels:
-    return pixels
-
-
-def _crop(pixels: Pixels, mask: Mask, box: Box) -> Pixels:
-    x0, y0, x1, y1 = box
-    return pixels[y0:y1, x0:x1]
-
-
-def _mask(pixels: Pixels, mask: Mask, box: Box) -> Pixels:
-    return _mask_uncropped(_crop(pixels, mask, box), mask[box[1] : box[3], box[0] : box[2]], box)
-
-
-def _mask_uncropped(pixels: Pixels, mask: Mask, box: Box) -> Pixels:
-    return np.where(mask, pixels, np.float32(0))
-
-
-def _background(pixels: Pixels, mask: Mask, box: Box) -> Pixels:
-    return np.where(mask, np.float32(0), pixels)
-
-
-def _background_box(pixels: Pixels, mask: Mask, box: Box) -> Pixels:
-    x0, y0, x1, y1 = box
-    result: Pixels = pixels.copy()
-    result[y0:y1, x0:x1] = 0
-    return result
-
-
-def _silhouette(pixels: Pixels, mask: Mask, box: Box) -> Pixels:
-    return mask.astype(np.float32)
-
-
-_CUTS: Final[dict[str, Callable[[Pixels, Mask, Box], Pixels]]] = {
-    "full": _full,
-    "crop": _crop,
-    "mask": _mask,
-    "mask_uncropped": _mask_uncropped,
-    "background": _background,
-    "background_box": _background_box,
-    "silhouette": _silhouette,
-}
-
-_CROPPED: Final = ("crop", "mask")
-
-REGIONS: Final[tuple[str, ...]] = tuple(_CUTS)
-"""The closed set of regions: ``full`` (whole image), ``crop`` (lung box), ``mask`` (lungs only, cropped to
-their box), ``mask_uncropped`` (lungs only, in place), and the controls ``background`` (lungs removed),
-``background_box`` (the lungs' box removed, so that no outline is left) and ``silhouette`` (the mask
-alone)."""
-
-
 def cut(pixels: Pixels, mask: Mask | None, region: Region) -> Pixels:
     """Cut a region out of an image.
 
@@ -214,7 +246,9 @@ def cut(pixels: Pixels, mask: Mask | None, region: Region) -> Pixels:
     if not region.needs_mask:
         return pixels
     mask, box = _widened(pixels.shape, mask, region)
-    return _CUTS[region.name](pixels, mask, box)
+    planes = (_cropped(plane, box, region) for plane in (pixels, mask, _inside(box, mask.shape)))
+    result: Pixels = region.kind.cut(*planes)
+    return result
 
 
 def seen_box(shape: tuple[int, int], mask: Mask | None, region: Region) -> Box:
@@ -242,7 +276,7 @@ def seen_box(shape: tuple[int, int], mask: Mask | None, region: Region) -> Box:
     if not region.needs_mask:
         return whole
     _, box = _widened(shape, mask, region)
-    return box if region.name in _CROPPED else whole
+    return box if region.kind.crops else whole
 
 
 def _widened(shape: tuple[int, ...], mask: Mask | None, region: Region) -> tuple[Mask, Box]:
@@ -257,18 +291,29 @@ def _widened(shape: tuple[int, ...], mask: Mask | None, region: Region) -> tuple
     return mask, box
 
 
-def place(shape: tuple[int, ...], size: int) -> Placement:
+def _inside(box: Box, shape: tuple[int, ...]) -> Mask:
+    inside = np.zeros(shape, np.bool_)
+    inside[box[1] : box[3], box[0] : box[2]] = True
+    return inside
+
+
+def _cropped(pixels: npt.NDArray[Any], box: Box, region: Region) -> npt.NDArray[Any]:
+    return pixels[box[1] : box[3], box[0] : box[2]] if region.kind.crops else pixels
+
+
+def place(shape: tuple[int, ...], size: int, aspect: float = 1.0) -> Placement:
     """Return where an image of `shape` (height, width) goes in a square of side `size`.
 
-    It is centred and not stretched.
+    It is centred and not stretched. `aspect` is the height of a pixel over its width, so that what the
+    scanner stored with unequal spacing comes out as it is.
     """
-    height, width = shape
+    height, width = shape[0] * aspect, shape[1]
     scale = size / max(height, width)
     new_width, new_height = max(1, round(width * scale)), max(1, round(height * scale))
     return Placement(size, (size - new_width) // 2, (size - new_height) // 2, new_width, new_height)
 
 
-def letterbox(pixels: Pixels, size: int) -> tuple[View, Placement]:
+def letterbox(pixels: Pixels, size: int, aspect: float = 1.0) -> tuple[View, Placement]:
     """Fit an image into a square without stretching it, black bars around it.
 
     Parameters
@@ -276,6 +321,8 @@ def letterbox(pixels: Pixels, size: int) -> tuple[View, Placement]:
     pixels : float32 array [H, W] in [0, 1]
     size : int
         Side of the square, in pixels.
+    aspect : float, default=1
+        Height of a pixel over its width.
 
     Returns
     -------
@@ -284,7 +331,7 @@ def letterbox(pixels: Pixels, size: int) -> tuple[View, Placement]:
     placement : Placement
         For :func:`unletterbox`.
     """
-    placement = place(pixels.shape, size)
+    placement = place(pixels.shape, size, aspect)
     return _placed(pixels, placement), placement
 
 
@@ -365,13 +412,15 @@ def stretch(pixels: Pixels) -> Pixels:
     return spread
 
 
-def whole_view(pixels: Pixels, size: int) -> tuple[View, Placement]:
+def whole_view(pixels: Pixels, size: int, aspect: float = 1.0) -> tuple[View, Placement]:
     """Fit a whole image into the network's square: the one road to stage 1.
 
     Parameters
     ----------
     pixels : float32 array [H, W] in [0, 1]
     size : int
+    aspect : float, default=1
+        Height of a pixel over its width.
 
     Returns
     -------
@@ -379,7 +428,7 @@ def whole_view(pixels: Pixels, size: int) -> tuple[View, Placement]:
     placement : Placement
         For :func:`unletterbox`, :func:`letterbox_mask` and :func:`letterbox_share`.
     """
-    return letterbox(stretch(pixels), size)
+    return letterbox(stretch(pixels), size, aspect)
 
 
 def unletterbox(values: Pixels, placement: Placement, shape: tuple[int, int]) -> Pixels:
@@ -402,7 +451,7 @@ def unletterbox(values: Pixels, placement: Placement, shape: tuple[int, int]) ->
     return np.asarray(resized)
 
 
-def view(pixels: Pixels, mask: Mask | None, region: Region, size: int) -> View:
+def view(pixels: Pixels, mask: Mask | None, region: Region, size: int, aspect: float = 1.0) -> View:
     """Cut a region and fit it into the network's square: the one road to stage 2.
 
     Parameters
@@ -411,6 +460,8 @@ def view(pixels: Pixels, mask: Mask | None, region: Region, size: int) -> View:
     mask : bool array [H, W] or None
     region : Region
     size : int
+    aspect : float, default=1
+        Height of a pixel over its width.
 
     Returns
     -------
@@ -421,10 +472,12 @@ def view(pixels: Pixels, mask: Mask | None, region: Region, size: int) -> View:
     ValueError
         As :func:`cut`.
     """
-    return letterbox(cut(stretch(pixels), mask, region), size)[0]
+    return letterbox(cut(stretch(pixels), mask, region), size, aspect)[0]
 
 
-def view_and_lungs(pixels: Pixels, mask: Mask, region: Region, size: int) -> tuple[View, View]:
+def view_and_lungs(
+    pixels: Pixels, mask: Mask, region: Region, size: int, aspect: float = 1.0
+) -> tuple[View, View]:
     """Return a region's view before anything in it is blackened, and the lungs beside it.
 
     Training uses it to draw another outline or other surroundings for the lungs at each epoch.
@@ -436,6 +489,8 @@ def view_and_lungs(pixels: Pixels, mask: Mask, region: Region, size: int) -> tup
     region : Region
         Its box and the widening of its mask are used; that of ``full`` is the whole image.
     size : int
+    aspect : float, default=1
+        Height of a pixel over its width.
 
     Returns
     -------
@@ -449,9 +504,8 @@ def view_and_lungs(pixels: Pixels, mask: Mask, region: Region, size: int) -> tup
         As :func:`cut`.
     """
     widened, box = _widened(pixels.shape, mask, region)
-    keep = _crop if region.name in _CROPPED else _full
-    seen, lungs = keep(stretch(pixels), widened, box), keep(widened.astype(np.float32), widened, box)
-    return letterbox(seen, size)[0], letterbox(lungs, size)[0]
+    seen, lungs = (_cropped(plane, box, region) for plane in (stretch(pixels), widened.astype(np.float32)))
+    return letterbox(seen, size, aspect)[0], letterbox(lungs, size, aspect)[0]
 
 
 def _filled(square: npt.NDArray[Any], placement: Placement) -> npt.NDArray[Any]:

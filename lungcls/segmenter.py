@@ -109,28 +109,32 @@ class Segmenter:
         """
         return sigmoid(self.network(views)[:, 0])
 
-    def segment(self, images: Sequence[Pixels]) -> list[Mask]:
+    def segment(self, images: Sequence[Pixels], aspects: Sequence[float] | None = None) -> list[Mask]:
         """Return the lung mask of each image, at its own size.
 
         Parameters
         ----------
         images : sequence of float32 arrays [H, W] in [0, 1]
             One batch; the sizes may differ.
+        aspects : sequence of float, optional
+            Height of a pixel over its width in each image; by default 1.
 
         Returns
         -------
         list of bool arrays [H, W]
             Empty (all False) where no lung was found.
         """
-        return [mask for mask, _ in self.segment_with_agreement(images)]
+        return [mask for mask, _ in self.segment_with_agreement(images, aspects)]
 
-    def segment_with_agreement(self, images: Sequence[Pixels]) -> list[tuple[Mask, float]]:
+    def segment_with_agreement(
+        self, images: Sequence[Pixels], aspects: Sequence[float] | None = None
+    ) -> list[tuple[Mask, float]]:
         """Return the lung mask of each image, and how sure its outline is.
 
         Parameters
         ----------
-        images : sequence of float32 arrays [H, W] in [0, 1]
-            One batch; the sizes may differ.
+        images, aspects
+            As :meth:`segment` takes them.
 
         Returns
         -------
@@ -140,7 +144,9 @@ class Segmenter:
         """
         if not images:
             return []
-        boxed = [whole_view(pixels, self.card.input_size) for pixels in images]
+        size = self.card.input_size
+        aspects = aspects or [1.0] * len(images)
+        boxed = [whole_view(pixels, size, aspect) for pixels, aspect in zip(images, aspects)]
         probabilities = self.probabilities(np.stack([view for view, _ in boxed]))
         threshold = self.card.thresholds["mask"]
         masks = []

@@ -1,4 +1,4 @@
-"""A dataset's images as network views, all in memory as uint8."""
+"""A dataset's films on the road of prediction: their lungs, and the views that networks are shown of them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from lungcls.data.dataset import Dataset, Record
 from lungcls.files import atomic_write
-from lungcls.images import read_image
-from lungcls.quality import mask_quality
-from lungcls.regions import Mask, Region, View, letterbox_share, resize_mask, view, view_and_lungs, whole_view
-from lungcls.segmenter import Segmenter
+from lungcls.finder import Finder
+from lungcls.gate.gate import Gate
+from lungcls.images import Image, read_image
+from lungcls.lungs import Lungs
+from lungcls.quality import Quality
+from lungcls.regions import Mask, Region, View, letterbox_share, resize_mask, whole_view
 
 logger = logging.getLogger(__name__)
 
@@ -34,18 +36,107 @@ def quiet(items: Iterable[T], total: int, text: str) -> Iterable[T]:
     return items
 
 
-def segmentation_pairs(
-    database: Dataset, records: Sequence[Record], size: int, progress: Progress[int] = quiet
-) -> tuple[View, View]:
-    """Read images and their masks as views.
+def find_lungs(
+    dataset: Dataset,
+    records: Sequence[Record],
+    finder: Finder,
+    cache: str | Path | None = None,
+    *,
+    batch_size: int = 32,
+    progress: Progress[int] = quiet,
+) -> dict[str, Lungs]:
+    """Return the lungs on a dataset's films exactly as prediction finds them, from a cache where it has them.
 
     Parameters
     ----------
-    database : Dataset
+    dataset : Dataset
+    records : sequence of Record
+    finder : Finder
+    cache : path-like, optional
+        Folder; one file for each pair of finder (:attr:`lungcls.finder.Finder.identity`) and image files (by
+        name, size and time). None keeps nothing.
+    batch_size : int, default=32
+    progress : callable, optional
+
+    Returns
+    -------
+    dict of str to Lungs
+        By image file, without pixels: these are read again when they are wanted.
+
+    Raises
+    ------
+    ImageError
+        If an image cannot be read.
+    """
+    if not records:
+        return {}
+    path = None if cache is None else Path(cache) / f"lungs-{_identity(dataset, records, finder)}.npz"
+    cached = None if path is None else _read_cache(path, dataset)
+    if cached is not None:
+        return cached
+    lungs = _batched(dataset, records, finder.find, "finding the lungs", batch_size, progress)
+    if path is not None:
+        _write_cache(path, lungs)
+    return lungs
+
+
+def drawn_lungs(
+    dataset: Dataset,
+    records: Sequence[Record],
+    gate: Gate | None = None,
+    *,
+    batch_size: int = 32,
+    progress: Progress[int] = quiet,
+) -> dict[str, Lungs]:
+    """Return the lungs on a dataset's films by its own masks, judged and corrected as prediction does.
+
+    Parameters
+    ----------
+    dataset, records, batch_size, progress
+        As :func:`find_lungs` takes them. The mask of a record without one is empty.
+    gate : Gate, optional
+
+    Returns
+    -------
+    dict of str to Lungs
+        By image file, without pixels.
+
+    Raises
+    ------
+    ImageError, DataError
+        If an image or a mask cannot be read.
+    """
+    by_path = {os.fspath(dataset.path(record)): record for record in records}
+
+    def find(images: Sequence[Image]) -> list[Lungs]:
+        masks: list[Mask | None] = []
+        for image in images:
+            record = by_path[image.name]
+            shape = (image.height, image.width)
+            masks.append(resize_mask(dataset.read_mask(record), shape) if record.mask else None)
+        return Finder(None, gate).find(images, masks)
+
+    return _batched(dataset, records, find, "reading films and their masks", batch_size, progress)
+
+
+def segmentation_pairs(
+    dataset: Dataset,
+    records: Sequence[Record],
+    size: int,
+    gate: Gate | None = None,
+    progress: Progress[int] = quiet,
+) -> tuple[View, View]:
+    """Read films and their masks as stage 1 is shown them.
+
+    Parameters
+    ----------
+    dataset : Dataset
     records : sequence of Record
         Each with a mask.
     size : int
         Side of the views, in pixels.
+    gate : Gate, optional
+        Inverts back what is inverted, as it does in prediction.
     progress : callable, optional
 
     Returns
@@ -65,35 +156,27 @@ def segmentation_pairs(
     masks = np.empty_like(views)
 
     def fill(index: int) -> int:
-        record = records[index]
-        views[index], placement = whole_view(read_image(database.path(record)).pixels, size)
-        masks[index] = letterbox_share(database.read_mask(record), placement)
+        image = read_image(dataset.path(records[index]))
+        upright = image.pixels
+        if gate:
+            upright = gate.screen([upright], [image.pixel_aspect])[0].apply(upright)
+        views[index], placement = whole_view(upright, size, image.pixel_aspect)
+        masks[index] = letterbox_share(dataset.read_mask(records[index]), placement)
         return index
 
     _each(fill, len(records), "reading image and mask pairs", progress)
     return views, masks
 
 
-def region_views(
-    database: Dataset,
-    records: Sequence[Record],
-    region: Region,
-    size: int,
-    masks: dict[str, Mask],
-    progress: Progress[int] = quiet,
-) -> View:
-    """Read images and cut a region out of each, as prediction does.
+def region_views(lungs: Sequence[Lungs], region: Region, size: int, progress: Progress[int] = quiet) -> View:
+    """Cut a region out of each film, as prediction does (:meth:`lungcls.lungs.Lungs.view`).
 
     Parameters
     ----------
-    database : Dataset
-    records : sequence of Record
+    lungs : sequence of Lungs
     region : Region
     size : int
         Side of the views, in pixels.
-    masks : dict of str to bool array [H, W]
-        Lung mask by image file, resized to its image where the sizes differ. Where it is missing or its
-        quality is bad (:func:`lungcls.quality.mask_quality`) the whole image is taken, as prediction does.
     progress : callable, optional
 
     Returns
@@ -105,154 +188,121 @@ def region_views(
     ImageError
         If an image cannot be read.
     """
-    views = np.empty((len(records), size, size), np.uint8)
-    whole = Region("full")
+    views = np.empty((len(lungs), size, size), np.uint8)
 
     def fill(index: int) -> int:
-        pixels = read_image(database.path(records[index])).pixels
-        mask = _usable(masks.get(records[index].file), pixels.shape)
-        views[index] = view(pixels, mask, whole if mask is None else region, size)
+        views[index] = lungs[index].view(region, size)
         return index
 
-    _each(fill, len(records), f"cutting the region {region.name!r}", progress)
+    _each(fill, len(lungs), f"cutting the region {region.name!r}", progress)
     return views
 
 
 def lung_views(
-    database: Dataset,
-    records: Sequence[Record],
-    region: Region,
-    size: int,
-    masks: dict[str, Mask],
-    progress: Progress[int] = quiet,
+    lungs: Sequence[Lungs], region: Region, size: int, progress: Progress[int] = quiet
 ) -> tuple[View, View]:
-    """Read images as :func:`region_views` does, with nothing blackened and the lungs beside them.
+    """Cut a region as :func:`region_views` does, with nothing blackened and the lungs beside it.
 
     Parameters
     ----------
-    database, records, region, size, masks, progress
+    lungs, region, size, progress
         As :func:`region_views` takes them.
 
     Returns
     -------
     views : uint8 array [N, size, size]
-    lungs : uint8 array [N, size, size]
-        As :func:`lungcls.regions.view_and_lungs` gives them; where the whole image is taken for want of a
-        mask, all of it counts as lung.
+    shares : uint8 array [N, size, size]
+        As :meth:`lungcls.lungs.Lungs.view_with_lungs` gives them.
 
     Raises
     ------
     ImageError
         If an image cannot be read.
     """
-    views = np.empty((len(records), size, size), np.uint8)
-    lungs = np.full_like(views, 255)
-    whole = Region("full")
+    views = np.empty((len(lungs), size, size), np.uint8)
+    shares = np.empty_like(views)
 
     def fill(index: int) -> int:
-        pixels = read_image(database.path(records[index])).pixels
-        mask = _usable(masks.get(records[index].file), pixels.shape)
-        if mask is None:
-            views[index] = view(pixels, None, whole, size)
-        else:
-            views[index], lungs[index] = view_and_lungs(pixels, mask, region, size)
+        views[index], shares[index] = lungs[index].view_with_lungs(region, size)
         return index
 
-    _each(fill, len(records), f"cutting the region {region.name!r}, lungs beside it", progress)
-    return views, lungs
+    _each(fill, len(lungs), f"cutting the region {region.name!r}, lungs beside it", progress)
+    return views, shares
 
 
-def predicted_masks(
-    database: Dataset,
+def _batched(
+    dataset: Dataset,
     records: Sequence[Record],
-    segmenter: Segmenter,
-    cache: str | Path,
-    *,
-    batch_size: int = 32,
-    progress: Progress[int] = quiet,
-) -> dict[str, Mask]:
-    """Return the lung masks that a segmenter predicts, from a cache where they are known.
-
-    Parameters
-    ----------
-    database : Dataset
-    records : sequence of Record
-    segmenter : Segmenter
-    cache : path-like
-        Folder; one file for each pair of weights (by SHA-256) and image files (by name, size and time).
-    batch_size : int, default=32
-    progress : callable, optional
-
-    Returns
-    -------
-    dict of str to bool array [H, W]
-        By image file, each at the image's own size.
-
-    Raises
-    ------
-    ImageError
-        If an image cannot be read.
-    """
-    if not records:
-        return {}
-    path = Path(cache) / f"masks-{_identity(database, records, segmenter)}.npz"
-    known = _read_masks(path)
-    if known is not None:
-        return known
-    result: dict[str, Mask] = {}
+    find: Callable[[Sequence[Image]], list[Lungs]],
+    text: str,
+    batch_size: int,
+    progress: Progress[int],
+) -> dict[str, Lungs]:
+    lungs: dict[str, Lungs] = {}
     starts = range(0, len(records), batch_size)
     with ThreadPoolExecutor(_readers()) as pool:
-        for start in progress(starts, len(starts), "predicting lung masks"):
+        for start in progress(starts, len(starts), text):
             batch = records[start : start + batch_size]
-            images = list(pool.map(lambda record: read_image(database.path(record)).pixels, batch))
-            masks = segmenter.segment(images)
-            result.update((record.file, mask) for record, mask in zip(batch, masks))
-    with atomic_write(path) as file:
+            images = list(pool.map(lambda record: read_image(dataset.path(record)), batch))
+            for record, each in zip(batch, find(images)):
+                lungs[record.file] = each.without_pixels()
+    return lungs
+
+
+def _write_cache(path: Path, lungs: dict[str, Lungs]) -> None:
+    facts = {
+        file: {
+            "quality": each.quality.to_dict(),
+            "pixel_spacing": each.pixel_spacing,
+            "segmenter": each.segmenter,
+            "shape": each.mask.shape,
+        }
+        for file, each in lungs.items()
+    }
+    with atomic_write(path) as target:
         np.savez(
-            file,
-            files=np.asarray(list(result)),
-            shapes=np.asarray([mask.shape for mask in result.values()], np.int32),
-            bits=np.concatenate([np.packbits(mask) for mask in result.values()]),
+            target,
+            facts=np.frombuffer(json.dumps(facts).encode(), np.uint8),
+            bits=np.concatenate([np.packbits(each.mask) for each in lungs.values()]),
         )
-    return result
 
 
-def _usable(mask: Mask | None, shape: tuple[int, ...]) -> Mask | None:
-    """The mask at its image's size, or None where prediction would take the whole image."""
-    if mask is None or not mask_quality(mask).both_lungs:
-        return None
-    height, width = shape
-    return resize_mask(mask, (height, width))
-
-
-def _read_masks(path: Path) -> dict[str, Mask] | None:
+def _read_cache(path: Path, dataset: Dataset) -> dict[str, Lungs] | None:
     if not path.is_file():
         return None
     try:
         with path.open("rb") as file, np.load(file) as stored:
-            files, shapes, bits = stored["files"], stored["shapes"], stored["bits"]
+            facts: dict[str, Any] = json.loads(stored["facts"].tobytes())
+            bits = stored["bits"]
     except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
         logger.warning("%s: the cached masks are not readable (%s); they are made anew", path, error)
         return None
     result = {}
     start = 0
-    for name, (height, width) in zip(files.tolist(), shapes.tolist()):
-        count = height * width
-        end = start + (count + 7) // 8
-        mask: npt.NDArray[np.uint8] = np.unpackbits(bits[start:end], count=count)
-        result[name] = mask.reshape(height, width).astype(np.bool_)
+    for name, fact in facts.items():
+        height, width = fact["shape"]
+        end = start + (height * width + 7) // 8
+        mask: npt.NDArray[np.uint8] = np.unpackbits(bits[start:end], count=height * width)
+        source = os.fspath(Path(dataset.root, name))
+        result[name] = Lungs(
+            path=source,
+            mask=mask.reshape(height, width).astype(np.bool_),
+            quality=Quality.from_dict(fact["quality"]),
+            pixel_spacing=tuple(fact["pixel_spacing"]) if fact["pixel_spacing"] else None,
+            segmenter=fact["segmenter"],
+            _pixels=None,
+            _source=source,
+        )
         start = end
     return result
 
 
-def _identity(database: Dataset, records: Sequence[Record], segmenter: Segmenter) -> str:
+def _identity(dataset: Dataset, records: Sequence[Record], finder: Finder) -> str:
     files = []
     for record in records:
-        status = os.stat(database.path(record))
+        status = os.stat(dataset.path(record))
         files.append((record.file, status.st_size, status.st_mtime_ns))
-    threshold = segmenter.card.thresholds["mask"]
-    switches = [segmenter.card.sha256, threshold, segmenter.fill_holes, segmenter.keep_parts]
-    return hashlib.sha256(json.dumps([switches, files]).encode()).hexdigest()[:24]
+    return hashlib.sha256(json.dumps([finder.identity, files]).encode()).hexdigest()[:24]
 
 
 def _each(fill: Callable[[int], int], count: int, text: str, progress: Progress[int]) -> None:

@@ -195,12 +195,14 @@ class Gate:
         """
         return self.network(views)
 
-    def screen(self, images: Sequence[Pixels]) -> list[Screening]:
+    def screen(self, images: Sequence[Pixels], aspects: Sequence[float] | None = None) -> list[Screening]:
         """Judge images.
 
         Parameters
         ----------
         images : sequence of float32 arrays [H, W] in [0, 1]
+        aspects : sequence of float, optional
+            Height of a pixel over its width in each image; by default 1.
 
         Returns
         -------
@@ -210,16 +212,18 @@ class Gate:
         """
         if not images:
             return []
-        views = np.stack([whole_view(pixels, self.card.input_size)[0] for pixels in images])
+        aspects = aspects or [1.0] * len(images)
+        size = self.card.input_size
+        views = np.stack([whole_view(pixels, size, aspect)[0] for pixels, aspect in zip(images, aspects)])
         found = [judge(values, self.card.thresholds) for values in self.outputs(views)]
         # What looks inverted is looked at once more, inverted back.
         for place, first in enumerate(found):
             if first.accepted and any(reason.name == "inverted" for reason in first.reasons):
-                found[place] = self._reinverted(images[place], first)
+                found[place] = self._reinverted(images[place], aspects[place], first)
         return found
 
-    def _reinverted(self, pixels: Pixels, first: Screening) -> Screening:
-        view, _ = whole_view(np.float32(1) - pixels, self.card.input_size)
+    def _reinverted(self, pixels: Pixels, aspect: float, first: Screening) -> Screening:
+        view, _ = whole_view(np.float32(1) - pixels, self.card.input_size, aspect)
         second = judge(self.outputs(view[None])[0], self.card.thresholds)
         certain = first.probabilities["inverted"] > self.card.thresholds["inverted"]
         if not certain or not second.accepted or any(reason.name == "inverted" for reason in second.reasons):

@@ -1,10 +1,12 @@
 """When not to believe: what can be wrong with a film and with its lung mask."""
 
+from lungcls.quality.film import MIN_SIDE, WITHHOLDING, film_reasons
 from lungcls.quality.mask import MIN_AREA, MIN_BALANCE, MIN_MERGED_WIDTH, mask_quality
 from lungcls.quality.report import Quality, Reason
 
 REASONS = (
     "not_chest_xray",
+    "too_small",
     "ct_slice",
     "rotated_90",
     "rotated_180",
@@ -28,8 +30,11 @@ __all__ = [
     "MIN_AREA",
     "MIN_BALANCE",
     "MIN_MERGED_WIDTH",
+    "MIN_SIDE",
     "REASONS",
+    "WITHHOLDING",
     "Quality",
     "Reason",
+    "film_reasons",
     "mask_quality",
 ]

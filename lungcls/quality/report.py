@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -82,3 +83,9 @@ class Quality:
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-safe values."""
         return {"ok": self.ok, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Quality:
+        """Return what :meth:`to_dict` made values of."""
+        fields = {name: value for name, value in values.items() if name != "ok"}
+        return cls(**{**fields, "reasons": tuple(Reason(**reason) for reason in fields["reasons"])})
