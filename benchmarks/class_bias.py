@@ -23,12 +23,12 @@ from sklearn.model_selection import GroupKFold
 from lungcls.classifier import Classifier
 from lungcls.cli.progress import bar
 from lungcls.data import open_radiography, split_dataset
-from lungcls.data.views import predicted_masks
+from lungcls.data.views import find_lungs
 from lungcls.evaluation.calibration import fit_bias, fit_temperature, softmax
 from lungcls.evaluation.classification import classification_report
 from lungcls.evaluation.evaluate import groups_of, logits_on
 from lungcls.evaluation.tables import format_table, write_results
-from lungcls.segmenter import Segmenter
+from lungcls.finder import Finder
 from lungcls.versions import package_versions
 
 RESULTS = Path(__file__).parent / "results"
@@ -88,11 +88,11 @@ def main() -> None:
         # All parts at once, as training has them, so that the cache of a run serves here.
         known = [record for record in database.records if record.file in split.parts]
         wanted = known if options.cache else records
-        segmenter = Segmenter.load("segmenter", options.device)
-        masks = predicted_masks(database, wanted, segmenter, options.cache or temporary, progress=bar)
+        finder = Finder.load(device=options.device)
+        lungs = find_lungs(database, wanted, finder, options.cache or temporary, progress=bar)
         for path in options.weights:
             classifier = Classifier.load(path, options.device)
-            logits, labels = logits_on(database, records, masks, classifier, progress=bar)
+            logits, labels = logits_on(records, lungs, classifier, progress=bar)
             weights[classifier.card.name] = classifier.card.sha256
             rows += figures(classifier.card.name, classifier, logits, labels, groups)
     payload = {

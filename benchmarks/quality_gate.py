@@ -33,43 +33,24 @@ from sklearn.metrics import roc_auc_score
 from lungcls.cli.progress import bar
 from lungcls.data import open_radiography, split_dataset
 from lungcls.evaluation.tables import format_table, write_results
-from lungcls.finder import assess
-from lungcls.gate.gate import FOREIGN, Gate, Screening
+from lungcls.finder import Finder
 from lungcls.images import find_images, read_image
 from lungcls.quality import Quality
 from lungcls.regions import Pixels, whole_view
-from lungcls.segmenter import Segmenter
 from lungcls.versions import package_versions
 
 RESULTS = Path(__file__).parent / "results"
 SEED = 0
 PACKAGES = ("lungcls", "torch", "numpy", "scipy", "scikit-image", "scikit-learn", "pydicom", "pillow")
-Found = tuple[Quality, Screening]
 
 
-class Judge:
-    """Gate and segmenter together, as the pipeline has them."""
-
-    def __init__(self, gate: Gate, segmenter: Segmenter) -> None:
-        self.gate, self.segmenter = gate, segmenter
-
-    def __call__(self, images: Sequence[Pixels], *, masks: bool = True) -> list[Found]:
-        found: list[Found] = []
-        for start in range(0, len(images), 32):
-            batch = list(images[start : start + 32])
-            screened = self.gate.screen(batch)
-            if masks:
-                upright = [one.apply(image) for one, image in zip(screened, batch)]
-                lungs = self.segmenter.segment_with_agreement(upright)
-                found += [(assess(*lung, one), one) for lung, one in zip(lungs, screened)]
-            else:
-                found += [(gate_alone(one), one) for one in screened]
-        return found
-
-
-def gate_alone(screening: Screening) -> Quality:
-    """The answer of an image whose mask nobody looks at."""
-    return Quality(1.0, 2, 1.0, screening.reasons, screening.accepted)
+def judged(finder: Finder, images: Sequence[Path | Pixels]) -> list[Quality]:
+    """What the finder says of films, as prediction hears it."""
+    qualities: list[Quality] = []
+    for start in range(0, len(images), 32):
+        films = [read_image(one) for one in images[start : start + 32]]
+        qualities += [lungs.quality for lungs in finder.find(films)]
+    return qualities
 
 
 def frontal_sets(data: Path) -> Iterator[tuple[str, list[Path], str | None]]:
@@ -319,7 +300,7 @@ def rate(found: Sequence[bool]) -> float:
     return float(np.mean(found)) if len(found) else float("nan")
 
 
-def refusals(judge: Judge) -> list[dict[str, Any]]:
+def refusals(finder: Finder) -> list[dict[str, Any]]:
     """How many pictures that are no X-rays of a chest get no label."""
     sets = {"scikit-image's pictures": skimage_pictures(), "CT, MR and other DICOM": other_examinations()}
     for number, (name, draw) in enumerate(DRAWN.items()):
@@ -327,8 +308,8 @@ def refusals(judge: Judge) -> list[dict[str, Any]]:
         sets[name] = [pixels for pixels in (draw(rng) for _ in range(60)) if pixels.min() < pixels.max()]
     rows, every = [], []
     for name, pictures in sets.items():
-        refused = [not quality.accepted for quality, _ in judge(pictures)]
-        alone = [not quality.accepted for quality, _ in judge(pictures, masks=False)]
+        refused = [not quality.accepted for quality in judged(finder, pictures)]
+        alone = [not quality.accepted for quality in judged(Finder(None, finder.gate), pictures)]
         every += refused
         rows.append(
             {
@@ -346,7 +327,7 @@ def refusals(judge: Judge) -> list[dict[str, Any]]:
     return rows
 
 
-def turned(judge: Judge, name: str, films: Sequence[Pixels]) -> list[dict[str, Any]]:
+def turned(finder: Finder, name: str, films: Sequence[Pixels]) -> list[dict[str, Any]]:
     """How many films are seen to be turned or inverted, and how many are called so by name."""
     ways: dict[str, Callable[[Pixels], Pixels]] = {
         "rotated_90": lambda film: np.rot90(film),
@@ -356,10 +337,7 @@ def turned(judge: Judge, name: str, films: Sequence[Pixels]) -> list[dict[str, A
     }
     rows = []
     for kind, change in ways.items():
-        found = [
-            quality
-            for quality, _ in judge([np.ascontiguousarray(change(film)) for film in films], masks=False)
-        ]
+        found = judged(Finder(None, finder.gate), [np.ascontiguousarray(change(film)) for film in films])
         names = [[reason.name for reason in quality.reasons] for quality in found]
         row = {
             "what": f"{kind}, seen", "set": name, "images": len(found),
@@ -372,21 +350,21 @@ def turned(judge: Judge, name: str, films: Sequence[Pixels]) -> list[dict[str, A
     return rows
 
 
-def scores(found: Sequence[Found]) -> dict[str, npt.NDArray[np.float64]]:
+def scores(found: Sequence[Quality]) -> dict[str, npt.NDArray[np.float64]]:
     """Scores by which odd films might be told from frontal ones, higher for odder."""
-    screened = [screening for _, screening in found]
-    symmetry = [quality.values.get("symmetry", 0.0) for quality, _ in found]
-    frontal = np.array([one.probabilities["frontal"] for one in screened])
+    symmetry = [quality.values.get("symmetry", 0.0) for quality in found]
+    chest = np.array([quality.values["chest"] for quality in found])
+    frontal = chest * [quality.values["frontal"] for quality in found]
     return {
         "gate: 1 - P(frontal)": 1 - frontal,
-        "gate: feature distance": np.array([one.distance for one in screened]),
+        "gate: feature distance": np.array([quality.values["distance"] for quality in found]),
         "mask: 1 - symmetry": 1 - np.array(symmetry),
         "gate and mask: 1 - P(frontal) * symmetry": 1 - frontal * np.array(symmetry),
-        "gate: P(no chest)": np.array([sum(one.probabilities[kind] for kind in FOREIGN) for one in screened]),
+        "gate: P(no chest)": 1 - chest,
     }
 
 
-def separation(odd: dict[str, Sequence[Found]], frontal: Sequence[Found]) -> list[dict[str, Any]]:
+def separation(odd: dict[str, Sequence[Quality]], frontal: Sequence[Quality]) -> list[dict[str, Any]]:
     """AUROC of each score for each odd set against frontal films of the same collection."""
     rows = []
     usual = scores(frontal)
@@ -402,7 +380,7 @@ def separation(odd: dict[str, Sequence[Found]], frontal: Sequence[Found]) -> lis
                 "what": "flagged or refused",
                 "set": name,
                 "images": len(found),
-                "value": rate([not q.ok for q, _ in found]),
+                "value": rate([not q.ok for q in found]),
             }
         )
         rows.append(
@@ -410,13 +388,13 @@ def separation(odd: dict[str, Sequence[Found]], frontal: Sequence[Found]) -> lis
                 "what": "refused",
                 "set": name,
                 "images": len(found),
-                "value": rate([not q.accepted for q, _ in found]),
+                "value": rate([not q.accepted for q in found]),
             }
         )
     return rows
 
 
-def novelty(judge: Judge, data: Path, device: str) -> list[dict[str, Any]]:
+def novelty(finder: Finder, data: Path, device: str) -> list[dict[str, Any]]:
     """Which score tells what is out of the training data's distribution: the choice behind the gate's.
 
     On validation films, against odd versions of the same films and drawings, none of them in training.
@@ -441,8 +419,9 @@ def novelty(judge: Judge, data: Path, device: str) -> list[dict[str, Any]]:
     classifier = Classifier.load("classifier-full", device)
 
     def scored(pictures: Sequence[Pixels]) -> dict[str, npt.NDArray[np.float64]]:
-        outputs = judge.gate.outputs(
-            np.stack([whole_view(p, judge.gate.card.input_size)[0] for p in pictures])
+        assert finder.gate is not None
+        outputs = finder.gate.outputs(
+            np.stack([whole_view(p, finder.gate.card.input_size)[0] for p in pictures])
         )
         size, region = classifier.card.input_size, classifier.region
         views = [view(picture, None, region, size) for picture in pictures]
@@ -476,14 +455,14 @@ def novelty(judge: Judge, data: Path, device: str) -> list[dict[str, Any]]:
     return rows
 
 
-def cost(gate: Gate, segmenter: Segmenter, paths: Sequence[Path], device: str) -> list[dict[str, Any]]:
+def cost(finder: Finder, paths: Sequence[Path], device: str) -> list[dict[str, Any]]:
     """Time of predictions with and without the gate, taken in turns: a busy machine is fair to both."""
     from lungcls.pipeline import Pipeline
 
     rows = []
     pipes = {
-        name: Pipeline(gate=one, segmenter=segmenter, device=device)
-        for name, one in (("with", gate), ("without", None))
+        name: Pipeline(gate=one, segmenter=finder.segmenter, device=device)
+        for name, one in (("with", finder.gate), ("without", None))
     }
     for label, files in (("of the set", [str(path) for path in paths]),):
         taken: dict[str, list[float]] = {name: [] for name in pipes}
@@ -527,27 +506,28 @@ def main() -> None:
     if options.data is None:
         parser.error("--data or LUNGCLS_DATA must name the folder that holds radiography")
     data, start = Path(options.data), time.perf_counter()
-    judge = Judge(Gate.load(options.gate, options.device), Segmenter.load(options.segmenter, options.device))
+    finder = Finder.load(options.segmenter, options.gate, options.device)
+    assert finder.segmenter is not None
+    assert finder.gate is not None
     rows: list[dict[str, Any]] = []
     split_hash = None
     for name, paths, hashed in frontal_sets(data):
         split_hash = split_hash or hashed
         if options.most:
             paths = paths[:: max(1, len(paths) // options.most)]
-        found: list[Found] = []
-        films: list[Pixels] = []
+        found: list[Quality] = []
+        by_gate: list[Quality] = []
         for first in bar(range(0, len(paths), 64), -(-len(paths) // 64), name):
-            batch = [read_image(path).pixels for path in paths[first : first + 64]]
-            found += judge(batch)
-            films += batch
-        named = [[reason.name for reason in quality.reasons] for quality, _ in found]
-        gate_ok = [one.accepted and not any(not r.corrected for r in one.reasons) for _, one in found]
+            found += judged(finder, paths[first : first + 64])
+            by_gate += judged(Finder(None, finder.gate), paths[first : first + 64])
+        named = [[reason.name for reason in quality.reasons] for quality in found]
+        gate_ok = [quality.accepted and quality.ok for quality in by_gate]
         rows += [
             {
                 "what": "accepted (a label is given)",
                 "set": name,
                 "images": len(found),
-                "value": rate([q.accepted for q, _ in found]),
+                "value": rate([q.accepted for q in found]),
                 "target": 0.97,
             },
             {
@@ -561,7 +541,7 @@ def main() -> None:
                 "what": "nothing wrong, mask included",
                 "set": name,
                 "images": len(found),
-                "value": rate([q.ok for q, _ in found]),
+                "value": rate([q.ok for q in found]),
             },
             *(
                 {
@@ -573,26 +553,27 @@ def main() -> None:
                 for reason in sorted({reason for n in named for reason in n})
             ),
         ]
-        rows += turned(judge, name, films[:: max(1, len(films) // 400)])
+        films = [read_image(path).pixels for path in paths[:: max(1, len(paths) // 400)]]
+        rows += turned(finder, name, films)
         if name.startswith("covid-chestxray"):
-            lateral = judge([read_image(path).pixels for path in covid_chestxray(data, ("L",))])
-            slices = judge([read_image(p).pixels for p in covid_chestxray(data, ("Axial", "Coronal"), "CT")])
+            lateral = judged(finder, covid_chestxray(data, ("L",)))
+            slices = judged(finder, covid_chestxray(data, ("Axial", "Coronal"), "CT"))
             rows += separation({"covid-chestxray, lateral": lateral, "covid-chestxray, CT": slices}, found)
         if name.startswith("radiography"):
-            rows += cost(judge.gate, judge.segmenter, paths[:32], options.device)
-    rows += refusals(judge)
-    rows += novelty(judge, data, options.device)
+            rows += cost(finder, paths[:32], options.device)
+    rows += refusals(finder)
+    rows += novelty(finder, data, options.device)
     payload = {
         "command": "python benchmarks/quality_gate.py --data DIR",
         "seed": SEED,
         "split_hash": split_hash,
         "films_a_set_at_most": options.most or None,
         "gate": {
-            "name": judge.gate.card.name, "sha256": judge.gate.card.sha256,
-            "thresholds": judge.gate.card.thresholds,
+            "name": finder.gate.card.name, "sha256": finder.gate.card.sha256,
+            "thresholds": finder.gate.card.thresholds,
         },
-        "segmenter": {"name": judge.segmenter.card.name, "sha256": judge.segmenter.card.sha256},
-        "device": str(judge.gate.device) if hasattr(judge.gate, "device") else options.device,
+        "segmenter": {"name": finder.segmenter.card.name, "sha256": finder.segmenter.card.sha256},
+        "device": finder.gate.device,
         "threads": torch.get_num_threads(),
         "versions": package_versions(PACKAGES),
         "duration_s": round(time.perf_counter() - start, 1),

@@ -29,7 +29,7 @@ import numpy as np
 from lungcls.cli.progress import bar
 from lungcls.data import Dataset, Split, open_dataset, split_dataset
 from lungcls.data.offline import wanted_counts
-from lungcls.data.views import predicted_masks
+from lungcls.data.views import find_lungs
 from lungcls.evaluation.tables import format_table
 from lungcls.files import atomic_write
 from lungcls.recipes import Recipe, load_recipe
@@ -168,17 +168,15 @@ def run(
     known = folder / "answers.json"
     if known.is_file():
         return read_answers(known, entry.name), seen
-    masks = {}
-    if recipe.region is not None and recipe.region.needs_mask:
-        from lungcls.segmenter import Segmenter
+    from lungcls.finder import Finder
 
-        # All images of the split, as in training: the masks are in the cache.
-        inside = [record for record in dataset.records if record.file in split.parts]
-        segmenter = Segmenter.load(recipe.segmenter, options.device)
-        masks = predicted_masks(dataset, inside, segmenter, work / "masks", progress=bar)
+    # All images of the split, as in training: the lungs are in the cache.
+    inside = [record for record in dataset.records if record.file in split.parts]
+    finder = Finder.load(recipe.segmenter if recipe.needs_masks else None, device=options.device)
+    lungs = find_lungs(dataset, inside, finder, work / "masks", progress=bar)
     records = split.select(dataset.records, "test")
     answers = measure(
-        weights, dataset, records, masks, name=entry.name, split=split, device=options.device, progress=bar
+        weights, records, lungs, name=entry.name, split=split, device=options.device, progress=bar
     )
     save_answers(known, answers)
     return answers, seen

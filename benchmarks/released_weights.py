@@ -42,9 +42,9 @@ def evaluate_all(data: Path, device: str) -> None:
     from lungcls.classifier import Classifier
     from lungcls.data import open_external, open_radiography, split_dataset
     from lungcls.evaluation.release import write_release
-    from lungcls.segmenter import Segmenter
+    from lungcls.finder import Finder
 
-    segmenter = Segmenter.load("segmenter", device)
+    finder = Finder.load(device=device)
     classifiers = [Classifier.load(f"classifier-{region}", device) for region in regions()]
     database = open_radiography(data)
     split = split_dataset(database, seed=0)
@@ -52,7 +52,7 @@ def evaluate_all(data: Path, device: str) -> None:
         name: open_external(data / name) for name in (*EXTERNAL, *OTHER_CLASSES) if (data / name).is_dir()
     }
     with tempfile.TemporaryDirectory() as cache:
-        write_release(database, split, segmenter, classifiers, external, RESULTS, cache, progress=bar)
+        write_release(database, split, finder, classifiers, external, RESULTS, cache, progress=bar)
 
 
 def regions() -> list[str]:

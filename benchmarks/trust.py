@@ -34,8 +34,7 @@ from lungcls.cli.progress import bar
 from lungcls.conformal import SCORES, in_set, merged_p_values, p_values
 from lungcls.data import open_radiography, split_dataset
 from lungcls.data.dataset import Record
-from lungcls.data.radiography import RadiographyDatabase
-from lungcls.data.views import predicted_masks, region_views
+from lungcls.data.views import find_lungs, region_views
 from lungcls.evaluation.bootstrap import bootstrap_estimates, group_resamples
 from lungcls.evaluation.calibration import softmax
 from lungcls.evaluation.classification import classification_metrics, weighted_auroc
@@ -45,8 +44,9 @@ from lungcls.evaluation.recalibrate import calibrated, calibration_data
 from lungcls.evaluation.release import PACKAGES
 from lungcls.evaluation.tables import between_marks, format_table, write_csv, write_results
 from lungcls.evaluation.trust import doubts, trust_report
+from lungcls.finder import Finder
+from lungcls.lungs import Lungs
 from lungcls.prediction import HIGH, MODERATE, TIERS
-from lungcls.segmenter import Segmenter
 from lungcls.uncertainty import MAX_ANGLE, MAX_SCALE, MAX_SHIFT, changed_views, disagreement
 from lungcls.versions import package_versions
 from lungcls.weights import Card
@@ -171,10 +171,9 @@ def run(options: argparse.Namespace, cache: Path) -> None:
     parts = {
         part: _some(split.select(database.records, part), options.images) for part in ("validation", "test")
     }
-    segmenter = Segmenter.load(options.segmenter, options.device)
-    masks = {
-        part: predicted_masks(database, records, segmenter, cache, progress=bar)
-        for part, records in parts.items()
+    finder = Finder.load(options.segmenter, device=options.device)
+    lungs = {
+        part: find_lungs(database, records, finder, cache, progress=bar) for part, records in parts.items()
     }
     groups = {part: groups_of(records, split) for part, records in parts.items()}
     choices: list[dict[str, Any]] = []
@@ -186,9 +185,7 @@ def run(options: argparse.Namespace, cache: Path) -> None:
     cards: list[Card] = []
     for name in options.classifier:
         classifier = Classifier.load(name, options.device)
-        logits, labels = logits_on(
-            database, parts["validation"], masks["validation"], classifier, progress=bar
-        )
+        logits, labels = logits_on(parts["validation"], lungs["validation"], classifier, progress=bar)
         data = calibration_data(database, parts["validation"], "validation", split)
         card = calibrated(classifier.card, logits, labels, groups["validation"], data)
         on_validation = softmax(logits, card.temperature)
@@ -197,7 +194,9 @@ def run(options: argparse.Namespace, cache: Path) -> None:
             for row in choice(on_validation, labels, groups["validation"], card.classes)
         ]
 
-        plain, augmented = _test_logits(classifier, database, parts["test"], masks["test"], options.tta)
+        plain, augmented = _test_logits(
+            classifier, [lungs["test"][record.file] for record in parts["test"]], options.tta
+        )
         labels = np.asarray([card.classes.index(record.label) for record in parts["test"]], np.int64)
         report = trust_report(plain, labels, groups["test"], card, n_resamples=options.resamples, seed=SEED)
         reports[card.name] = report.to_dict()
@@ -223,14 +222,14 @@ def run(options: argparse.Namespace, cache: Path) -> None:
         "dataset": database.root.name,
         "images": {part: len(records) for part, records in parts.items()},
         "split_hash": split.hash,
-        "weights": {card.name: card.sha256 for card in (segmenter.card, *cards)},
+        "weights": {card.name: card.sha256 for card in (finder.segmenter.card, *cards)},
         "seed": SEED,
         "bootstrap": {"resamples": options.resamples, "by": "group"},
         "halves": HALVES,
         "tiers": {"high": HIGH, "moderate": MODERATE},
         "tta": {"views": options.tta, "shift": MAX_SHIFT, "scale": MAX_SCALE, "degrees": MAX_ANGLE},
         "ensemble": {"members": [card.name for card in cards], "gain_over": cards[-1].name},
-        "device": str(segmenter.device),
+        "device": finder.segmenter.device,
         "versions": {**package_versions(PACKAGES), "machine": platform.machine()},
         "seconds": round(time.perf_counter() - start, 1),
     }
@@ -316,13 +315,11 @@ def with_table(text: str) -> str:
 
 def _test_logits(
     classifier: Classifier,
-    database: RadiographyDatabase,
-    records: list[Record],
-    masks: dict[str, Any],
+    lungs: list[Lungs],
     tta: int,
 ) -> tuple[Floats, list[Floats]]:
     """Logits of the plain views, and of each change of them."""
-    views = region_views(database, records, classifier.region, classifier.card.input_size, masks, bar)
+    views = region_views(lungs, classifier.region, classifier.card.input_size, bar)
     changed = [view_logits(classifier, changed_views(views, number), progress=bar) for number in range(tta)]
     return view_logits(classifier, views, progress=bar), changed
 

@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lungcls.data.dataset import Dataset, Record
-from lungcls.data.views import Progress, quiet
-from lungcls.evaluation.reading import map_images
-from lungcls.regions import Pixels, letterbox, stretch
+from lungcls.data.views import Progress, quiet, region_views
+from lungcls.lungs import WHOLE, Lungs
+from lungcls.regions import View
 
 logger = logging.getLogger(__name__)
 
@@ -25,20 +24,15 @@ _BORDER: Final = 0.04  # width of the border strips, as a share of the side
 _STRENGTHS: Final = (0.001, 0.01, 0.1, 1.0)
 
 
-def thumbnail_features(pixels: Pixels, side: int) -> Floats:
-    """Return an image shrunk to `side` x `side` pixels, as one row of values in [0, 1]."""
-    return letterbox(stretch(pixels), side)[0].ravel() / 255.0
-
-
-def histogram_features(pixels: Pixels) -> Floats:
-    """Return numbers that know nothing of where anything lies but at the border.
+def histogram_features(view: View) -> Floats:
+    """Return numbers of a whole film's view that know nothing of where anything lies but at the border.
 
     Shares of 32 grey levels; mean, spread, black and white share of each border strip; and sharpness (spread
     of the Laplacian and of the gradient, at two scales).
     """
-    square = letterbox(stretch(pixels), _SIDE)[0].astype(np.float64) / 255
+    square = view.astype(np.float64) / 255
     histogram = np.histogram(square, bins=_BINS, range=(0, 1))[0] / square.size
-    width = max(1, round(_BORDER * _SIDE))
+    width = max(1, round(_BORDER * len(square)))
     values = [*histogram, square.mean(), square.std()]
     for strip in (square[:width], square[-width:], square[:, :width], square[:, -width:]):
         values += [strip.mean(), strip.std(), (strip < 0.02).mean(), (strip > 0.98).mean()]
@@ -48,16 +42,14 @@ def histogram_features(pixels: Pixels) -> Floats:
     return np.asarray(values)
 
 
-def read_features(
-    database: Dataset, records: Sequence[Record], kind: str, progress: Progress[Any] = quiet
-) -> Floats:
-    """Read images and compute the features of an arm.
+def read_features(lungs: Sequence[Lungs], kind: str, progress: Progress[Any] = quiet) -> Floats:
+    """Read films and compute the features of an arm.
 
     Parameters
     ----------
-    database : Dataset
-    records : sequence of Record
+    lungs : sequence of Lungs
     kind : {"thumbnail8", "thumbnail16", "histogram"}
+        Thumbnails are whole films shrunk to so many pixels a side, as rows of values in [0, 1].
     progress : callable, optional
 
     Returns
@@ -69,13 +61,10 @@ def read_features(
     ImageError
         If an image cannot be read.
     """
-
-    def features(pixels: Pixels) -> Floats:
-        if kind == "histogram":
-            return histogram_features(pixels)
-        return thumbnail_features(pixels, int(kind.removeprefix("thumbnail")))
-
-    return np.stack(map_images(database, records, features, f"features of the arm {kind!r}", progress))
+    if kind == "histogram":
+        return np.stack([histogram_features(view) for view in region_views(lungs, WHOLE, _SIDE, progress)])
+    views = region_views(lungs, WHOLE, int(kind.removeprefix("thumbnail")), progress)
+    return views.reshape(len(views), -1) / 255.0
 
 
 def fit_features(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -10,85 +11,78 @@ import numpy as np
 
 from lungcls.data.dataset import Dataset, Record
 from lungcls.data.splits import PARTS, Split
-from lungcls.data.views import Progress, predicted_masks, quiet
-from lungcls.quality import mask_quality
-from lungcls.regions import Mask
-from lungcls.segmenter import Segmenter
+from lungcls.data.views import Progress, drawn_lungs, find_lungs, quiet
+from lungcls.finder import Finder
+from lungcls.lungs import Lungs
+from lungcls.regions import resize_mask
 
 MaskSource: TypeAlias = Literal["predicted", "truth"]
 
 
-def usable_masks(
+def usable_lungs(
     database: Dataset,
     source: MaskSource,
-    segmenter: Segmenter | None,
+    finder: Finder,
     cache: str | Path,
     progress: Progress[Any] = quiet,
-) -> dict[str, Mask]:
-    """Return the lung masks that show both lungs.
+) -> dict[str, Lungs]:
+    """Return the films whose lung mask shows both lungs.
 
     Parameters
     ----------
     database : Dataset
     source : {"predicted", "truth"}
-    segmenter : Segmenter or None
-        Needed for ``predicted``.
+    finder : Finder
+        With a segmenter for ``predicted``; its gate judges and corrects the films of either.
     cache : path-like
         Where predicted masks are kept.
     progress : callable, optional
 
     Returns
     -------
-    dict of str to bool array [h, w]
-        By image file. Images without a mask, or with one that misses a lung
-        (:func:`lungcls.quality.mask_quality`), are left out: prediction would show their whole image instead,
-        and an arm must show what its name says.
+    dict of str to Lungs
+        By image file. Films without a mask, or with one that misses a lung, are left out: prediction would
+        show their whole image instead, and an arm must show what its name says.
 
     Raises
     ------
     ImageError, DataError
         If an image or a mask cannot be read.
-    ValueError
-        If predicted masks are asked for without a segmenter.
     """
     if source == "truth":
-        having = [record for record in database.records if record.mask]
-        found = {
-            record.file: database.read_mask(record)
-            for record in progress(having, len(having), "reading lung masks")
-        }
+        drawn = [record for record in database.records if record.mask]
+        lungs = drawn_lungs(database, drawn, finder.gate, progress=progress)
     else:
-        if segmenter is None:
-            raise ValueError("predicted masks need a segmenter")
-        found = predicted_masks(database, database.records, segmenter, cache, progress=progress)
-    return {file: mask for file, mask in found.items() if mask_quality(mask).both_lungs}
+        lungs = find_lungs(database, database.records, finder, cache, progress=progress)
+    return {file: one for file, one in lungs.items() if one.quality.both_lungs}
 
 
-def shuffled_masks(
-    masks: Mapping[str, Mask], records: Sequence[Record], split: Split, seed: int
-) -> dict[str, Mask]:
-    """Give each image the mask of another group's image of the same part.
+def shuffled_lungs(
+    lungs: Mapping[str, Lungs], records: Sequence[Record], split: Split, seed: int
+) -> dict[str, Lungs]:
+    """Give each film the mask of another group's film of the same part.
 
     Parameters
     ----------
-    masks : mapping of str to bool array [h, w]
+    lungs : mapping of str to Lungs
     records : sequence of Record
-        Those of `split`; each has a mask.
+        Those of `split`; each has its lungs.
     split : Split
         Masks do not cross its parts, so that the test part stays unseen.
     seed : int
 
     Returns
     -------
-    dict of str to bool array [h, w]
+    dict of str to Lungs
     """
     rng = np.random.default_rng(seed)
-    result: dict[str, Mask] = {}
+    result: dict[str, Lungs] = {}
     for part in PARTS:
         files = sorted(record.file for record in records if split.parts.get(record.file) == part)
         for file in files:
             others = rng.permutation(len(files))
             # A part of one group has no other mask to give; its own stays then.
             giver = next((files[i] for i in others if split.groups[files[i]] != split.groups[file]), file)
-            result[file] = masks[giver]
+            height, width = lungs[file].mask.shape
+            result[file] = replace(lungs[file], mask=resize_mask(lungs[giver].mask, (height, width)))
     return result

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from lungcls.ablation.arms import DEFAULT_ARMS, Arm, choose_arms
 from lungcls.ablation.features import feature_logits, fit_features, read_features
 from lungcls.ablation.figures import Answers, arm_rows, difference_rows, swap_rows
-from lungcls.ablation.masks import MaskSource, shuffled_masks, usable_masks
+from lungcls.ablation.masks import MaskSource, shuffled_lungs, usable_lungs
 from lungcls.classifier import Classifier
 from lungcls.data.dataset import Dataset
 from lungcls.data.splits import PARTS, Split, split_dataset
@@ -29,10 +29,12 @@ from lungcls.errors import DataError, RecipeError
 from lungcls.evaluation.calibration import fit_temperature
 from lungcls.evaluation.sampling import limit_records
 from lungcls.files import atomic_write
+from lungcls.finder import Finder
+from lungcls.gate.gate import Gate
 from lungcls.labels import CLASSES
+from lungcls.lungs import Lungs
 from lungcls.recipes import Recipe
-from lungcls.regions import Mask, Region, View
-from lungcls.segmenter import Segmenter
+from lungcls.regions import Region, View
 from lungcls.versions import package_versions
 from lungcls.weights import find_weights, load_card
 
@@ -90,6 +92,7 @@ def ablate(
     masks: Masks = "predicted",
     split: Split | None = None,
     limit: int = 0,
+    gate: str | Path | Gate | None = "gate",
     cache: str | Path | None = None,
     device: str = "auto",
     workers: int = 1,
@@ -121,6 +124,8 @@ def ablate(
     limit : int, default=0
         Take only about so many images of each class (whole groups), shared out to the parts as the split is;
         0 takes all.
+    gate : str, path-like, Gate or None
+        That judges and corrects the films; None for none.
     cache : path-like, optional
         Where predicted masks are kept; by default `out`.
     device : str, default="auto"
@@ -151,7 +156,7 @@ def ablate(
     if seeds < 1:
         raise ValueError(f"seeds is {seeds}; expected at least 1")
     out = Path(out)
-    study = _Study(recipe, database, out, Path(cache or out), masks, split, limit, device, progress)
+    study = _Study(recipe, database, out, Path(cache or out), masks, split, limit, gate, device, progress)
     jobs = study.jobs(choose_arms(arms))
     for job in jobs:
         for seed in range(seeds if job.arm.region else 1):
@@ -175,6 +180,7 @@ class _Study:
         masks: Masks,
         split: Split | None,
         limit: int,
+        gate: str | Path | Gate | None,
         device: str,
         progress: Progress[Any],
     ) -> None:
@@ -182,15 +188,15 @@ class _Study:
             raise ValueError(f"masks is {masks!r}; expected 'predicted', 'truth' or 'both'")
         self.recipe, self.out, self.device, self.progress = recipe, out, device, progress
         self.sources: tuple[MaskSource, ...] = ("predicted", "truth") if masks == "both" else (masks,)
-        segmenter = Segmenter.load(recipe.segmenter, device) if "predicted" in self.sources else None
-        self.masks: dict[str, dict[str, Mask]] = {
-            source: usable_masks(database, source, segmenter, cache, progress) for source in self.sources
+        finder = Finder.load(recipe.segmenter if "predicted" in self.sources else None, gate, device)
+        self.lungs: dict[str, dict[str, Lungs]] = {
+            source: usable_lungs(database, source, finder, cache, progress) for source in self.sources
         }
         whole = split or split_dataset(database, seed=recipe.split_seed)
         usable = [
             record
             for record in database.records
-            if record.file in whole.parts and all(record.file in found for found in self.masks.values())
+            if record.file in whole.parts and all(record.file in found for found in self.lungs.values())
         ]
         if not usable:
             raise DataError(f"{database.root}: no image of the split has a usable lung mask ({masks})")
@@ -207,7 +213,7 @@ class _Study:
         self.test = self.split.select(usable, "test")
         self.labels = np.asarray([CLASSES.index(record.label) for record in self.test], np.int64)
         self.groups = [self.split.groups[record.file] for record in self.test]
-        self.segmenter = segmenter.card.sha256 if segmenter else None
+        self.segmenter = finder.segmenter.card.sha256 if finder.segmenter else None
         self.kept: dict[str, View] = {}
         self._claim()
 
@@ -240,13 +246,11 @@ class _Study:
     def jobs(self, arms: Iterable[Arm]) -> list[_Job]:
         return [_Job(arm, source) for arm in arms for source in (self.sources if arm.needs_mask else ("",))]
 
-    def masks_of(self, job: _Job) -> dict[str, Mask]:
-        if not job.masks:
-            return {}
-        masks = self.masks[job.masks]
+    def lungs_of(self, job: _Job) -> dict[str, Lungs]:
+        lungs = self.lungs[job.masks or self.sources[0]]
         if job.arm.shuffled:
-            return shuffled_masks(masks, self.database.records, self.split, self.recipe.seed)
-        return masks
+            return shuffled_lungs(lungs, self.database.records, self.split, self.recipe.seed)
+        return lungs
 
     def region(self, arm: Arm) -> Region:
         assert self.recipe.region is not None
@@ -275,7 +279,7 @@ class _Study:
             self.database,
             out,
             split=self.split,
-            masks=self.masks_of(job),
+            lungs=self.lungs_of(job),
             device=self.device,
             workers=workers,
             show_progress=show_progress,
@@ -301,7 +305,8 @@ class _Study:
         sets = {}
         for part in PARTS:
             records = self.split.select(self.database.records, part)
-            features = read_features(self.database, records, job.arm.features, self.progress)
+            lungs = self.lungs_of(job)
+            features = read_features([lungs[r.file] for r in records], job.arm.features, self.progress)
             sets[part] = features, np.asarray([CLASSES.index(record.label) for record in records], np.int64)
         model = fit_features(
             job.arm.features,
@@ -343,8 +348,9 @@ class _Study:
     def _views(self, job: _Job, size: int) -> View:
         """Test views of an arm, kept for the other models that are shown them."""
         if job.name not in self.kept:
+            lungs = self.lungs_of(job)
             self.kept[job.name] = region_views(
-                self.database, self.test, self.region(job.arm), size, self.masks_of(job), self.progress
+                [lungs[record.file] for record in self.test], self.region(job.arm), size, self.progress
             )
         return self.kept[job.name]
 

@@ -59,7 +59,7 @@ def calibrate(
     from lungcls.data import open_dataset
     from lungcls.evaluation.recalibrate import recalibrate, write_calibrated
     from lungcls.evaluation.release import check_classes, split_notes
-    from lungcls.segmenter import Segmenter
+    from lungcls.finder import Finder
 
     dataset = open_dataset(data, layout=layout, classes=classes)
     records, chosen = chosen_part(dataset, split, split_file, seed)
@@ -69,7 +69,7 @@ def calibrate(
         found = recalibrate(
             dataset,
             records,
-            Segmenter.load(segmenter, device),
+            Finder.load(segmenter, device=device),
             classifier,
             cache or temporary,
             split=chosen,

@@ -63,7 +63,7 @@ def evaluate(
     from lungcls.data import open_dataset
     from lungcls.evaluation.release import evaluate_release
     from lungcls.evaluation.tables import format_confusion, format_table, write_csv, write_results
-    from lungcls.segmenter import Segmenter
+    from lungcls.finder import Finder
 
     dataset = open_dataset(data, layout=layout, classes=classes)
     part = split or ("test" if dataset.classes or split_file else "all")
@@ -74,7 +74,7 @@ def evaluate(
         found = evaluate_release(
             dataset,
             records,
-            Segmenter.load(segmenter, device),
+            Finder.load(segmenter, device=device),
             classifiers,
             cache or temporary,
             split=chosen,

@@ -94,16 +94,19 @@ def _calibration_views(name: str, task: str, segmenter: str, data: Path, images:
     from lungcls.classifier import Classifier
     from lungcls.data import open_radiography, split_dataset
     from lungcls.export.quantise import calibration_views
+    from lungcls.finder import Finder
     from lungcls.segmenter import Segmenter
 
     if task == "gate":
         _stop(f"{name}: the gate is too small to gain from --int8; leave it out")
     database = open_radiography(data)
     records = split_dataset(database, seed=seed).select(database.records, "train")
-    first = Segmenter.load(segmenter)
     if task == "segmentation":
-        return calibration_views(database, records, Segmenter.load(name), count=images, seed=seed)
-    return calibration_views(database, records, Classifier.load(name), first, count=images, seed=seed)
+        return calibration_views(
+            database, records, Segmenter.load(name), Finder.load(None), count=images, seed=seed
+        )
+    finder = Finder.load(segmenter)
+    return calibration_views(database, records, Classifier.load(name), finder, count=images, seed=seed)
 
 
 def _say(path: Path) -> None:

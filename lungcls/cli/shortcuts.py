@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from lungcls.data import Dataset, Split
     from lungcls.data.dataset import Record
-    from lungcls.regions import Mask
+    from lungcls.lungs import Lungs
 
 
 def shortcuts(
@@ -85,7 +85,7 @@ def shortcuts(
     folder = cache or out / "masks"
     found_boxes = boxes or database.root / "boxes.csv"
     known = read_boxes(found_boxes) if found_boxes.is_file() or boxes else None
-    lungs = _masks(database, database.records if train_checks else records, masks, segmenter, folder, device)
+    lungs = _lungs(database, database.records if train_checks else records, masks, segmenter, folder, device)
     abroad = _externals(external or [], segmenter, folder, device)
     done = []
     for subject in subjects:
@@ -124,16 +124,17 @@ def shortcuts(
     typer.echo("The page holds parts of X-rays: keep it on your own disk.")
 
 
-def _masks(
+def _lungs(
     database: Dataset, records: Sequence[Record], masks: str, segmenter: str, cache: Path, device: str
-) -> Mapping[str, Mask]:
+) -> Mapping[str, Lungs]:
     from lungcls.cli.progress import bar
-    from lungcls.data.views import predicted_masks
-    from lungcls.segmenter import Segmenter
+    from lungcls.data.views import drawn_lungs, find_lungs
+    from lungcls.finder import Finder
 
     if masks == "truth":
-        return {record.file: database.read_mask(record) for record in records if record.mask}
-    return predicted_masks(database, records, Segmenter.load(segmenter, device), cache, progress=bar)
+        drawn = [record for record in records if record.mask]
+        return drawn_lungs(database, drawn, Finder.load(None, device=device).gate, progress=bar)
+    return find_lungs(database, records, Finder.load(segmenter, device=device), cache, progress=bar)
 
 
 def _externals(folders: Sequence[Path], segmenter: str, cache: Path, device: str) -> dict[str, Any]:
@@ -144,7 +145,7 @@ def _externals(folders: Sequence[Path], segmenter: str, cache: Path, device: str
     for folder in folders:
         dataset = open_external(folder)
         found[folder.name] = External(
-            dataset, _masks(dataset, dataset.records, "predicted", segmenter, cache, device)
+            dataset, _lungs(dataset, dataset.records, "predicted", segmenter, cache, device)
         )
     return found
 
@@ -155,7 +156,7 @@ def _trainings(
     epochs: int | None,
     database: Dataset,
     split: Split,
-    masks: Mapping[str, Mask],
+    lungs: Mapping[str, Lungs],
     out: Path,
     device: str,
     workers: int,
@@ -171,4 +172,4 @@ def _trainings(
         chosen = chosen.cut(epochs)
     # Models of one region share their trainings.
     folder = out / subject.region.name
-    return Trainings(chosen, database, split, masks, folder, device, workers, bar)
+    return Trainings(chosen, database, split, lungs, folder, device, workers, bar)

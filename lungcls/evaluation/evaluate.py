@@ -15,7 +15,8 @@ from lungcls.errors import DataError
 from lungcls.evaluation.calibration import softmax
 from lungcls.evaluation.classification import ClassificationReport, classification_report
 from lungcls.evaluation.segmentation import MaskScore, SegmentationReport, score_mask, segmentation_report
-from lungcls.regions import Mask, View, resize_mask
+from lungcls.lungs import Lungs
+from lungcls.regions import View, resize_mask
 from lungcls.weights import Card
 
 N_RESAMPLES = 2000
@@ -24,7 +25,7 @@ N_RESAMPLES = 2000
 def segmentation_on(
     database: Dataset,
     records: Sequence[Record],
-    masks: Mapping[str, Mask],
+    lungs: Mapping[str, Lungs],
     *,
     split: Split | None = None,
     n_resamples: int = N_RESAMPLES,
@@ -38,8 +39,8 @@ def segmentation_on(
     database : Dataset
     records : sequence of Record
         Those without a mask are left out.
-    masks : mapping of str to bool array [H, W]
-        Predicted masks by image file (:func:`lungcls.data.views.predicted_masks`).
+    lungs : mapping of str to Lungs
+        By image file (:func:`lungcls.data.views.find_lungs`).
     split : Split, optional
         Whose groups the bootstrap draws.
     n_resamples : int, default=2000
@@ -59,7 +60,7 @@ def segmentation_on(
     chosen = [record for record in records if record.mask]
     scores: list[MaskScore] = []
     for record in progress(chosen, len(chosen), "comparing lung masks"):
-        predicted = masks[record.file]
+        predicted = lungs[record.file].mask
         height, width = predicted.shape
         scores.append(score_mask(predicted, resize_mask(database.read_mask(record), (height, width))))
     groups = groups_of(chosen, split)
@@ -69,9 +70,8 @@ def segmentation_on(
 
 
 def logits_on(
-    database: Dataset,
     records: Sequence[Record],
-    masks: Mapping[str, Mask],
+    lungs: Mapping[str, Lungs],
     classifier: Classifier,
     *,
     batch_size: int = 64,
@@ -81,10 +81,9 @@ def logits_on(
 
     Parameters
     ----------
-    database : Dataset
     records : sequence of Record
-    masks : mapping of str to bool array [H, W]
-        Predicted lung masks by image file.
+    lungs : mapping of str to Lungs
+        By image file (:func:`lungcls.data.views.find_lungs`).
     classifier : Classifier
     batch_size : int, default=64
     progress : callable, optional
@@ -104,7 +103,7 @@ def logits_on(
     """
     labels = _indices(records, classifier.card)
     size = classifier.card.input_size
-    views = region_views(database, records, classifier.region, size, dict(masks), progress)
+    views = region_views([lungs[record.file] for record in records], classifier.region, size, progress)
     return view_logits(classifier, views, batch_size=batch_size, progress=progress), labels
 
 

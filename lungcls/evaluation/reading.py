@@ -1,4 +1,4 @@
-"""Going through the images of a dataset with several threads."""
+"""Going through films with several threads, and telling which of them are copies of others."""
 
 from __future__ import annotations
 
@@ -7,36 +7,53 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lungcls.data.dataset import Dataset, Record
+from lungcls.data.duplicates import copied_from, thumbnail
 from lungcls.data.views import Progress, quiet
 from lungcls.images import read_image
-from lungcls.regions import Pixels
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
-def map_images(
-    database: Dataset,
-    records: Sequence[Record],
-    function: Callable[[Pixels], T],
-    text: str,
-    progress: Progress[Any] = quiet,
+def in_threads(
+    function: Callable[[S], T], items: Sequence[S], text: str, progress: Progress[Any] = quiet
 ) -> list[T]:
-    """Read each image and return what `function` makes of its pixels (float32 [H, W] in [0, 1]).
+    """Return what a function makes of each item, in their order; `text` says what is being done."""
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        return list(progress(pool.map(function, items), len(items), text))
+
+
+def copies_of(
+    dataset: Dataset,
+    records: Sequence[Record],
+    other: Dataset,
+    known: Sequence[Record],
+    *,
+    by_class: bool = False,
+    progress: Progress[Any] = quiet,
+) -> NDArray[np.bool_]:
+    """Tell which films are near duplicates of others (:func:`lungcls.data.duplicates.copied_from`).
 
     Parameters
     ----------
-    database : Dataset
+    dataset : Dataset
     records : sequence of Record
-    function : callable
-    text : str
-        What is being done, for the progress.
+        Of `dataset`.
+    other : Dataset
+    known : sequence of Record
+        Of `other`.
+    by_class : bool, default=False
+        Compare films of one class alone. Collections name the finding of the same film differently, so that
+        a copy counts under any label by default.
     progress : callable, optional
 
     Returns
     -------
-    list
-        In the order of the records.
+    bool array [N]
 
     Raises
     ------
@@ -44,8 +61,11 @@ def map_images(
         If an image cannot be read.
     """
 
-    def work(record: Record) -> T:
-        return function(read_image(database.path(record)).pixels)
+    def read(owner: Dataset, films: Sequence[Record]) -> NDArray[np.float32]:
+        def small(record: Record) -> NDArray[np.float32]:
+            return thumbnail(read_image(owner.path(record)).pixels)
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        return list(progress(pool.map(work, records), len(records), text))
+        return np.stack(in_threads(small, films, "looking for copies", progress))
+
+    labels = [record.label for record in (*records, *known)] if by_class else None
+    return copied_from(read(dataset, records), read(other, known), labels)

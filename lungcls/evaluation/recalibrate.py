@@ -15,14 +15,14 @@ from numpy.typing import ArrayLike, NDArray
 from lungcls.classifier import Classifier
 from lungcls.data.dataset import Dataset, Record
 from lungcls.data.splits import Split
-from lungcls.data.views import Progress, predicted_masks, quiet
+from lungcls.data.views import Progress, find_lungs, quiet
 from lungcls.errors import DataError
 from lungcls.evaluation.calibration import fit_bias, fit_temperature, softmax
 from lungcls.evaluation.conformal import SCORE, fit_conformal
 from lungcls.evaluation.evaluate import N_RESAMPLES, groups_of, logits_on, report_logits
 from lungcls.evaluation.trust import TrustReport, trust_report
 from lungcls.files import atomic_write, file_sha256
-from lungcls.segmenter import Segmenter
+from lungcls.finder import Finder
 from lungcls.weights import Card, find_weights, save_weights, write_card
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def measured(
 def recalibrate(
     dataset: Dataset,
     records: Sequence[Record],
-    segmenter: Segmenter,
+    finder: Finder,
     classifier: Classifier,
     cache: str | Path,
     *,
@@ -161,10 +161,10 @@ def recalibrate(
     dataset : Dataset
     records : sequence of Record
         Images that the classifier was not trained on.
-    segmenter : Segmenter
+    finder : Finder
     classifier : Classifier
     cache : path-like
-        Folder for predicted masks.
+        Folder for what the finder finds.
     split : Split, optional
         That `records` were chosen by.
     part : str, default="all"
@@ -190,10 +190,10 @@ def recalibrate(
     ValueError
         If `bias` is asked for and another engine than torch runs the network.
     """
-    masks = {}
-    if classifier.region.needs_mask:
-        masks = predicted_masks(dataset, records, segmenter, cache, progress=progress)
-    logits, labels = logits_on(dataset, records, masks, classifier, progress=progress)
+    if not classifier.region.needs_mask:
+        finder = Finder(None, finder.gate)
+    lungs = find_lungs(dataset, records, finder, cache, progress=progress)
+    logits, labels = logits_on(records, lungs, classifier, progress=progress)
     groups = groups_of(records, split)
 
     def trust(card: Card) -> TrustReport:

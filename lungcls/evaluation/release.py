@@ -14,15 +14,15 @@ import numpy.typing as npt
 
 from lungcls.classifier import Classifier
 from lungcls.data.dataset import Dataset, Record
-from lungcls.data.duplicates import copied_from, thumbnail
 from lungcls.data.splits import Split
-from lungcls.data.views import Progress, predicted_masks, quiet
+from lungcls.data.views import Progress, find_lungs, quiet
 from lungcls.errors import DataError
 from lungcls.evaluation.calibration import softmax
 from lungcls.evaluation.evaluate import N_RESAMPLES, groups_of, logits_on, report_logits, segmentation_on
-from lungcls.evaluation.reading import map_images
+from lungcls.evaluation.reading import copies_of
 from lungcls.evaluation.tables import write_csv, write_results
 from lungcls.evaluation.trust import predicted_sets, trust_report
+from lungcls.finder import Finder
 from lungcls.segmenter import Segmenter
 from lungcls.versions import package_versions
 from lungcls.weights import Card
@@ -55,7 +55,7 @@ PACKAGES = ("lungcls", "torch", "torchvision", "segmentation-models-pytorch", "n
 def evaluate_release(
     dataset: Dataset,
     records: Sequence[Record],
-    segmenter: Segmenter,
+    finder: Finder,
     classifiers: Sequence[Classifier],
     cache: str | Path,
     *,
@@ -72,11 +72,12 @@ def evaluate_release(
     dataset : Dataset
     records : sequence of Record
         Those to evaluate on.
-    segmenter : Segmenter
+    finder : Finder
+        Its segmenter is evaluated too.
     classifiers : sequence of Classifier
-        Each is run on regions cut with the segmenter's masks. Empty for a dataset without classes.
+        Each is run on the regions of the lungs that the finder finds. Empty for a dataset without classes.
     cache : path-like
-        Folder for predicted masks.
+        Folder for what the finder finds.
     split : Split, optional
         That `records` were chosen by.
     part : str, default="all"
@@ -109,15 +110,16 @@ def evaluate_release(
             )
         notes.append("none of the images has a lung mask to compare with: stage 1 is not evaluated")
     start = time.perf_counter()
-    masks = predicted_masks(dataset, records, segmenter, cache, progress=progress)
+    lungs = find_lungs(dataset, records, finder, cache, progress=progress)
     reports: dict[str, Any] = {}
     rows: list[dict[str, Any]] = []
     answers: list[dict[str, Any]] = []
-    if any(record.mask for record in records):
+    segmenter = finder.segmenter
+    if segmenter and any(record.mask for record in records):
         found = segmentation_on(
             dataset,
             records,
-            masks,
+            lungs,
             split=split,
             n_resamples=n_resamples,
             seed=seed,
@@ -126,7 +128,7 @@ def evaluate_release(
         reports[segmenter.card.name] = found.to_dict()
         rows += [{"model": segmenter.card.name, **row} for row in found.to_rows()]
     for classifier in classifiers:
-        logits, labels = logits_on(dataset, records, masks, classifier, progress=progress)
+        logits, labels = logits_on(records, lungs, classifier, progress=progress)
         report = report_logits(
             logits, labels, records, classifier.card, split=split, n_resamples=n_resamples, seed=seed
         )
@@ -143,7 +145,8 @@ def evaluate_release(
                 "label": record.label,
             }
             answers.append({"model": classifier.card.name, **common, **named})
-    cards = [segmenter.card, *(classifier.card for classifier in classifiers)]
+    stages: list[Segmenter | Classifier] = [*([segmenter] if segmenter else []), *classifiers]
+    cards = [stage.card for stage in stages]
     payload = {
         "dataset": dataset.root.name,
         "part": part,
@@ -152,7 +155,7 @@ def evaluate_release(
         "weights": {card.name: card.sha256 for card in cards},
         "notes": [*notes, *(note for card in cards for note in _trained_on(card, dataset, split, part))],
         "bootstrap": {"resamples": n_resamples, "seed": seed, "by": "group"},
-        "device": str(segmenter.device),
+        "device": stages[0].device,
         "versions": {**package_versions(PACKAGES), "machine": platform.machine()},
         "seconds": round(time.perf_counter() - start, 1),
         "reports": reports,
@@ -163,7 +166,7 @@ def evaluate_release(
 def write_release(
     database: Dataset,
     split: Split,
-    segmenter: Segmenter,
+    finder: Finder,
     classifiers: Sequence[Classifier],
     external: Mapping[str, Dataset],
     results: str | Path,
@@ -178,7 +181,7 @@ def write_release(
     database : Dataset
     split : Split
         Of `database`.
-    segmenter : Segmenter
+    finder : Finder
     classifiers : sequence of Classifier
     external : mapping of str to Dataset
         Other collections, by name. Stage 1 is evaluated on those with lung masks, stage 2 on those with
@@ -187,7 +190,7 @@ def write_release(
         Folder of ``released_weights_<set>.json`` and ``.csv``, and of
         ``released_weights_radiography_answers.csv``, which the model card is made of.
     cache : path-like
-        Folder for predicted masks.
+        Folder for what the finder finds.
     progress : callable, optional
 
     Raises
@@ -199,7 +202,7 @@ def write_release(
     """
     records = split.select(database.records, "test")
     found = evaluate_release(
-        database, records, segmenter, classifiers, cache, split=split, part="test", progress=progress
+        database, records, finder, classifiers, cache, split=split, part="test", progress=progress
     )
     write_results(results, "released_weights_radiography", found.rows, found.payload)
     write_csv(results, "released_weights_radiography_answers", found.answers)
@@ -209,7 +212,7 @@ def write_release(
         notes: list[str] = []
         if measured:
             records, notes = _not_learnt_from(dataset, database, split, progress)
-        found = evaluate_release(dataset, records, segmenter, measured, cache, progress=progress)
+        found = evaluate_release(dataset, records, finder, measured, cache, progress=progress)
         found.payload["notes"] += notes
         write_results(results, f"released_weights_{name}", found.rows, found.payload)
 
@@ -245,10 +248,7 @@ def _not_learnt_from(
 ) -> tuple[list[Record], list[str]]:
     """A collection's images without copies of those that weights learnt from or were chosen by."""
     known = [record for part in ("train", "validation") for record in split.select(database.records, part)]
-    own = map_images(dataset, dataset.records, thumbnail, "looking for copies", progress)
-    others = map_images(database, known, thumbnail, "looking for copies", progress)
-    # Under any label: collections name the finding of the same film differently.
-    copied = copied_from(np.stack(own), np.stack(others))
+    copied = copies_of(dataset, dataset.records, database, known, progress=progress)
     left = [record for record, copy in zip(dataset.records, copied) if not copy]
     if not left:
         raise DataError(f"{dataset.root}: every image is a near duplicate of one that was trained on")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lungcls.engines.graphs import STAMP, find_graph, stamp
-from lungcls.errors import MissingExtraError
+from lungcls.errors import MissingExtraError, OptionError
 from lungcls.export.export import export_stage, write_openvino
 from lungcls.regions import Region, View
 from lungcls.weights import load_card, write_card
@@ -22,6 +22,7 @@ from lungcls.weights import load_card, write_card
 if TYPE_CHECKING:
     from lungcls.classifier import Classifier
     from lungcls.data.dataset import Dataset, Record
+    from lungcls.finder import Finder
     from lungcls.segmenter import Segmenter
 
 SUFFIX = "-int8"
@@ -85,7 +86,7 @@ def calibration_views(
     dataset: Dataset,
     records: Sequence[Record],
     stage: Segmenter | Classifier,
-    segmenter: Segmenter | None = None,
+    finder: Finder,
     *,
     count: int = 300,
     seed: int = 0,
@@ -99,8 +100,8 @@ def calibration_views(
         Of the training part: what is measured on them must not come from images that the result is judged by.
     stage : Segmenter or Classifier
         What is to be calibrated.
-    segmenter : Segmenter, optional
-        Finds the lungs where the classifier's region needs them.
+    finder : Finder
+        With a segmenter where the classifier's region needs one.
     count : int, default=300
         Images, drawn at random.
     seed : int, default=0
@@ -113,21 +114,15 @@ def calibration_views(
     ------
     ImageError
         If an image cannot be read.
-    ValueError
+    OptionError
         If a segmenter is needed and missing.
     """
-    from lungcls.data.views import region_views
-    from lungcls.images import read_image
+    from lungcls.data.views import find_lungs, region_views
 
     chosen = np.random.default_rng(seed).permutation(len(records))[:count]
     picked = [records[index] for index in sorted(chosen)]
     region = getattr(stage, "region", Region("full"))
-    masks = {}
-    if region.needs_mask:
-        if segmenter is None:
-            raise ValueError(f"the region {region.name!r} needs a segmenter; pass one")
-        for start in range(0, len(picked), 32):
-            batch = picked[start : start + 32]
-            found = segmenter.segment([read_image(dataset.path(record)).pixels for record in batch])
-            masks.update({record.file: mask for record, mask in zip(batch, found)})
-    return region_views(dataset, picked, region, stage.card.input_size, masks)
+    if region.needs_mask and finder.segmenter is None:
+        raise OptionError(f"the region {region.name!r} needs a finder with a segmenter; pass one")
+    lungs = find_lungs(dataset, picked, finder)
+    return region_views([lungs[record.file] for record in picked], region, stage.card.input_size)

@@ -26,7 +26,7 @@ from lungcls.files import atomic_write
 from lungcls.gate.drawings import ct_slice, photographs, stranger
 from lungcls.gate.gate import KINDS, Screening, judge
 from lungcls.gate.views import SHARES, GateBatches, Sources
-from lungcls.images import read_image
+from lungcls.images import Image, read_image
 from lungcls.models import create_model
 from lungcls.models.runtime import load_network, normalise
 from lungcls.phantom import chest_phantom
@@ -205,9 +205,7 @@ def make_sources(
     others = [record for record in records if not record.mask]
     films, shares = segmentation_pairs(database, masked, _SOURCE_SIZE)
     with ThreadPoolExecutor() as pool:
-        plain = list(
-            pool.map(lambda r: whole_view(read_image(database.path(r)).pixels, _SOURCE_SIZE)[0], others)
-        )
+        plain = list(pool.map(lambda r: _whole(read_image(database.path(r))), others))
     phantoms = [chest_phantom(_SOURCE_SIZE, seed=1000 * seed + n) for n in range(recipe.phantoms)]
     drawn = np.stack([np.rint(p.image * 255).astype(np.uint8) for p in phantoms])
     blank = np.zeros((len(others), _SOURCE_SIZE, _SOURCE_SIZE), np.uint8)
@@ -230,6 +228,10 @@ def make_sources(
         strangers=strangers,
         real=len(records),
     )
+
+
+def _whole(image: Image) -> View:
+    return whole_view(image.pixels, _SOURCE_SIZE, image.pixel_aspect)[0]
 
 
 def _fit(

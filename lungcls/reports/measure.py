@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from lungcls.classifier import Classifier
-from lungcls.data.dataset import Dataset, Record
+from lungcls.data.dataset import Record
 from lungcls.data.splits import Split
 from lungcls.data.views import Progress, quiet
 from lungcls.evaluation.calibration import softmax
 from lungcls.evaluation.evaluate import groups_of, logits_on
-from lungcls.regions import Mask
+from lungcls.lungs import Lungs
 from lungcls.reports.answers import Answers
 from lungcls.weights import count_parameters, find_weights
 
@@ -24,9 +24,8 @@ _WARM, _RUNS = 2, 9
 
 def measure(
     weights: str | Path,
-    database: Dataset,
     records: Sequence[Record],
-    masks: Mapping[str, Mask],
+    lungs: Mapping[str, Lungs],
     *,
     name: str = "",
     split: Split | None = None,
@@ -39,10 +38,9 @@ def measure(
     ----------
     weights : str or path-like
         A released name or the path of a weight file.
-    database : Dataset
     records : sequence of Record
-    masks : mapping of str to bool array [H, W]
-        Predicted lung masks by image file; may be empty for the region ``full``.
+    lungs : mapping of str to Lungs
+        By image file.
     name : str, optional
         By default the weights'.
     split : Split, optional
@@ -63,7 +61,7 @@ def measure(
     """
     classifier = Classifier.load(weights, device)
     card = classifier.card
-    logits, labels = logits_on(database, records, masks, classifier, progress=progress)
+    logits, labels = logits_on(records, lungs, classifier, progress=progress)
     path = find_weights(weights)
     about = {
         "network": str(card.architecture.get("model")),

@@ -12,14 +12,17 @@ from typing import Any
 
 from lungcls.data.dataset import Dataset, Record
 from lungcls.data.splits import PARTS, Split, split_dataset
-from lungcls.data.views import Progress, predicted_masks, quiet
+from lungcls.data.views import Progress, find_lungs, quiet
 from lungcls.errors import DataError
 from lungcls.evaluation.classification import ClassificationReport, classification_report
 from lungcls.evaluation.release import split_notes
 from lungcls.evaluation.tables import format_table, write_csv, write_results
 from lungcls.figures import save_figure
 from lungcls.files import atomic_write
-from lungcls.regions import Mask, Region
+from lungcls.finder import Finder
+from lungcls.gate.gate import Gate
+from lungcls.lungs import Lungs
+from lungcls.regions import Region
 from lungcls.reports.answers import Answers, ensemble
 from lungcls.reports.compare import Comparison, compare
 from lungcls.reports.curves import curves, read_history
@@ -30,7 +33,6 @@ from lungcls.reports.plots import class_bars, confusion_matrix
 from lungcls.reports.roc import roc_curves, roc_figure, roc_rows
 from lungcls.reports.runs import Run, common_split, find_runs
 from lungcls.reports.text import model_rows, pair_rows
-from lungcls.segmenter import Segmenter
 from lungcls.versions import package_versions
 from lungcls.weights import load_card
 
@@ -65,6 +67,7 @@ def write_report(
     part: str = "test",
     split: Split | None = None,
     segmenter: str | Path = "segmenter",
+    gate: str | Path | Gate | None = "gate",
     cache: str | Path | None = None,
     images: int = 24,
     n_resamples: int = 2000,
@@ -88,6 +91,8 @@ def write_report(
         By default that of the runs; where none is known, the one of seed 0.
     segmenter : str or path-like, default="segmenter"
         Whose masks the regions are cut with.
+    gate : str, path-like, Gate or None
+        That judges and corrects the films; None for none.
     cache : path-like, optional
         Folder for predicted masks; by default ``out``.
     images : int, default=24
@@ -134,10 +139,10 @@ def write_report(
         records = database.records if part == "all" else chosen.select(database.records, part)
         for run in usable:
             notes += split_notes(load_card(str(run.weights)), chosen, part)
-        masks = _masks(usable, database, records, segmenter, cache or out, device, progress)
+        lungs = _lungs(usable, database, records, segmenter, gate, cache or out, device, progress)
         answers = [
             measure(
-                str(run.weights), database, records, masks,
+                str(run.weights), records, lungs,
                 name=run.name, split=chosen, device=device, progress=progress,
             )
             for run in usable
@@ -206,20 +211,21 @@ def _classifiers(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
     return usable, notes
 
 
-def _masks(
+def _lungs(
     runs: Sequence[Run],
     database: Dataset,
     records: Sequence[Record],
     segmenter: str | Path,
+    gate: str | Path | Gate | None,
     cache: str | Path,
     device: str,
     progress: Progress[Any],
-) -> dict[str, Mask]:
-    """Predicted masks, where a classifier needs any."""
+) -> dict[str, Lungs]:
+    """The films' lungs, with masks where a classifier needs any."""
     cards = [load_card(str(run.weights)) for run in runs]
-    if not any(Region(**(card.region or {})).needs_mask for card in cards):
-        return {}
-    return predicted_masks(database, records, Segmenter.load(segmenter, device), cache, progress=progress)
+    wanted = any(Region(**(card.region or {})).needs_mask for card in cards)
+    finder = Finder.load(segmenter if wanted else None, gate, device)
+    return find_lungs(database, records, finder, cache, progress=progress)
 
 
 def _write_model(

@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from lungcls.data.dataset import Dataset, Record
-from lungcls.data.duplicates import copied_from, thumbnail
 from lungcls.data.views import Progress, quiet
-from lungcls.evaluation.reading import map_images
+from lungcls.evaluation.reading import copies_of
 from lungcls.evaluation.weighted import share
 from lungcls.shortcuts import rules
 from lungcls.shortcuts.check import Check, untold
@@ -30,7 +26,7 @@ def leakage(
     ----------
     trial : Trial
     database : Dataset
-        That `training` belongs to.
+        That the trial's images and `training` belong to.
     training : sequence of Record
         The training part of the split.
     progress : callable, optional
@@ -43,7 +39,7 @@ def leakage(
     """
     if not training:
         return untold(NAME, TITLE, "the data name no training part (no split)")
-    copied = copies(trial, database, training, progress)
+    copied = copies_of(database, trial.sample.records, database, training, by_class=True, progress=progress)
     found = exact_share(trial.estimate(share(copied)), trial.resamples.n_groups)
     rows: list[dict[str, Any]] = [{"figure": "share_with_a_copy_in_training", **interval(found, len(copied))}]
     for name, chosen in (("with a copy", copied), ("without", ~copied)):
@@ -55,18 +51,3 @@ def leakage(
         f"({found.low:.1%} to {found.high:.1%}; limit {rules.LEAKED_SHARE:.0%})"
     )
     return Check(NAME, TITLE, rules.at_most(found, rules.LEAKED_SHARE), because, rows)
-
-
-def copies(
-    trial: Trial,
-    database: Dataset,
-    training: Sequence[Record],
-    progress: Progress[Any] = quiet,
-    *,
-    by_class: bool = True,
-) -> NDArray[np.bool_]:
-    """Return which examined images have a near duplicate (of their class) among `training`, bool [N]."""
-    small = map_images(database, training, thumbnail, "comparing with the training images", progress)
-    own = [thumbnail(pixels) for pixels in trial.sample.pixels]
-    labels = [record.label for record in (*trial.sample.records, *training)]
-    return copied_from(np.stack(own), np.stack(small), labels if by_class else None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 from scipy.stats import binomtest
 
-from lungcls.data.dataset import Dataset, Record
+from lungcls.data.dataset import Record
 from lungcls.data.views import Progress, quiet
 from lungcls.evaluation.bootstrap import Estimate, GroupResamples, bootstrap_estimates, group_resamples
 from lungcls.evaluation.calibration import softmax
-from lungcls.evaluation.reading import map_images
+from lungcls.evaluation.reading import in_threads
 from lungcls.evaluation.weighted import Floats, Statistic
+from lungcls.lungs import Lungs
 from lungcls.regions import Mask, Pixels, View, resize_mask, view
 from lungcls.shortcuts.subject import Subject
 
@@ -26,7 +27,7 @@ _BATCH = 64
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Images in memory, each with a lung mask that shows both lungs.
+    """Films in memory, upright and with square pixels, each with a lung mask that shows both lungs.
 
     Attributes
     ----------
@@ -51,14 +52,22 @@ class Sample:
 
 
 def read_sample(
-    database: Dataset,
     records: Sequence[Record],
-    masks: dict[str, Mask],
+    lungs: Mapping[str, Lungs],
     groups: Sequence[Any],
     largest: int = 512,
     progress: Progress[Any] = quiet,
 ) -> Sample:
-    """Read images, at most `largest` pixels a side: many stay in memory at once.
+    """Read films upright, with square pixels, at most `largest` a side: many stay in memory at once.
+
+    Parameters
+    ----------
+    records : sequence of Record
+    lungs : mapping of str to Lungs
+        By image file.
+    groups : sequence, length N
+    largest : int, default=512
+    progress : callable, optional
 
     Raises
     ------
@@ -66,19 +75,27 @@ def read_sample(
         If an image cannot be read.
     """
 
-    def shrink(pixels: Pixels) -> tuple[Pixels, tuple[int, int]]:
-        height, width = pixels.shape
-        scale = largest / max(pixels.shape)
-        if scale >= 1:
-            return pixels, (height, width)
+    def read(record: Record) -> tuple[Pixels, Mask]:
+        one = lungs[record.file]
+        pixels, mask = one.pixels, one.mask
+        height, width = pixels.shape[0] * one.pixel_aspect, pixels.shape[1]
+        scale = min(1.0, largest / max(height, width))
         size = max(1, round(width * scale)), max(1, round(height * scale))
-        picture = PILImage.fromarray(np.ascontiguousarray(pixels))
-        return np.asarray(picture.resize(size, PILImage.Resampling.BOX)), (height, width)
+        if size == pixels.shape[::-1]:
+            return pixels, mask
+        how = PILImage.Resampling.BOX if one.pixel_aspect == 1 else PILImage.Resampling.BILINEAR
+        picture = PILImage.fromarray(np.ascontiguousarray(pixels)).resize(size, how)
+        return np.asarray(picture), resize_mask(mask, size[::-1])
 
-    found = map_images(database, records, shrink, "reading images", progress)
-    read, shapes = [pixels for pixels, _ in found], [shape for _, shape in found]
-    fitted = [resize_mask(masks[r.file], (p.shape[0], p.shape[1])) for r, p in zip(records, read)]
-    return Sample(list(records), read, fitted, list(groups), shapes)
+    read_films = in_threads(read, records, "reading images", progress)
+    shapes = [lungs[record.file].mask.shape for record in records]
+    return Sample(
+        list(records),
+        [pixels for pixels, _ in read_films],
+        [mask for _, mask in read_films],
+        list(groups),
+        [(height, width) for height, width in shapes],
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,11 +14,11 @@ from lungcls.data.splits import Split
 from lungcls.data.views import Progress, quiet
 from lungcls.errors import DataError
 from lungcls.evaluation.evaluate import groups_of
+from lungcls.evaluation.reading import copies_of
 from lungcls.evaluation.release import split_notes
 from lungcls.explanation.boxes import FloatBox
 from lungcls.explanation.maps import backend
-from lungcls.quality import mask_quality
-from lungcls.regions import Mask
+from lungcls.lungs import Lungs
 from lungcls.shortcuts import (
     attention,
     external,
@@ -57,16 +57,17 @@ CHECKS: Final[tuple[str, ...]] = (
 
 @dataclass(frozen=True, eq=False)
 class External:
-    """An external set with its lung masks.
+    """An external set with its lungs.
 
     Attributes
     ----------
     database : Dataset
-    masks : mapping of str to bool array [h, w]
+    lungs : mapping of str to Lungs
+        By image file.
     """
 
     database: Dataset
-    masks: Mapping[str, Mask]
+    lungs: Mapping[str, Lungs]
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +100,7 @@ def examine(
     subject: Subject,
     database: Dataset,
     records: Sequence[Record],
-    masks: Mapping[str, Mask],
+    lungs: Mapping[str, Lungs],
     *,
     split: Split | None = None,
     part: str = "all",
@@ -121,8 +122,8 @@ def examine(
     records : sequence of Record
         Images that the model was not trained on. Those without a usable mask, or of classes that the model
         does not know, are left out and counted.
-    masks : mapping of str to bool array [h, w]
-        Lung masks by image file.
+    lungs : mapping of str to Lungs
+        By image file.
     split : Split, optional
         That `records` were chosen by; its training part is compared with them.
     part : str, default="all"
@@ -158,7 +159,7 @@ def examine(
         raise DataError(f"unknown checks {', '.join(unknown)}; the checks are {', '.join(CHECKS)}")
     if attention.NAME in checks and isinstance(subject, FeatureSubject):
         backend("hirescam")  # a missing package is told before minutes of work, not after
-    trial, left_out = _trial(subject, database, records, masks, split, n_resamples, seed, progress)
+    trial, left_out = _trial(subject, database, records, lungs, split, n_resamples, seed, progress)
     trained = split.select(database.records, "train") if split and part != "train" else []
     abroad: dict[str, Trial] = {}
     dropped: dict[str, int] = {}
@@ -214,7 +215,7 @@ def _trial(
     subject: Subject,
     database: Dataset,
     records: Sequence[Record],
-    masks: Mapping[str, Mask],
+    lungs: Mapping[str, Lungs],
     split: Split | None,
     n_resamples: int,
     seed: int,
@@ -223,9 +224,7 @@ def _trial(
     usable = [
         record
         for record in records
-        if record.label in subject.classes
-        and record.file in masks
-        and mask_quality(masks[record.file]).both_lungs
+        if record.label in subject.classes and record.file in lungs and lungs[record.file].quality.both_lungs
     ]
     if not usable:
         raise DataError(
@@ -234,7 +233,7 @@ def _trial(
         )
     groups = [split.groups[r.file] for r in usable] if split else groups_of(usable)
     largest = max(512, subject.input_size)
-    sample = read_sample(database, usable, dict(masks), groups, largest, progress)
+    sample = read_sample(usable, lungs, groups, largest, progress)
     return Trial(subject, sample, n_resamples, seed), len(records) - len(usable)
 
 
@@ -246,7 +245,7 @@ def _abroad(
         trial.subject,
         other.database,
         other.database.records,
-        other.masks,
+        other.lungs,
         None,
         trial.n_resamples,
         trial.seed,
@@ -254,6 +253,5 @@ def _abroad(
     )
     if not trained:
         return found, 0
-    # Collections label the same film differently; a copy is a copy under any label.
-    copied = leakage.copies(found, database, trained, progress, by_class=False)
+    copied = copies_of(other.database, found.sample.records, database, trained, progress=progress)
     return found.of(~copied), int(copied.sum())

@@ -21,9 +21,8 @@ from lungcls.data.dataset import Dataset, Record
 from lungcls.data.splits import Split, make_split
 from lungcls.data.views import Progress, quiet
 from lungcls.evaluation.weighted import difference, macro_auroc, macro_f1, share
-from lungcls.quality import mask_quality
+from lungcls.lungs import Lungs
 from lungcls.recipes import Recipe
-from lungcls.regions import Mask
 from lungcls.shortcuts import rules
 from lungcls.shortcuts.check import Check, Verdict, joined, untold
 from lungcls.shortcuts.external import independent_difference
@@ -47,8 +46,8 @@ class Trainings:
         Its region is the examined model's.
     database : Dataset
     split : Split
-    masks : mapping of str to bool array [h, w]
-        Of all images, where the region needs them.
+    lungs : mapping of str to Lungs
+        Of all images.
     out : Path
         A folder a training; finished ones are not run again.
     device : str
@@ -59,7 +58,7 @@ class Trainings:
     recipe: Recipe
     database: Dataset
     split: Split
-    masks: Mapping[str, Mask]
+    lungs: Mapping[str, Lungs]
     out: Path
     device: str = "auto"
     workers: int = 1
@@ -91,7 +90,7 @@ class Trainings:
             database,
             folder,
             split=chosen,
-            masks=self.masks,
+            lungs=self.lungs,
             device=self.device,
             workers=self.workers,
             progress=self.progress,
@@ -174,12 +173,11 @@ def _ungrouped(whole: Trial, trainings: Trainings) -> Check:
     test = [
         record
         for record in torn.select(records, "test")
-        if record.file in trainings.masks and mask_quality(trainings.masks[record.file]).both_lungs
+        if record.file in trainings.lungs and trainings.lungs[record.file].quality.both_lungs
     ]
     sample = read_sample(
-        trainings.database,
         test,
-        dict(trainings.masks),
+        trainings.lungs,
         [torn.groups[r.file] for r in test],
         progress=trainings.progress,
     )

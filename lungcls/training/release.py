@@ -14,8 +14,9 @@ from lungcls.data.views import Progress, quiet
 from lungcls.evaluation.modelcard import write_model_card
 from lungcls.evaluation.release import check_external, write_release
 from lungcls.figures import require_matplotlib
+from lungcls.finder import Finder
+from lungcls.gate.gate import Gate
 from lungcls.recipes import load_recipe
-from lungcls.segmenter import Segmenter
 from lungcls.training.train import train
 
 STEPS: Final = ("segmenter", "classifier-full", "classifier-crop", "classifier-mask")
@@ -33,6 +34,7 @@ def train_release(
     schedule: str = "gpu",
     split: Split | None = None,
     external: Mapping[str, Dataset] | None = None,
+    gate: str | Path | Gate | None = "gate",
     epochs: int | None = None,
     device: str = "auto",
     devices: int = 1,
@@ -56,6 +58,8 @@ def train_release(
     external : mapping of str to Dataset, optional
         Other collections, by name: the segmenter is evaluated on those with lung masks, the classifiers on
         those with their classes.
+    gate : str, path-like, Gate or None
+        That judges and corrects the films; None for none.
     epochs : int, optional
         Cut every stage of every schedule to so many epochs, for a trial.
     device, devices, workers, compile_network, show_progress, progress
@@ -98,6 +102,7 @@ def train_release(
             split=split,
             cache=out / "cache",
             made=made,
+            gate=gate,
             device=device,
             devices=devices,
             workers=workers,
@@ -108,7 +113,7 @@ def train_release(
     write_release(
         database,
         split,
-        Segmenter.load(made[STEPS[0]], device),
+        Finder.load(made[STEPS[0]], gate, device),
         [Classifier.load(made[step], device) for step in STEPS[1:]],
         external or {},
         out / "results",

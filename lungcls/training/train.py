@@ -25,8 +25,9 @@ from lungcls.data.offline import add_copies, wanted_counts
 from lungcls.data.splits import Split, split_dataset
 from lungcls.data.views import (
     Progress,
+    drawn_lungs,
+    find_lungs,
     lung_views,
-    predicted_masks,
     quiet,
     region_views,
     segmentation_pairs,
@@ -37,12 +38,14 @@ from lungcls.evaluation.evaluate import logits_on, segmentation_on
 from lungcls.evaluation.recalibrate import calibration_data, measured, with_bias
 from lungcls.evaluation.segmentation import dice
 from lungcls.files import atomic_write
-from lungcls.images import read_image
+from lungcls.finder import Finder
+from lungcls.gate.gate import Gate
+from lungcls.lungs import Lungs
 from lungcls.models.catalog import MODELS
 from lungcls.models.pretrained import PretrainedError, copy_weights
 from lungcls.recipes import Recipe
 from lungcls.recipes.recipe import recipe_from_dict
-from lungcls.regions import Mask, unletterbox, whole_view
+from lungcls.regions import unletterbox, whole_view
 from lungcls.segmenter import Segmenter
 from lungcls.training.checkpoints import Checkpoint, Patience
 from lungcls.training.datamodule import ViewDataModule, Views
@@ -72,7 +75,8 @@ def train(
     workers: int = 1,
     made: Mapping[str, str | Path] | None = None,
     compile_network: bool = False,
-    masks: Mapping[str, Mask] | None = None,
+    lungs: Mapping[str, Lungs] | None = None,
+    gate: str | Path | Gate | None = "gate",
     keep_checkpoints: bool = False,
     callbacks: Sequence[Callback] = (),
     show_progress: bool = False,
@@ -101,9 +105,11 @@ def train(
         are looked up here first, so that a recipe can name them without a path.
     compile_network : bool, default=False
         Compile the network (``torch.compile``): worth its minutes for long runs on a GPU.
-    masks : mapping of str to bool array [h, w], optional
-        Lung masks by image file that a classifier's region is cut with, in place of those that the recipe's
-        segmenter predicts (:mod:`lungcls.ablation` trains on true masks, and on those of other images).
+    lungs : mapping of str to Lungs, optional
+        By image file: what a classifier's views are cut from, in place of what the recipe's segmenter finds
+        (:mod:`lungcls.ablation` trains on true masks, and on those of other images).
+    gate : str, path-like, Gate or None
+        That judges and corrects the films as prediction does; None for none.
     keep_checkpoints : bool, default=False
         Keep the checkpoint of every epoch, not only the best and the last.
     callbacks : sequence of lightning.pytorch.Callback, optional
@@ -135,7 +141,7 @@ def train(
     if finished.is_file() and finished.with_suffix(".json").is_file():
         logger.info("%s is finished", out)
         return finished
-    run = _Run(recipe, database, split, Path(cache or out), device, progress, made or {}, masks)
+    run = _Run(recipe, database, split, Path(cache or out), device, progress, made or {}, lungs, gate)
     with isolate_rng():
         pl.seed_everything(recipe.seed, workers=True, verbose=False)
         trainer, best = _fit(
@@ -160,7 +166,8 @@ class _Run:
         device: str,
         progress: Progress[Any],
         made: Mapping[str, str | Path],
-        masks: Mapping[str, Mask] | None = None,
+        lungs: Mapping[str, Lungs] | None,
+        gate: str | Path | Gate | None,
     ) -> None:
         self.recipe = recipe
         self.init = made.get(recipe.init, recipe.init)
@@ -175,29 +182,29 @@ class _Run:
         self.architecture = _architecture(recipe, self.classes)
         usable = [record for record in database.records if record.mask or not self.segmentation]
         self.records = {part: split.select(usable, part) for part in ("train", "validation")}
-        self.masks: dict[str, Mask] = dict(masks or {})
         self.teachers = [made.get(name, name) for name in recipe.teachers]
-        self.predicts = masks is None and recipe.needs_masks
+        self.predicts = lungs is None and recipe.needs_masks
         self.other_splits = self._other_splits()
-        if self.predicts:
-            segmenter = Segmenter.load(self.segmenter, device)
-            # All parts at once, so that an evaluation on another part of the split finds its masks here too.
+        self.finder = Finder.load(self.segmenter if self.predicts else None, gate, device)
+        if lungs is None and not self.segmentation:
+            # All parts at once, so that an evaluation on another part of the split finds its lungs here too.
             known = [record for record in database.records if record.file in split.parts]
-            self.masks = predicted_masks(database, known, segmenter, cache, progress=progress)
+            lungs = find_lungs(database, known, self.finder, cache, progress=progress)
+        self.lungs = lungs or {}
 
     def load(self, part: str, size: int) -> Views:
         """A part at a size: with masks for stage 1, with class indices for stage 2."""
         recipe, records = self.recipe, self.records[part]
         if self.segmentation:
-            views, masks = segmentation_pairs(self.database, records, size, self.progress)
+            views, masks = segmentation_pairs(self.database, records, size, self.finder.gate, self.progress)
             return Views(views, masks=masks)
         assert recipe.region is not None
         labels = self.labels(part)
-        asked = (self.database, records, recipe.region, size, self.masks, self.progress)
+        films = [self.lungs[record.file] for record in records]
         if part == "train" and recipe.lungs_beside:
-            views, lungs = lung_views(*asked)
-            return Views(views, labels, lungs)
-        views = region_views(*asked)
+            views, shares = lung_views(films, recipe.region, size, self.progress)
+            return Views(views, labels, shares)
+        views = region_views(films, recipe.region, size, self.progress)
         if part == "train" and recipe.offline:
             views, labels = add_copies(
                 views, labels, self._wanted(), recipe.offline_augmentation, recipe.seed
@@ -288,8 +295,9 @@ class _Run:
         records = self.records["validation"]
         threshold = self._best_threshold(segmenter)
         segmenter.card = replace(segmenter.card, thresholds={"mask": threshold})
-        masks = predicted_masks(self.database, records, segmenter, self.cache, progress=self.progress)
-        report = segmentation_on(self.database, records, masks, split=self.split, progress=self.progress)
+        finder = Finder(segmenter, self.finder.gate)
+        lungs = find_lungs(self.database, records, finder, self.cache, progress=self.progress)
+        report = segmentation_on(self.database, records, lungs, split=self.split, progress=self.progress)
         return replace(segmenter.card, metrics={"validation": report.to_dict()})
 
     def _best_threshold(self, segmenter: Segmenter) -> float:
@@ -298,23 +306,23 @@ class _Run:
         At the masks' own size: at the network's, an outline is off by up to half of a larger pixel.
         """
         records, size = self.records["validation"], self.recipe.input_size
+        films = list(drawn_lungs(self.database, records, self.finder.gate).values())
         scores = []
-        starts = range(0, len(records), self.recipe.batch_size)
+        starts = range(0, len(films), self.recipe.batch_size)
         for start in self.progress(starts, len(starts), "choosing the threshold"):
-            batch = records[start : start + self.recipe.batch_size]
-            boxed = [whole_view(read_image(self.database.path(record)).pixels, size) for record in batch]
-            found = segmenter.probabilities(np.stack([view for view, _ in boxed]))
-            for record, probability, (_, placement) in zip(batch, found, boxed):
-                mask = self.database.read_mask(record)
-                height, width = mask.shape
+            batch = films[start : start + self.recipe.batch_size]
+            boxed = [whole_view(film.pixels, size, film.pixel_aspect) for film in batch]
+            lung = segmenter.probabilities(np.stack([view for view, _ in boxed]))
+            for film, probability, (_, placement) in zip(batch, lung, boxed):
+                height, width = film.mask.shape
                 placed = unletterbox(probability, placement, (height, width))
-                scores.append([dice(placed > threshold, mask) for threshold in _THRESHOLDS])
+                scores.append([dice(placed > threshold, film.mask) for threshold in _THRESHOLDS])
         return float(_THRESHOLDS[np.mean(scores, axis=0).argmax()])
 
     def _validation_logits(self, path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
         classifier = Classifier.load(path, self.device)
         records = self.records["validation"]
-        return logits_on(self.database, records, self.masks, classifier, progress=self.progress)
+        return logits_on(records, self.lungs, classifier, progress=self.progress)
 
     def _validated_classifier(
         self, path: Path, logits: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]

@@ -17,6 +17,7 @@ from lungcls.data.splits import Split, split_dataset
 from lungcls.errors import MissingExtraError, RecipeError
 from lungcls.evaluation.tables import write_csv
 from lungcls.files import atomic_write
+from lungcls.gate.gate import Gate
 from lungcls.recipes import Recipe
 from lungcls.recipes.space import Space, changed, check_space, default_space
 from lungcls.training.train import train
@@ -60,6 +61,7 @@ def tune(
     space: Space | None = None,
     split: Split | None = None,
     cache: str | Path | None = None,
+    gate: str | Path | Gate | None = "gate",
     prune: bool = True,
     device: str = "auto",
     workers: int = 1,
@@ -81,6 +83,8 @@ def tune(
         Its test part is never read.
     cache : path-like, optional
         Where predicted masks are kept; by default ``out``.
+    gate : str, path-like, Gate or None
+        That judges and corrects the films; None for none.
     prune : bool, default=True
         Stop a trial whose score is below the median of the others at the same epoch.
     device : str, default="auto"
@@ -123,6 +127,7 @@ def tune(
             out / folder,
             split=split,
             cache=cache or out,
+            gate=gate,
             device=device,
             workers=workers,
             callbacks=[_Pruning(trial, _MONITORS[recipe.task])] if prune else [],
