@@ -57,8 +57,8 @@ def measure_boxes(
     predictions = pipeline.stream([str(root / record.file) for record in records])
     for record, prediction in zip(records, bar(predictions, len(records), f"boxes, {classifier.card.name}")):
         marked = boxes[record.file]
-        inside = box_mask(marked, prediction.lung_mask.shape)
-        lungs = prediction.lung_mask
+        inside = box_mask(marked, prediction.lungs.mask.shape)
+        lungs = prediction.lungs.mask
         for method, network, module in asked:
             start = time.perf_counter()
             (found,) = explain_predictions(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -66,10 +67,16 @@ class Lungs:
         return self.pixel_spacing[0] / self.pixel_spacing[1] if self.pixel_spacing else 1.0
 
     @property
-    def pixels(self) -> Pixels:
-        """The upright film, float32 [H, W] in [0, 1], inverted back where it was; a file is read again.
+    def lung_mask(self) -> Mask:
+        """Old name of `mask`."""
+        warnings.warn("lung_mask is the old name of mask", DeprecationWarning, stacklevel=2)
+        return self.mask
 
-        What the stages do to every film, such as :func:`lungcls.regions.stretch`, is left out.
+    def pixels(self) -> Pixels:
+        """Return the film upright, float32 [H, W] in [0, 1]; a file is read again.
+
+        Inverted grey levels are inverted back. What the stages do to every film, such as
+        :func:`lungcls.regions.stretch`, is left out.
 
         Raises
         ------
@@ -108,9 +115,9 @@ class Lungs:
         Raises
         ------
         ImageError
-            As :attr:`pixels`.
+            As :meth:`pixels`.
         """
-        return view(self.pixels, self.mask, self.region(wanted), size, self.pixel_aspect)
+        return view(self.pixels(), self.mask, self.region(wanted), size, self.pixel_aspect)
 
     def view_with_lungs(self, wanted: Region, size: int) -> tuple[View, View]:
         """Return a region's view with nothing blackened, and the lungs beside it, for training.
@@ -128,7 +135,7 @@ class Lungs:
         """
         if not self.quality.both_lungs:
             return self.view(WHOLE, size), np.full((size, size), 255, np.uint8)
-        return view_and_lungs(self.pixels, self.mask, wanted, size, self.pixel_aspect)
+        return view_and_lungs(self.pixels(), self.mask, wanted, size, self.pixel_aspect)
 
     def without_pixels(self) -> Lungs:
         """Return the same lungs without the film's pixels in memory, where these can be read again."""
@@ -146,9 +153,9 @@ class Lungs:
         Raises
         ------
         ImageError
-            As :attr:`pixels`.
+            As :meth:`pixels`.
         """
-        picture = np.repeat(stretch(self.pixels)[..., None], 3, axis=2)
+        picture = np.repeat(stretch(self.pixels())[..., None], 3, axis=2)
         mask = self.mask
         picture[mask] = (1 - _TINT) * picture[mask] + _TINT * _LUNG_COLOUR
         outline = mask & _grown(~mask)
@@ -157,6 +164,11 @@ class Lungs:
             outline = _grown(outline)
         picture[outline] = _LUNG_COLOUR
         return PILImage.fromarray(np.rint(picture * 255).astype(np.uint8))
+
+    def _repr_html_(self) -> str:
+        from lungcls.notebook import lungs_html
+
+        return lungs_html(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all but the arrays as JSON-safe values."""

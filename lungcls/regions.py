@@ -8,7 +8,7 @@ A region of one's own, in three lines::
 
     from lungcls.regions import RegionKind, register_region
 
-    register_region(RegionKind("gap", "what is between the lungs", lambda p, m, b: p * ~m, "around", crops=True))
+    register_region(RegionKind("gap", "all between the lungs", lambda p, m, b: p * ~m, "around", crops=True))
 """
 
 from __future__ import annotations

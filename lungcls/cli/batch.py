@@ -25,8 +25,10 @@ from lungcls.weights import card_sha256
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
+    from lungcls.ensemble import Ensemble
+    from lungcls.lungs import Lungs
     from lungcls.pipeline import Pipeline
-    from lungcls.prediction import Failure, Segmentation
+    from lungcls.prediction import Failure, Prediction
 
 TABLES = ("predictions", "segments", "explanations")
 """The names of the tables that the commands write."""
@@ -58,7 +60,7 @@ class Batch:
     """
 
     name: str
-    pipeline: Pipeline
+    pipeline: Pipeline | Ensemble
     classes: tuple[str, ...] | None
     out: Path | None = None
     value_range: tuple[float, float] | None = None
@@ -199,7 +201,7 @@ class Batch:
             names["overlay"] = f"overlays/{item.picture}"
         return names
 
-    def _row(self, item: Input, result: Segmentation | Failure) -> Row:
+    def _row(self, item: Input, result: Lungs | Prediction | Failure) -> Row:
         """Write an input's pictures and return its row."""
         from lungcls.prediction import Failure
 
@@ -226,11 +228,14 @@ def journal_name(name: str) -> str:
     return f".{name}.journal.jsonl"
 
 
-def _mask(result: Segmentation) -> Picture:
+def _mask(result: Lungs | Prediction) -> Picture:
     import numpy as np
     from PIL import Image
 
-    return Image.fromarray(result.lung_mask.astype(np.uint8) * 255)
+    from lungcls.prediction import Prediction
+
+    mask = result.lungs.mask if isinstance(result, Prediction) else result.mask
+    return Image.fromarray(mask.astype(np.uint8) * 255)
 
 
 def save_png(picture: Picture, path: Path) -> None:
