@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lungcls.numeric import softmax
-from lungcls.quality.report import Reason
+from lungcls.reasons import Reason
 from lungcls.regions import Pixels, View, whole_view
 
 if TYPE_CHECKING:

@@ -1,7 +1,8 @@
 """When not to believe: what can be wrong with a film and with its lung mask."""
 
 from lungcls.quality.mask import MIN_AREA, MIN_BALANCE, MIN_MERGED_WIDTH, mask_quality
-from lungcls.quality.report import Quality, Reason
+from lungcls.quality.report import Quality
+from lungcls.reasons import Reason
 
 REASONS = (
     "not_chest_xray",
