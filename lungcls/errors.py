@@ -7,6 +7,10 @@ class LungclsError(Exception):
     """Base of all errors that lungcls raises on purpose."""
 
 
+class OptionError(LungclsError, ValueError):
+    """An option is unknown, out of range, contradicts another, or cannot be had on this machine."""
+
+
 class ImageError(LungclsError, ValueError):
     """An image cannot be read, or is not something that lungcls can use."""
 

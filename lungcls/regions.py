@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as PILImage
 
+from lungcls.tone import stretch as stretch  # the tone of views whose card names none
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -21,10 +23,6 @@ Pixels = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 View = npt.NDArray[np.uint8]
 Box = tuple[int, int, int, int]
-
-_EXTREMES: Final = (0.5, 99.5)
-_FLAT: Final = 0.2
-_DARK, _BRIGHT = 0.35, 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,33 +334,6 @@ def resize_mask(mask: Mask, shape: tuple[int, int]) -> Mask:
         (shape[1], shape[0]), PILImage.Resampling.NEAREST
     )
     return np.asarray(resized).astype(np.bool_)
-
-
-def stretch(pixels: Pixels) -> Pixels:
-    """Spread the grey levels of an image that fills less than a fifth of the range, and leave all others.
-
-    12 bits kept in a 16-bit file, or a DICOM without a window, look black to a network although nothing
-    is lost. Hardly a film of the training data is that flat, so this changes what is unusable and no more.
-
-    Parameters
-    ----------
-    pixels : float32 array [H, W] in [0, 1]
-
-    Returns
-    -------
-    float32 array [H, W] in [0, 1]
-        Where the percentiles 0.5 and 99.5 are less than 0.2 apart, these become 0 and 1; else `pixels`.
-    """
-    step = max(1, min(pixels.shape) // 256)  # a sample tells percentiles as well as a whole film
-    sample = pixels[::step, ::step]
-    few = sample.size // 100 + 2
-    if np.count_nonzero(sample < _DARK) > few and np.count_nonzero(sample > _BRIGHT) > few:
-        return pixels  # so that the percentiles are further apart; nearly all films take this short way
-    low, high = np.percentile(sample, _EXTREMES)
-    if not 0 < high - low < _FLAT:
-        return pixels
-    spread: Pixels = np.clip((pixels - np.float32(low)) / np.float32(high - low), 0, 1)
-    return spread
 
 
 def whole_view(pixels: Pixels, size: int) -> tuple[View, Placement]:
