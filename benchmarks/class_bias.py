@@ -21,13 +21,13 @@ import numpy.typing as npt
 from sklearn.model_selection import GroupKFold
 
 from lungcls.classifier import Classifier
-from lungcls.cli.progress import bar
 from lungcls.data import open_radiography, split_dataset
 from lungcls.data.views import predicted_masks
 from lungcls.evaluation.calibration import fit_bias, fit_temperature, softmax
 from lungcls.evaluation.classification import classification_report
 from lungcls.evaluation.evaluate import groups_of, logits_on
 from lungcls.evaluation.tables import format_table, write_results
+from lungcls.progress import bar
 from lungcls.segmenter import Segmenter
 from lungcls.versions import package_versions
 

@@ -30,12 +30,12 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from scipy import special
 from sklearn.metrics import roc_auc_score
 
-from lungcls.cli.progress import bar
 from lungcls.data import open_radiography, split_dataset
 from lungcls.evaluation.tables import format_table, write_results
 from lungcls.finder import assess
 from lungcls.gate.gate import FOREIGN, Gate, Screening
 from lungcls.images import find_images, read_image
+from lungcls.progress import bar
 from lungcls.quality import Quality
 from lungcls.regions import Pixels, whole_view
 from lungcls.segmenter import Segmenter

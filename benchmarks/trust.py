@@ -27,10 +27,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from marks import between_marks
 from numpy.typing import NDArray
 
 from lungcls.classifier import Classifier
-from lungcls.cli.progress import bar
 from lungcls.conformal import SCORES, in_set, merged_p_values, p_values
 from lungcls.data import open_radiography, split_dataset
 from lungcls.data.dataset import Record
@@ -43,9 +43,10 @@ from lungcls.evaluation.conformal import COVERAGES, conformal_metrics, fit_confo
 from lungcls.evaluation.evaluate import groups_of, logits_on, view_logits
 from lungcls.evaluation.recalibrate import calibrated, calibration_data
 from lungcls.evaluation.release import PACKAGES
-from lungcls.evaluation.tables import between_marks, format_table, write_csv, write_results
+from lungcls.evaluation.tables import format_table, write_csv, write_results
 from lungcls.evaluation.trust import doubts, trust_report
 from lungcls.prediction import HIGH, MODERATE, TIERS
+from lungcls.progress import bar
 from lungcls.segmenter import Segmenter
 from lungcls.uncertainty import MAX_ANGLE, MAX_SCALE, MAX_SHIFT, changed_views, disagreement
 from lungcls.versions import package_versions

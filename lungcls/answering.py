@@ -83,7 +83,7 @@ class Answerer:
     def _classify(self, classifier: Classifier, lungs: Sequence[Lungs]) -> list[Prediction]:
         """What one classifier says of films."""
         card = classifier.card
-        views = np.stack([one.view(classifier.region, card.input_size) for one in lungs])
+        views = np.stack([one.view(classifier.region, card.input_size, card.tone) for one in lungs])
         changed = (changed_views(views, number) for number in range(self.tta))
         # One pass a change, so that memory does not grow with their number.
         members = np.stack([classifier.probabilities(each) for each in (views, *changed)])

@@ -196,7 +196,7 @@ class Segmenter:
             return []
         size = self.card.input_size
         aspects = aspects or [1.0] * len(images)
-        boxed = [whole_view(pixels, size, aspect) for pixels, aspect in zip(images, aspects)]
+        boxed = [whole_view(pixels, size, aspect, self.card.tone) for pixels, aspect in zip(images, aspects)]
         probabilities = self.probabilities(np.stack([view for view, _ in boxed]))
         threshold = self.card.thresholds["mask"]
         masks = []

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 import numpy as np
 
 from lungcls.errors import ImageError, LungclsError, OptionError
-from lungcls.images import Image, ImageSource, find_images, read_image
+from lungcls.images import Image, ImageSource, read_image, several_sources
 from lungcls.lungs import Lungs
 from lungcls.prediction import Failure, Prediction, Predictions
 from lungcls.regions import Mask, resize_mask
@@ -100,7 +100,7 @@ class Streaming(ABC):
         RejectedError
             If something is wrong with an image and ``on_reject="raise"``.
         """
-        several = _several(source)
+        several = several_sources(source)
         if several is None:
             return next(
                 self.stream([source], masks=None if masks is None else [masks], value_range=value_range)
@@ -123,7 +123,7 @@ class Streaming(ABC):
         -------
         Lungs or list of Lungs
         """
-        several = _several(source)
+        several = several_sources(source)
         sources = [source] if several is None else several
         results = list(self.stream(sources, value_range=value_range, classify=False))
         return results[0] if several is None else results
@@ -186,7 +186,7 @@ class Streaming(ABC):
         OptionError
             If an option is unknown, or the engine is not torch.
         """
-        several = _several(source)
+        several = several_sources(source)
         sources = [source] if several is None else several
         options: dict[str, Any] = {"method": method, "target": target, "layer": layer}
         results = list(self.explain_stream(sources, value_range=value_range, **options))
@@ -367,18 +367,6 @@ def _fitted_mask(source: MaskSource, image: Image) -> Mask:
             "expected the film's proportions; is it another film's mask, or turned?"
         )
     return resize_mask(mask, (height, width))
-
-
-def _several(source: Any) -> Iterable[Any] | None:
-    """The inputs that a list, a folder or a glob stands for; None for a single image."""
-    if isinstance(source, (str, os.PathLike)):
-        text = os.fspath(source)
-        if os.path.isdir(text) or (any(sign in text for sign in "*?[") and not os.path.exists(text)):
-            return list(find_images([text]))
-        return None
-    if isinstance(source, (list, tuple)):
-        return list(source)
-    return None
 
 
 def _name(source: Any) -> str:

@@ -15,11 +15,11 @@ import typer
 import lungcls
 from lungcls.cli.inputs import Input
 from lungcls.cli.journal import Journal, Row, remove_partial_files
-from lungcls.cli.progress import bar
 from lungcls.cli.tables import print_table, write_csv, write_json
 from lungcls.errors import LungclsError
 from lungcls.files import Fingerprint, atomic_write, fingerprint
 from lungcls.labels import NOTICE
+from lungcls.progress import bar
 from lungcls.weights import card_sha256
 
 if TYPE_CHECKING:

@@ -55,10 +55,10 @@ def calibrate(
     import tempfile
 
     from lungcls.classifier import Classifier
-    from lungcls.cli.progress import bar
     from lungcls.data import open_dataset
     from lungcls.evaluation.recalibrate import recalibrate, write_calibrated
     from lungcls.evaluation.release import check_classes, split_notes
+    from lungcls.progress import bar
     from lungcls.segmenter import Segmenter
 
     dataset = open_dataset(data, layout=layout, classes=classes)

@@ -59,10 +59,10 @@ def evaluate(
     """
     import tempfile
 
-    from lungcls.cli.progress import bar
     from lungcls.data import open_dataset
     from lungcls.evaluation.release import evaluate_release
     from lungcls.evaluation.tables import format_confusion, format_table, write_csv, write_results
+    from lungcls.progress import bar
     from lungcls.segmenter import Segmenter
 
     dataset = open_dataset(data, layout=layout, classes=classes)

@@ -281,6 +281,7 @@ class _Run:
             metrics={},
             versions=_versions(self.device),
             licence=LICENCE,
+            tone=recipe.tone,
         )
 
     def _validated_segmenter(self, path: Path) -> Card:

@@ -10,8 +10,8 @@ from lungcls.errors import ImageError, OptionError
 from lungcls.explanation import Explanation
 from lungcls.finder import Finder
 from lungcls.images import Image, read_image
-from lungcls.pipeline import Pipeline
 from lungcls.lungs import Lungs
+from lungcls.pipeline import Pipeline
 from lungcls.prediction import Prediction
 from lungcls.regions import REGIONS
 from lungcls.segmenter import Segmenter
