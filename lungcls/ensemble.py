@@ -104,6 +104,11 @@ class Ensemble(Streaming):
         return f"Ensemble({[member.classifier.card.name for member in self.members]})"
 
     @property
+    def lead(self) -> Pipeline:
+        """The first member."""
+        return self.members[0]
+
+    @property
     def finder(self) -> Finder:
         """Stage 1 of the first member."""
         return self.members[0].finder

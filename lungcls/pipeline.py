@@ -161,6 +161,11 @@ class Pipeline(Streaming):
         )
 
     @property
+    def lead(self) -> Pipeline:
+        """The pipeline itself."""
+        return self
+
+    @property
     def segmenter(self) -> Segmenter:
         """Stage 1."""
         return cast(Segmenter, self.finder.segmenter)

@@ -20,6 +20,8 @@ from lungcls.regions import Mask, resize_mask
 if TYPE_CHECKING:
     from lungcls.classifier import Classifier
     from lungcls.explanation import Explanation
+    from lungcls.pipeline import Pipeline
+    from lungcls.segmenter import Segmenter
 
 OnError: TypeAlias = Literal["raise", "return"]
 MaskSource: TypeAlias = "str | os.PathLike[str] | Mask"
@@ -55,6 +57,26 @@ class Streaming(ABC):
         self, images: Sequence[Image], masks: Sequence[Mask | None] | None, read_options: dict[str, Any]
     ) -> list[Prediction | Failure]:
         """Find the lungs of one batch and classify them."""
+
+    @property
+    @abstractmethod
+    def segmenter(self) -> Segmenter:
+        """Stage 1; an ensemble's first."""
+
+    @property
+    @abstractmethod
+    def classifier(self) -> Classifier:
+        """Stage 2; an ensemble's first."""
+
+    @property
+    @abstractmethod
+    def classifiers(self) -> list[Classifier]:
+        """Stage 2 as a list, of one but for an Ensemble."""
+
+    @property
+    @abstractmethod
+    def lead(self) -> Pipeline:
+        """The pipeline itself, or an ensemble's first member: its options are those of the run."""
 
     @property
     @abstractmethod

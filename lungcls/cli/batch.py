@@ -25,10 +25,9 @@ from lungcls.weights import card_sha256
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
-    from lungcls.ensemble import Ensemble
     from lungcls.lungs import Lungs
-    from lungcls.pipeline import Pipeline
     from lungcls.prediction import Failure, Prediction
+    from lungcls.streaming import Streaming
 
 TABLES = ("predictions", "segments", "explanations")
 """The names of the tables that the commands write."""
@@ -60,7 +59,7 @@ class Batch:
     """
 
     name: str
-    pipeline: Pipeline | Ensemble
+    pipeline: Streaming
     classes: tuple[str, ...] | None
     out: Path | None = None
     value_range: tuple[float, float] | None = None
@@ -96,8 +95,8 @@ class Batch:
     def about(self) -> dict[str, Any]:
         """Return all that the rows depend on."""
         used = {"segmenter": self.pipeline.segmenter.card}
-        if self.pipeline.gate is not None:
-            used["gate"] = self.pipeline.gate.card
+        if self.pipeline.lead.gate is not None:
+            used["gate"] = self.pipeline.lead.gate.card
         if self.classes is not None:
             stages = self.pipeline.classifiers
             numbers = [""] if len(stages) == 1 else [f" {number}" for number in range(1, len(stages) + 1)]
@@ -113,13 +112,13 @@ class Batch:
             "options": {
                 "engine": self.pipeline.segmenter.network.engine,
                 "device": self.pipeline.segmenter.device,
-                "precision": self.pipeline.precision,
-                "on_bad_mask": self.pipeline.on_bad_mask,
-                "on_reject": self.pipeline.on_reject,
+                "precision": self.pipeline.lead.precision,
+                "on_bad_mask": self.pipeline.lead.on_bad_mask,
+                "on_reject": self.pipeline.lead.on_reject,
                 "fill_holes": self.pipeline.segmenter.fill_holes,
                 "keep_parts": self.pipeline.segmenter.keep_parts,
                 "max_megapixels": self.pipeline.max_megapixels,
-                "tta": self.pipeline.tta,
+                "tta": self.pipeline.lead.tta,
                 "coverage": self.pipeline.coverage,
                 "value_range": list(self.value_range) if self.value_range else None,
                 "masks": self.masks,

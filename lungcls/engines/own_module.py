@@ -118,8 +118,8 @@ def _check(network: nn.Module, task: str, classes: Sequence[str], size: int, dev
     expected = (2, len(classes)) if task == "classification" else (2, 1, size, size)
     if found != expected:
         raise OptionError(
-            f"the module gives {found} for a batch of 2, expected logits {expected}; wrap it so that it does, "
-            "or name its classes"
+            f"the module gives {found} for a batch of 2, expected logits {expected}; wrap it so that it "
+            "does, or name its classes"
         )
 
 
