@@ -19,7 +19,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from lungcls.evaluation.tables import between_marks
+from marks import between_marks
 
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parent / "README.md"
@@ -32,9 +32,9 @@ def run(options: argparse.Namespace) -> None:
     from lungcls.ablation import DEFAULT_ARMS
     from lungcls.ablation.plots import write_plots
     from lungcls.ablation.run import ablate
-    from lungcls.cli.progress import bar
     from lungcls.data import open_radiography
     from lungcls.evaluation.tables import write_csv, write_results
+    from lungcls.progress import bar
     from lungcls.recipes import load_recipe
 
     name = "ablation_quick" if options.quick else "ablation"

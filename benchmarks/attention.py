@@ -30,9 +30,9 @@ from typing import Any
 
 import numpy as np
 
-from lungcls.cli.progress import bar
 from lungcls.evaluation.bootstrap import bootstrap_estimates, group_resamples
 from lungcls.evaluation.tables import format_table, write_csv, write_results
+from lungcls.progress import bar
 from lungcls.versions import package_versions
 
 RESULTS = Path(__file__).parent / "results"
@@ -57,8 +57,8 @@ def measure_boxes(
     predictions = pipeline.stream([str(root / record.file) for record in records])
     for record, prediction in zip(records, bar(predictions, len(records), f"boxes, {classifier.card.name}")):
         marked = boxes[record.file]
-        inside = box_mask(marked, prediction.lung_mask.shape)
-        lungs = prediction.lung_mask
+        inside = box_mask(marked, prediction.lungs.mask.shape)
+        lungs = prediction.lungs.mask
         for method, network, module in asked:
             start = time.perf_counter()
             (found,) = explain_predictions(

@@ -21,7 +21,6 @@ import numpy.typing as npt
 from sklearn.model_selection import GroupKFold
 
 from lungcls.classifier import Classifier
-from lungcls.cli.progress import bar
 from lungcls.data import open_radiography, split_dataset
 from lungcls.data.views import find_lungs
 from lungcls.evaluation.calibration import fit_bias, fit_temperature, softmax
@@ -29,6 +28,7 @@ from lungcls.evaluation.classification import classification_report
 from lungcls.evaluation.evaluate import groups_of, logits_on
 from lungcls.evaluation.tables import format_table, write_results
 from lungcls.finder import Finder
+from lungcls.progress import bar
 from lungcls.versions import package_versions
 
 RESULTS = Path(__file__).parent / "results"

@@ -14,7 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from lungcls.evaluation.tables import between_marks, format_table
+from marks import between_marks
+
+from lungcls.evaluation.tables import format_table
 from lungcls.files import atomic_write
 
 RESULTS = Path(__file__).parent / "results"

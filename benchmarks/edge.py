@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from speed import PACKAGES, Worker, macro_f1
 
-from lungcls.cli.progress import bar
 from lungcls.evaluation.tables import format_table, write_results
+from lungcls.progress import bar
 from lungcls.versions import package_versions
 from lungcls.weights import count_parameters, find_weights, load_card
 

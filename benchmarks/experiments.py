@@ -14,7 +14,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lungcls.evaluation.tables import between_marks, write_results
+from marks import between_marks
+
+from lungcls.evaluation.tables import write_results
 
 if sys.version_info >= (3, 11):
     import tomllib

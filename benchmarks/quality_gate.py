@@ -30,11 +30,11 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from scipy import special
 from sklearn.metrics import roc_auc_score
 
-from lungcls.cli.progress import bar
 from lungcls.data import open_radiography, split_dataset
 from lungcls.evaluation.tables import format_table, write_results
 from lungcls.finder import Finder
 from lungcls.images import find_images, read_image
+from lungcls.progress import bar
 from lungcls.quality import Quality
 from lungcls.regions import Pixels, whole_view
 from lungcls.versions import package_versions

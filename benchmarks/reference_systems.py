@@ -26,12 +26,12 @@ from pathlib import Path
 
 import numpy as np
 
-from lungcls.cli.progress import bar
 from lungcls.data import Dataset, Split, open_dataset, split_dataset
 from lungcls.data.offline import wanted_counts
 from lungcls.data.views import find_lungs
 from lungcls.evaluation.tables import format_table
 from lungcls.files import atomic_write
+from lungcls.progress import bar
 from lungcls.recipes import Recipe, load_recipe
 from lungcls.regions import Region
 from lungcls.reports.answers import Answers

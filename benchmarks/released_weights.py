@@ -17,9 +17,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from lungcls.cli.progress import bar
+from marks import between_marks
+
 from lungcls.evaluation.modelcard import model_card, write_model_card
-from lungcls.evaluation.tables import between_marks
+from lungcls.progress import bar
 from lungcls.weights import released
 
 RESULTS = Path(__file__).parent / "results"

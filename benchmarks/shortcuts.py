@@ -20,7 +20,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from lungcls.evaluation.tables import between_marks
+from marks import between_marks
 
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parent / "README.md"

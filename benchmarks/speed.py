@@ -31,8 +31,8 @@ from typing import Any
 
 import numpy as np
 
-from lungcls.cli.progress import bar
 from lungcls.evaluation.tables import format_table, write_results
+from lungcls.progress import bar
 from lungcls.versions import package_versions
 
 RESULTS = Path(__file__).parent / "results"

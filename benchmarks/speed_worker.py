@@ -147,8 +147,8 @@ def accuracy(run: Run, files: Sequence[str], masks: Sequence[str | None]) -> dic
         labels.append(max(answer.probabilities, key=answer.probabilities.__getitem__))
         if mask is not None:
             truth = read_image(mask).pixels > 0.5
-            height, width = answer.lung_mask.shape
-            scores.append(dice(answer.lung_mask, resize_mask(truth, (height, width))))
+            height, width = answer.lungs.mask.shape
+            scores.append(dice(answer.lungs.mask, resize_mask(truth, (height, width))))
     return {"labels": labels, "dice": float(np.mean(scores)) if scores else None}
 
 

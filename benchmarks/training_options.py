@@ -20,8 +20,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from marks import between_marks
+
 from lungcls.data import open_radiography, split_dataset
-from lungcls.evaluation.tables import between_marks, write_results
+from lungcls.evaluation.tables import write_results
 from lungcls.files import atomic_write
 from lungcls.recipes import Recipe, load_recipe
 from lungcls.regions import Region

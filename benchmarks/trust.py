@@ -27,10 +27,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from marks import between_marks
 from numpy.typing import NDArray
 
 from lungcls.classifier import Classifier
-from lungcls.cli.progress import bar
 from lungcls.conformal import SCORES, in_set, merged_p_values, p_values
 from lungcls.data import open_radiography, split_dataset
 from lungcls.data.dataset import Record
@@ -42,11 +42,12 @@ from lungcls.evaluation.conformal import COVERAGES, conformal_metrics, fit_confo
 from lungcls.evaluation.evaluate import groups_of, logits_on, view_logits
 from lungcls.evaluation.recalibrate import calibrated, calibration_data
 from lungcls.evaluation.release import PACKAGES
-from lungcls.evaluation.tables import between_marks, format_table, write_csv, write_results
+from lungcls.evaluation.tables import format_table, write_csv, write_results
 from lungcls.evaluation.trust import doubts, trust_report
 from lungcls.finder import Finder
 from lungcls.lungs import Lungs
 from lungcls.prediction import HIGH, MODERATE, TIERS
+from lungcls.progress import bar
 from lungcls.uncertainty import MAX_ANGLE, MAX_SCALE, MAX_SHIFT, changed_views, disagreement
 from lungcls.versions import package_versions
 from lungcls.weights import Card
@@ -319,7 +320,7 @@ def _test_logits(
     tta: int,
 ) -> tuple[Floats, list[Floats]]:
     """Logits of the plain views, and of each change of them."""
-    views = region_views(lungs, classifier.region, classifier.card.input_size, bar)
+    views = region_views(lungs, classifier.region, classifier.card.input_size, bar, tone=classifier.card.tone)
     changed = [view_logits(classifier, changed_views(views, number), progress=bar) for number in range(tta)]
     return view_logits(classifier, views, progress=bar), changed
 

@@ -4,7 +4,7 @@ For research and education only, never for diagnosis.
 
 >>> import lungcls
 >>> prediction = lungcls.predict("scan.png")  # doctest: +SKIP
->>> prediction.label, prediction.probabilities, prediction.lung_mask  # doctest: +SKIP
+>>> prediction.label, prediction.probabilities, prediction.lungs.mask  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from lungcls.ensemble import Ensemble
     from lungcls.errors import LungclsError
     from lungcls.explanation import Explanation
+    from lungcls.finder import Finder
     from lungcls.images import Image, find_images, read_image
+    from lungcls.lungs import Lungs
     from lungcls.pipeline import Pipeline, explain, predict, segment
-    from lungcls.prediction import Failure, Prediction, Segmentation
-    from lungcls.regions import REGIONS, Region
+    from lungcls.prediction import Failure, Prediction, Predictions, Segmentation, to_dataframe
+    from lungcls.regions import REGIONS, Region, RegionKind, register_region
 
 try:
     __version__ = version("lungcls")
@@ -34,18 +36,24 @@ _LAZY = {
     "Ensemble": "lungcls.ensemble",
     "LungclsError": "lungcls.errors",
     "Explanation": "lungcls.explanation",
+    "Finder": "lungcls.finder",
     "Image": "lungcls.images",
     "find_images": "lungcls.images",
     "read_image": "lungcls.images",
+    "Lungs": "lungcls.lungs",
     "Pipeline": "lungcls.pipeline",
     "explain": "lungcls.pipeline",
     "predict": "lungcls.pipeline",
     "segment": "lungcls.pipeline",
     "Failure": "lungcls.prediction",
     "Prediction": "lungcls.prediction",
+    "Predictions": "lungcls.prediction",
     "Segmentation": "lungcls.prediction",
+    "to_dataframe": "lungcls.prediction",
     "REGIONS": "lungcls.regions",
     "Region": "lungcls.regions",
+    "RegionKind": "lungcls.regions",
+    "register_region": "lungcls.regions",
 }
 
 __all__ = [
@@ -55,18 +63,24 @@ __all__ = [
     "Ensemble",
     "Explanation",
     "Failure",
+    "Finder",
     "Image",
     "LungclsError",
+    "Lungs",
     "Pipeline",
     "Prediction",
+    "Predictions",
     "Region",
+    "RegionKind",
     "Segmentation",
     "__version__",
     "explain",
     "find_images",
     "predict",
     "read_image",
+    "register_region",
     "segment",
+    "to_dataframe",
 ]
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from lungcls.labels import CLASSES
 from lungcls.numeric import softmax
 from lungcls.regions import Region, View
 
@@ -62,6 +64,59 @@ class Classifier:
 
         return cls(
             *load_network(weights, "classification", engine=engine, device=device, precision=precision)
+        )
+
+    @classmethod
+    def of_module(
+        cls,
+        module: nn.Module,
+        *,
+        region: Region | str = "mask",
+        classes: Sequence[str] = CLASSES,
+        input_size: int = 224,
+        mean: float | Sequence[float] = 0.5,
+        std: float | Sequence[float] = 0.5,
+        device: str = "auto",
+        precision: str = "fp32",
+    ) -> Classifier:
+        """Make a stage of a torch module of your own; it answers with the same checks as released weights.
+
+        Parameters
+        ----------
+        module : torch.nn.Module
+            float32 [B, C, S, S] to logits [B, classes]. C is what its first convolution takes; the grey film
+            is given to each channel.
+        region : Region or str, default="mask"
+            What it is shown.
+        classes : sequence of str
+            Order of its outputs; by default :data:`lungcls.CLASSES`.
+        input_size : int, default=224
+            S, in pixels.
+        mean, std : float or one a channel, default=0.5
+            It is shown ``(pixel - mean) / std``, pixels in [0, 1].
+        device, precision
+            As :meth:`load` takes them.
+
+        Raises
+        ------
+        OptionError
+            If the module does not take or give what is stated.
+        """
+        from lungcls.engines.own_module import wrap_module
+
+        chosen = region if isinstance(region, Region) else Region(region)
+        return cls(
+            *wrap_module(
+                module,
+                "classification",
+                classes=classes,
+                input_size=input_size,
+                region=chosen,
+                mean=mean,
+                std=std,
+                device=device,
+                precision=precision,
+            )
         )
 
     @property

@@ -11,25 +11,33 @@ import numpy as np
 
 from lungcls.classifier import Classifier
 from lungcls.conformal import merged_p_values
-from lungcls.images import Image, ImageSource
+from lungcls.errors import OptionError
+from lungcls.finder import Finder
+from lungcls.images import Image
+from lungcls.lungs import Lungs
 from lungcls.pipeline import Pipeline
+from lungcls.pixels import MAX_MEGAPIXELS
 from lungcls.prediction import Failure, Prediction
+from lungcls.regions import Mask
+from lungcls.segmenter import Segmenter
+from lungcls.streaming import Streaming
 from lungcls.uncertainty import disagreement
 
 
-class Ensemble(Pipeline):
+class Ensemble(Streaming):
     """Pipelines whose probabilities are averaged; used as a :class:`Pipeline` is.
 
     Parameters
     ----------
-    members : sequence of Pipeline, str or path-like
+    members : sequence of Pipeline, Ensemble, str or path-like
         Pipelines, or weights of classifiers by released name or path, of the same classes in the same order.
         Regions, architectures and segmenters may differ; of an ensemble, all its members count. Members that
-        share a segmenter (all that are given as weights do) find the lungs once for all.
+        share a finder (all that are given as weights do) find the lungs once for all.
+    batch_size, max_megapixels
+        As :class:`Pipeline` takes them, for all.
     **options
-        Of :class:`Pipeline`, but ``region`` and ``classifier``: for the members that are given as weights,
-        and for reading and batches. Where a member is a pipeline, ``segmenter``, ``gate``, ``coverage`` and
-        ``on_reject`` are by default its own.
+        Of :class:`Pipeline`, but ``region`` and ``classifier``: for the members that are given as weights.
+        Where a member is a pipeline, stage 1, ``coverage`` and ``on_reject`` are by default its own.
 
     Attributes
     ----------
@@ -37,7 +45,7 @@ class Ensemble(Pipeline):
 
     Raises
     ------
-    ValueError
+    OptionError
         If there is no member, the members' classes differ, or an option is unknown.
     WeightsError
         If weights are missing or damaged.
@@ -47,8 +55,8 @@ class Ensemble(Pipeline):
     A prediction's ``probabilities`` are the mean over the members, ``spread`` is their standard deviation and
     ``disagreement`` their mutual information. Its ``p_values`` are twice the members' mean, which keeps the
     stated coverage however the members depend on each other, at the price of larger sets. The lungs, the
-    quality and the view are the first member's; where any member refuses the image or withholds its label, so
-    does the ensemble.
+    quality, the region and the view are the first member's; where any member refuses the image or withholds
+    its label, so does the ensemble.
 
     References
     ----------
@@ -56,32 +64,59 @@ class Ensemble(Pipeline):
     Deep Ensembles, NeurIPS.
     """
 
-    members: list[Pipeline]
-
-    def __init__(self, members: Sequence[Pipeline | str | Path], **options: Any) -> None:
+    def __init__(
+        self,
+        members: Sequence[Pipeline | Ensemble | str | Path],
+        *,
+        batch_size: int | None = None,
+        max_megapixels: float = MAX_MEGAPIXELS,
+        **options: Any,
+    ) -> None:
         if isinstance(members, (str, Path)) or not members:
-            raise ValueError(f"the members are {members!r}; expected a list of pipelines or weights")
+            raise OptionError(f"the members are {members!r}; expected a list of pipelines or weights")
         if fixed := sorted({"region", "classifier"} & options.keys()):
-            raise ValueError(f"an ensemble takes no {' or '.join(fixed)}: its members say which they are")
+            raise OptionError(f"an ensemble takes no {' or '.join(fixed)}: its members say which they are")
         single: list[Pipeline | str | Path] = []
         for member in members:
             single += member.members if isinstance(member, Ensemble) else [member]
-        ready = [member for member in single if isinstance(member, Pipeline)]
-        if ready:
-            first = ready[0]
-            own = {"segmenter": first.segmenter, "gate": first.gate}
-            options = {**own, "coverage": first.coverage, "on_reject": first.on_reject, **options}
-        super().__init__(**options)
-        # What stage 1 does is settled by now.
-        options = {key: value for key, value in options.items() if key not in ("fill_holes", "keep_parts")}
-        options |= {"segmenter": self.segmenter, "gate": self.gate}
-        self.members = [
-            member if isinstance(member, Pipeline) else Pipeline(classifier=member, **options)
-            for member in single
-        ]
+        self.members: list[Pipeline] = []
+        shared = next((member for member in single if isinstance(member, Pipeline)), None)
+        if shared:
+            own = {"segmenter": shared.segmenter, "gate": shared.gate}
+            options = {**own, "coverage": shared.coverage, "on_reject": shared.on_reject, **options}
+        for member in single:
+            if not isinstance(member, Pipeline):
+                member = Pipeline(classifier=member, **options)
+                # What stage 1 does is settled by now.
+                options = {
+                    key: value for key, value in options.items() if key not in ("fill_holes", "keep_parts")
+                }
+                options |= {"segmenter": member.segmenter, "gate": member.gate}
+            self.members.append(member)
         orders = {member.classifier.card.classes for member in self.members}
         if len(orders) > 1:
-            raise ValueError(f"the members have different classes: {sorted(orders)}; expected the same")
+            raise OptionError(f"the members have different classes: {sorted(orders)}; expected the same")
+        first = self.members[0]
+        super().__init__(first.batch_size if batch_size is None else batch_size, max_megapixels)
+        self.coverage = options.get("coverage", first.coverage)
+
+    def __repr__(self) -> str:
+        return f"Ensemble({[member.classifier.card.name for member in self.members]})"
+
+    @property
+    def lead(self) -> Pipeline:
+        """The first member."""
+        return self.members[0]
+
+    @property
+    def finder(self) -> Finder:
+        """Stage 1 of the first member."""
+        return self.members[0].finder
+
+    @property
+    def segmenter(self) -> Segmenter:
+        """Stage 1 of the first member."""
+        return self.members[0].segmenter
 
     @property
     def classifier(self) -> Classifier:
@@ -91,18 +126,28 @@ class Ensemble(Pipeline):
     @property
     def classifiers(self) -> list[Classifier]:
         """Stage 2 of each member."""
-        return [classifier for member in self.members for classifier in member.classifiers]
+        return [member.classifier for member in self.members]
 
-    def _predict_batch(
-        self, images: Sequence[Image], sources: Sequence[ImageSource], value_range: Any
+    @property
+    def explainers(self) -> list[Classifier]:
+        """Of the first member, whose view a prediction carries."""
+        return self.members[0].explainers
+
+    def _find(
+        self, images: Sequence[Image], masks: Sequence[Mask | None] | None, read_options: dict[str, Any]
+    ) -> list[Lungs | Failure]:
+        return self.members[0]._find(images, masks, read_options)
+
+    def _answer(
+        self, images: Sequence[Image], masks: Sequence[Mask | None] | None, read_options: dict[str, Any]
     ) -> list[Prediction | Failure]:
-        found: dict[tuple[int, int], list[dict[str, Any]]] = {}
+        lungs: dict[tuple[int, int], list[Lungs]] = {}
         answers = []
         for member in self.members:
             key = id(member.segmenter), id(member.gate)
-            if key not in found:
-                found[key] = list(member._stage_one(images, sources, value_range))
-            answers.append(member._stage_two(images, found[key]))
+            if key not in lungs:
+                lungs[key] = member.finder.find(images, masks, read_options)
+            answers.append(member.answerer.answer(lungs[key]))
         return [self._together(one) for one in zip(*answers)]
 
     def _together(self, answers: Sequence[Prediction | Failure]) -> Prediction | Failure:
@@ -124,11 +169,11 @@ class Ensemble(Pipeline):
             first,
             label=None if withheld else classes[int(mean.argmax())],
             probabilities=dict(zip(classes, mean.tolist())),
-            region="+".join(dict.fromkeys(prediction.region for prediction in predictions)),
             fallback=any(prediction.fallback for prediction in predictions),
             classifier="+".join(prediction.classifier for prediction in predictions),
             p_values=merged,
             coverage=self.coverage if merged else None,
             spread=dict(zip(classes, members.std(axis=0).tolist())),
             disagreement=float(disagreement(members)),
+            members=tuple(predictions),
         )

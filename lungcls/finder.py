@@ -145,6 +145,7 @@ class Finder:
                     ),
                     pixel_spacing=image.pixel_spacing,
                     segmenter=name,
+                    pixel_aspect=image.pixel_aspect,
                     _pixels=image.pixels,
                     _source=image.path,
                     _read_options=read_options or {},

@@ -6,10 +6,10 @@ import glob
 import os
 import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeAlias, cast
 
 import numpy as np
 import PIL.Image
@@ -19,6 +19,7 @@ from lungcls import dicom
 from lungcls.errors import ImageError, ImageFormatError
 from lungcls.pixels import MAX_MEGAPIXELS, array_to_unit, check_size, checked_limit, checked_range
 from lungcls.rasters import picture_to_unit, read_raster
+from lungcls.reasons import Reason
 
 if TYPE_CHECKING:
     import torch
@@ -64,6 +65,17 @@ _FOREIGN: Final[tuple[tuple[bytes, str], ...]] = (
 )
 
 
+NOTES: Final = (
+    "narrow_range",
+    "clipped",
+    "padding",
+    "transparent",
+    "lut_bits",
+    "pixel_aspect",
+)
+"""Names of what the reader notices about an image."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Image:
     """One grey image, as every part of lungcls takes it.
@@ -76,6 +88,12 @@ class Image:
         The path as text, or ``"<array>"``, ``"<bytes>"`` and so on: what messages and tables call the image.
     pixel_spacing : tuple of float or None
         Millimetres between (rows, columns); only DICOM tells it.
+    pixel_aspect : float
+        Height over width of one pixel, as the file tells it; 1 where it is square or not told. The pixels are
+        never resampled by the reader, so that masks and annotations of the file still fit.
+    notes : tuple of Reason
+        What the reader noticed about the grey values or the geometry, each with its value and its threshold;
+        names are those of :data:`NOTES`. What was put right for certain is marked as corrected.
     path : str or None
         The file that it was read from and can be read from again.
     """
@@ -83,6 +101,8 @@ class Image:
     pixels: NDArray[np.float32]
     name: str
     pixel_spacing: tuple[float, float] | None = None
+    pixel_aspect: float = 1.0
+    notes: tuple[Reason, ...] = ()
     path: str | None = None
 
     @property
@@ -94,11 +114,6 @@ class Image:
     def width(self) -> int:
         """Columns."""
         return int(self.pixels.shape[1])
-
-    @property
-    def pixel_aspect(self) -> float:
-        """Height of a pixel over its width; 1 where the file does not tell."""
-        return self.pixel_spacing[0] / self.pixel_spacing[1] if self.pixel_spacing else 1.0
 
 
 ImageSource: TypeAlias = (
@@ -183,9 +198,8 @@ def read_image(
         return _finished(picture_to_unit(source, name, bounds, limit), name, None)
     if isinstance(source, np.ndarray):
         return _finished(array_to_unit(source, "<array>", bounds, limit), "<array>", None)
-    torch_module = sys.modules.get("torch")  # who passes a tensor has imported torch; we need not
-    if torch_module is not None and isinstance(source, torch_module.Tensor):
-        values = _tensor_to_array(source)
+    if _is_tensor(source):
+        values = _tensor_to_array(cast("torch.Tensor", source))
         return _finished(array_to_unit(values, "<tensor>", bounds, limit), "<tensor>", None)
     if hasattr(source, "read"):
         data, name = _read_stream(source)
@@ -194,6 +208,68 @@ def read_image(
         f"<{type(source).__name__}>: found an object of type {type(source).__name__}, expected a path, "
         "bytes, an open binary file, a PIL image, a numpy array or a torch tensor; convert it to one of these"
     )
+
+
+def several_sources(source: Any) -> list[Any] | None:
+    """Tell whether an input stands for several images, and list them.
+
+    Parameters
+    ----------
+    source : object
+        What a caller passed where one image or several are taken.
+
+    Returns
+    -------
+    list or None
+        None where it is to be read as one image: a file, bytes, an array of two or three dimensions, a PIL
+        image, a ``pydicom.Dataset``, an `Image`. Several are: a folder, pattern or DICOMDIR; an array or
+        tensor of four dimensions ``[B, 1, H, W]``, ``[B, 3, H, W]``, ``[B, H, W, 1]`` or ``[B, H, W, 3]``; an
+        array of paths; a batch of a ``DataLoader`` (``(images, labels)``, where only the images count); and
+        any other iterable, such as a list, a generator or a pandas Series.
+
+    Raises
+    ------
+    ImageError
+        A folder or pattern without images; a mapping, of which nobody can tell which entry is meant.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        text = os.fsdecode(os.fspath(source))
+        if os.path.isdir(text) or (glob.has_magic(text) and not os.path.lexists(text)):
+            return list(find_images([text]))
+        return None
+    if source is None or isinstance(source, (bytes, bytearray, memoryview, PIL.Image.Image, Image)):
+        return None
+    if hasattr(source, "read") or _is_dicom_dataset(source):
+        return None
+    if isinstance(source, np.ndarray) or _is_tensor(source):
+        if source.ndim == 4 or (source.ndim == 1 and getattr(source.dtype, "kind", "") in "OUS"):
+            return list(source)
+        return None
+    if isinstance(source, Mapping):
+        raise ImageError(
+            f"<{type(source).__name__}>: found a mapping with the keys {[str(key) for key in source][:8]}, "
+            "expected an image or a list of images; pass the entry that holds them, such as batch['image']"
+        )
+    if not isinstance(source, Iterable):
+        return None
+    items = list(source)
+    if len(items) == 2 and _ndim(items[0]) == 4 and _ndim(items[1]) == 1 and len(items[0]) == len(items[1]):
+        items = items[:1]  # a DataLoader's (images, labels)
+    return [one for item in items for one in (list(item) if _ndim(item) == 4 else [item])]
+
+
+def _ndim(value: Any) -> int:
+    return int(value.ndim) if isinstance(value, np.ndarray) or _is_tensor(value) else 0
+
+
+def _is_tensor(source: Any) -> bool:
+    torch_module = sys.modules.get("torch")  # who passes a tensor has imported torch; we need not
+    return torch_module is not None and isinstance(source, torch_module.Tensor)
+
+
+def _is_dicom_dataset(source: Any) -> bool:
+    module = sys.modules.get("pydicom")
+    return module is not None and isinstance(source, module.Dataset)
 
 
 def find_images(inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -38,6 +39,8 @@ class Lungs:
         In mm, where the file tells it.
     segmenter : str
         Name of the weights that drew the mask; ``own mask`` for one that was given, empty for none.
+    pixel_aspect : float
+        Height of a pixel over its width; 1 where it is square or not told.
     """
 
     path: str
@@ -45,7 +48,8 @@ class Lungs:
     quality: Quality
     pixel_spacing: tuple[float, float] | None
     segmenter: str
-    _pixels: Pixels | None = field(repr=False)
+    pixel_aspect: float = field(default=1.0, repr=False)
+    _pixels: Pixels | None = field(default=None, repr=False)
     # A path is read again when pixels are wanted, so that a long list of lungs stays small.
     _source: str | None = field(default=None, repr=False)
     _read_options: dict[str, Any] = field(default_factory=dict, repr=False)
@@ -61,15 +65,16 @@ class Lungs:
         return lung_box(self.mask)
 
     @property
-    def pixel_aspect(self) -> float:
-        """Height of a pixel over its width; 1 where the file does not tell."""
-        return self.pixel_spacing[0] / self.pixel_spacing[1] if self.pixel_spacing else 1.0
+    def lung_mask(self) -> Mask:
+        """Old name of `mask`."""
+        warnings.warn("lung_mask is the old name of mask", DeprecationWarning, stacklevel=2)
+        return self.mask
 
-    @property
     def pixels(self) -> Pixels:
-        """The upright film, float32 [H, W] in [0, 1], inverted back where it was; a file is read again.
+        """Return the film upright, float32 [H, W] in [0, 1]; a file is read again.
 
-        What the stages do to every film, such as :func:`lungcls.regions.stretch`, is left out.
+        Inverted grey levels are inverted back. What the stages do to every film, such as
+        :func:`lungcls.regions.stretch`, is left out.
 
         Raises
         ------
@@ -91,7 +96,7 @@ class Lungs:
         """Return what a classifier sees: the wanted region, or the whole film for want of two lungs."""
         return wanted if not wanted.needs_mask or self.quality.both_lungs else WHOLE
 
-    def view(self, wanted: Region, size: int) -> View:
+    def view(self, wanted: Region, size: int, tone: str = "range") -> View:
         """Return what a classifier sees: the one road from a film to a network.
 
         Parameters
@@ -100,6 +105,8 @@ class Lungs:
             The whole film stands in where it needs a mask and no two lungs were found (:meth:`region`).
         size : int
             Side of the view, in pixels.
+        tone : str, default="range"
+            What is done to the grey levels first (:mod:`lungcls.tone`), as the network's card says.
 
         Returns
         -------
@@ -108,16 +115,16 @@ class Lungs:
         Raises
         ------
         ImageError
-            As :attr:`pixels`.
+            As :meth:`pixels`.
         """
-        return view(self.pixels, self.mask, self.region(wanted), size, self.pixel_aspect)
+        return view(self.pixels(), self.mask, self.region(wanted), size, self.pixel_aspect, tone)
 
-    def view_with_lungs(self, wanted: Region, size: int) -> tuple[View, View]:
+    def view_with_lungs(self, wanted: Region, size: int, tone: str = "range") -> tuple[View, View]:
         """Return a region's view with nothing blackened, and the lungs beside it, for training.
 
         Parameters
         ----------
-        wanted, size
+        wanted, size, tone
             As :meth:`view` takes them.
 
         Returns
@@ -127,8 +134,8 @@ class Lungs:
             lungs counts as lung.
         """
         if not self.quality.both_lungs:
-            return self.view(WHOLE, size), np.full((size, size), 255, np.uint8)
-        return view_and_lungs(self.pixels, self.mask, wanted, size, self.pixel_aspect)
+            return self.view(WHOLE, size, tone), np.full((size, size), 255, np.uint8)
+        return view_and_lungs(self.pixels(), self.mask, wanted, size, self.pixel_aspect, tone)
 
     def without_pixels(self) -> Lungs:
         """Return the same lungs without the film's pixels in memory, where these can be read again."""
@@ -146,9 +153,9 @@ class Lungs:
         Raises
         ------
         ImageError
-            As :attr:`pixels`.
+            As :meth:`pixels`.
         """
-        picture = np.repeat(stretch(self.pixels)[..., None], 3, axis=2)
+        picture = np.repeat(stretch(self.pixels())[..., None], 3, axis=2)
         mask = self.mask
         picture[mask] = (1 - _TINT) * picture[mask] + _TINT * _LUNG_COLOUR
         outline = mask & _grown(~mask)
@@ -157,6 +164,11 @@ class Lungs:
             outline = _grown(outline)
         picture[outline] = _LUNG_COLOUR
         return PILImage.fromarray(np.rint(picture * 255).astype(np.uint8))
+
+    def _repr_html_(self) -> str:
+        from lungcls.notebook import lungs_html
+
+        return lungs_html(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all but the arrays as JSON-safe values."""

@@ -2,51 +2,50 @@
 
 from __future__ import annotations
 
-import itertools
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
-import numpy as np
-
+from lungcls.answering import Answerer, OnBadMask, OnReject, refused
 from lungcls.classifier import Classifier
-from lungcls.conformal import checked_coverage, p_values
-from lungcls.errors import LungclsError, LungMaskError, RejectedError
+from lungcls.conformal import checked_coverage
+from lungcls.errors import OptionError
 from lungcls.files import fingerprint
-from lungcls.finder import assess
+from lungcls.finder import Finder
 from lungcls.gate.gate import Gate
-from lungcls.images import Image, ImageSource, find_images, read_image
+from lungcls.images import Image, ImageSource
+from lungcls.lungs import Lungs
 from lungcls.pixels import MAX_MEGAPIXELS
-from lungcls.prediction import Failure, Prediction, Segmentation
-from lungcls.quality import Quality
-from lungcls.regions import Region, View, lung_box, view
+from lungcls.prediction import Failure, Prediction, Predictions
+from lungcls.regions import Mask, Region
 from lungcls.segmenter import Segmenter
-from lungcls.uncertainty import changed_views, disagreement
-from lungcls.weights import find_weights
+from lungcls.streaming import MaskSource, Streaming, ValueRange
+from lungcls.weights import Card, find_weights, load_card, released
 
-OnBadMask: TypeAlias = Literal["whole", "refuse"]
-OnReject: TypeAlias = Literal["flag", "raise", "abstain"]
-OnError: TypeAlias = Literal["raise", "return"]
-Answer = TypeVar("Answer", Segmentation, Prediction)
+if TYPE_CHECKING:
+    from torch import nn
 
-_WHOLE = Region("full")
+    from lungcls.explanation import Explanation
+
+_WHOLE_FILMS = "classifier-full"
 
 
-class Pipeline:
+class Pipeline(Streaming):
     """Both stages, loaded once.
 
     Parameters
     ----------
     region : str, optional
         Which released classifier: the one trained on this region of the image. By default that of
-        `classifier`, and ``mask`` without either.
-    classifier : str or path-like, optional
-        Weights of stage 2, by released name or path; by default ``classifier-<region>``.
-    segmenter : str, path-like or Segmenter, default="segmenter"
-        Weights of stage 1, by released name or path, or a loaded stage to share.
+        `classifier`, and ``mask`` without either. Of a torch module: what it is shown.
+    classifier : str, path-like, Classifier or torch.nn.Module, optional
+        Weights of stage 2, by released name or path, by default ``classifier-<region>``; or a loaded stage;
+        or a torch module of your own (:meth:`lungcls.classifier.Classifier.of_module` says what it must take
+        and give, and has options for other classes, sizes and grey levels).
+    segmenter : str, path-like, Segmenter or torch.nn.Module, default="segmenter"
+        Weights of stage 1, by released name or path; or a loaded stage to share; or a module of your own
+        (:meth:`lungcls.segmenter.Segmenter.of_module`).
     device : {"auto", "cpu", "cuda", "cuda:N", "mps"}, default="auto"
     engine : {"auto", "torch", "onnxruntime", "openvino"}, default="auto"
         What runs the networks: ``auto`` is torch where it is installed, else the first of the others that is.
@@ -55,8 +54,13 @@ class Pipeline:
     batch_size : int, default=16
         Images that go through the networks together.
     on_bad_mask : {"whole", "refuse"}, default="whole"
-        What to do where no lungs or only one were found and the region needs them: let the whole image stand
-        in (``fallback`` of the prediction says so, ``quality`` says why), or raise LungMaskError.
+        What to do where no lungs or only one were found and the region needs them: let the whole film stand
+        in, answered by `fallback` (``fallback`` of the prediction says so, ``quality`` says why), or raise
+        LungMaskError.
+    fallback : "auto", str, path-like, Classifier or None, default="auto"
+        Which classifier answers for whole films that stand in. ``auto``: ``classifier-full`` beside the other
+        released classifiers, none beside weights of your own. None: `classifier` itself, although it never
+        saw whole films.
     on_reject : {"flag", "raise", "abstain"}, default="flag"
         What to do where something is wrong with an image (``quality`` says what): ``flag`` gives the label
         all the same, unless the image is no chest X-ray; ``abstain`` gives none (``label`` is None) whatever
@@ -81,8 +85,9 @@ class Pipeline:
     Raises
     ------
     WeightsError
-        If weights are missing or damaged; those of stage 2 when they are first asked for.
-    ValueError
+        If weights are missing or damaged. Stage 2 is loaded when it is first asked for; its card is checked
+        at once.
+    OptionError
         If an option is unknown, options contradict each other, or the device is not available.
     """
 
@@ -90,13 +95,14 @@ class Pipeline:
         self,
         *,
         region: str | None = None,
-        classifier: str | Path | None = None,
-        segmenter: str | Path | Segmenter = "segmenter",
+        classifier: str | Path | Classifier | nn.Module | None = None,
+        segmenter: str | Path | Segmenter | nn.Module = "segmenter",
         device: str = "auto",
         engine: str = "auto",
         precision: str = "fp32",
         batch_size: int = 16,
         on_bad_mask: OnBadMask = "whole",
+        fallback: str | Path | Classifier | None = "auto",
         on_reject: OnReject = "flag",
         gate: str | Path | Gate | None = "gate",
         fill_holes: bool | None = None,
@@ -105,382 +111,168 @@ class Pipeline:
         tta: int = 0,
         coverage: float | None = 0.9,
     ) -> None:
+        super().__init__(batch_size, max_megapixels)
         if on_bad_mask not in ("whole", "refuse"):
-            raise ValueError(f"on_bad_mask is {on_bad_mask!r}; expected 'whole' or 'refuse'")
+            raise OptionError(f"on_bad_mask is {on_bad_mask!r}; expected 'whole' or 'refuse'")
         if on_reject not in ("flag", "raise", "abstain"):
-            raise ValueError(f"on_reject is {on_reject!r}; expected 'flag', 'raise' or 'abstain'")
-        if batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size}; expected at least 1")
+            raise OptionError(f"on_reject is {on_reject!r}; expected 'flag', 'raise' or 'abstain'")
         if tta < 0:
-            raise ValueError(f"tta is {tta}; expected 0 (none) or a number of changed views")
+            raise OptionError(f"tta is {tta}; expected 0 (none) or a number of changed views")
         if coverage is not None:
             checked_coverage(coverage)
-        # Stage 2 is loaded when it is first asked for: segment() alone needs half of the memory.
-        self._classifier_weights = classifier or f"classifier-{Region(region or 'mask').name}"
-        self._region = region if region is None else Region(region).name
-        running: dict[str, Any] = {"engine": engine, "precision": precision}
-        given = {"fill_holes": fill_holes, "keep_parts": keep_parts}
-        cleaning: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-        if not isinstance(segmenter, Segmenter):
-            segmenter = Segmenter.load(segmenter, device, **running, **cleaning)
-        elif cleaning:
-            raise ValueError(
-                f"{' and '.join(cleaning)} given beside a loaded segmenter, which has its own; give them to "
-                "Segmenter.load"
+        wanted = None if region is None else Region(region)
+        self._running: dict[str, Any] = {"device": device, "engine": engine, "precision": precision}
+        options = {"fill_holes": fill_holes, "keep_parts": keep_parts}
+        cleaning: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+        if not isinstance(segmenter, (str, Path, Segmenter)):
+            segmenter = Segmenter.of_module(segmenter, device=device, precision=precision, **cleaning)
+            cleaning = {}
+        if classifier is not None and not isinstance(classifier, (str, Path, Classifier)):
+            classifier = Classifier.of_module(
+                classifier, region=wanted or Region(), device=device, precision=precision
             )
-        self.segmenter = segmenter
-        self.gate = gate if isinstance(gate, Gate) or gate is None else Gate.load(gate, device, **running)
-        self._device = device
-        self._running = running
-        self._classifier: Classifier | None = None
-        self.batch_size = batch_size
+        self._classifier = classifier or f"classifier-{(wanted or Region()).name}"
+        card = _card(self._classifier)
+        own = Region(**(card.region or {}))
+        if wanted is not None and own.name != wanted.name:
+            raise OptionError(
+                f"{card.name} sees the region {own.name!r}, not {wanted.name!r}; leave out the region"
+            )
+        if on_bad_mask == "refuse" and not own.needs_mask:
+            raise OptionError(
+                f"on_bad_mask is 'refuse', but {card.name} sees {own.kind.words} and needs no mask; leave it "
+                "out, or use on_reject='raise'"
+            )
+        self._fallback = _fallback(fallback, self._classifier, card)
+        self.finder = Finder.load(segmenter, gate, **self._running, **cleaning)
+        self._answerer: Answerer | None = None
         self.on_bad_mask = on_bad_mask
         self.on_reject = on_reject
-        self.max_megapixels = max_megapixels
         self.tta = tta
         self.coverage = coverage
 
-    @property
-    def classifier(self) -> Classifier:
-        """Stage 2; WeightsError where its weights are missing, ValueError where they see another region."""
-        if self._classifier is None:
-            found = Classifier.load(self._classifier_weights, self._device, **self._running)
-            if self._region not in (None, found.region.name):
-                raise ValueError(
-                    f"{self._classifier_weights} sees the region {found.region.name!r}, not "
-                    f"{self._region!r}; leave out the region"
-                )
-            self._classifier = found
-        return self._classifier
+    def __repr__(self) -> str:
+        card = _card(self._classifier)
+        gate = self.gate.card.name if self.gate else None
+        return (
+            f"Pipeline(classifier={card.name!r}, region={(card.region or {}).get('name')!r}, "
+            f"segmenter={self.segmenter.card.name!r}, gate={gate!r}, device={self.segmenter.device!r}, "
+            f"engine={self.segmenter.network.engine!r}, classes={list(card.classes)})"
+        )
 
     @property
-    def precision(self) -> str:
-        """Arithmetic inside the networks."""
-        return str(self._running["precision"])
+    def lead(self) -> Pipeline:
+        """The pipeline itself."""
+        return self
+
+    @property
+    def segmenter(self) -> Segmenter:
+        """Stage 1."""
+        return cast(Segmenter, self.finder.segmenter)
+
+    @property
+    def gate(self) -> Gate | None:
+        """The quality gate."""
+        return self.finder.gate
+
+    @property
+    def answerer(self) -> Answerer:
+        """Stage 2 with its rules, loaded when first asked for: `segment` alone needs half of the memory."""
+        if self._answerer is None:
+            self._answerer = Answerer(
+                self._loaded(self._classifier),
+                None if self._fallback is None else self._loaded(self._fallback),
+                on_bad_mask=self.on_bad_mask,
+                on_reject=self.on_reject,
+                tta=self.tta,
+                coverage=self.coverage,
+            )
+        return self._answerer
+
+    @property
+    def classifier(self) -> Classifier:
+        """Stage 2."""
+        return self.answerer.classifier
 
     @property
     def classifiers(self) -> list[Classifier]:
         """Stage 2 as a list, of one but for an Ensemble."""
         return [self.classifier]
 
-    @overload
-    def predict(
-        self, source: list[Any] | tuple[Any, ...], *, value_range: tuple[float, float] | None = None
-    ) -> list[Prediction]: ...
-    @overload
-    def predict(
-        self, source: ImageSource, *, value_range: tuple[float, float] | None = None
-    ) -> Prediction: ...
-    def predict(self, source: Any, *, value_range: tuple[float, float] | None = None) -> Any:
-        """Classify one image, or several.
+    @property
+    def explainers(self) -> list[Classifier]:
+        """Stage 2, and what stands in for it."""
+        return [one for one in (self.answerer.classifier, self.answerer.fallback) if one is not None]
 
-        Parameters
-        ----------
-        source : image source, or a list, folder or glob of them
-            Anything that :func:`lungcls.images.read_image` reads.
-        value_range : (low, high), optional
-            Of float arrays outside [0, 1]: what is black and what is white.
+    @property
+    def precision(self) -> str:
+        """Arithmetic inside the networks."""
+        return str(self._running["precision"])
 
-        Returns
-        -------
-        Prediction or list of Prediction
-            One in, one out; a list, a folder or a glob in, a list out.
+    def _loaded(self, classifier: str | Path | Classifier) -> Classifier:
+        if isinstance(classifier, Classifier):
+            return classifier
+        return Classifier.load(classifier, **self._running)
 
-        Raises
-        ------
-        ImageError
-            If an image cannot be read.
-        LungMaskError
-            If no lungs or only one were found and ``on_bad_mask="refuse"``.
-        RejectedError
-            If something is wrong with an image and ``on_reject="raise"``.
-        """
-        return self._one_or_many(source, value_range, classify=True)
+    def _find(
+        self, images: Sequence[Image], masks: Sequence[Mask | None] | None, read_options: dict[str, Any]
+    ) -> list[Lungs | Failure]:
+        lungs = self.finder.find(images, masks, read_options)
+        return [refused(one, self.on_reject) or one.without_pixels() for one in lungs]
 
-    def segment(self, source: Any, *, value_range: tuple[float, float] | None = None) -> Any:
-        """Find the lungs of one image, or of several; parameters and errors as :meth:`predict`.
-
-        Returns
-        -------
-        Segmentation or list of Segmentation
-        """
-        return self._one_or_many(source, value_range, classify=False)
-
-    def explain(
-        self,
-        source: Any,
-        *,
-        method: str = "gradcam",
-        target: str | None = None,
-        layer: str | None = None,
-        value_range: tuple[float, float] | None = None,
-    ) -> Any:
-        """Show where one image, or each of several, holds what speaks for a class.
-
-        Parameters
-        ----------
-        source, value_range
-            As :meth:`predict` takes them.
-        method : str, default="gradcam"
-            One of :data:`lungcls.explanation.METHODS`: ``gradcam``, ``gradcam++``, ``hirescam``,
-            ``layercam``, ``integrated_gradients``, ``occlusion``.
-        target : str, optional
-            The class to explain; by default the most probable one of each image.
-        layer : str, optional
-            Submodule of the network that a CAM is made from; by default the last feature map.
-
-        Returns
-        -------
-        Explanation or list of Explanation
-            One in, one out; a list, a folder or a glob in, a list out. Predictions whose label was withheld
-            and those by the whole image are explained like all others; of an ensemble, the first member is.
-
-        Raises
-        ------
-        ImageError, LungMaskError, RejectedError
-            As :meth:`predict`.
-        MissingExtraError
-            If the packages of the extra ``explain`` are missing.
-        ValueError
-            If an option is unknown, or the engine is not torch.
-        """
-        several = _several(source)
-        sources = [source] if several is None else several
-        options: dict[str, Any] = {"method": method, "target": target, "layer": layer}
-        results = list(self.explain_stream(sources, value_range=value_range, **options))
-        return results[0] if several is None else results
-
-    def explain_stream(
-        self,
-        sources: Iterable[ImageSource],
-        *,
-        method: str = "gradcam",
-        target: str | None = None,
-        layer: str | None = None,
-        batch_size: int | None = None,
-        value_range: tuple[float, float] | None = None,
-        on_error: OnError = "raise",
-    ) -> Iterator[Any]:
-        """Explain any number of images in constant memory; parameters as :meth:`explain` and :meth:`stream`.
-
-        Yields
-        ------
-        Explanation or Failure
-            In the order of the sources.
-        """
-        from lungcls.explanation import explain_stream
-
-        size = batch_size or self.batch_size
-        results = self.stream(sources, batch_size=size, value_range=value_range, on_error=on_error)
-        return explain_stream(
-            results, self.classifier, batch_size=size, method=method, target=target, layer=layer
-        )
-
-    def stream(
-        self,
-        sources: Iterable[ImageSource],
-        *,
-        batch_size: int | None = None,
-        value_range: tuple[float, float] | None = None,
-        on_error: OnError = "raise",
-        classify: bool = True,
-    ) -> Iterator[Any]:
-        """Work through any number of images in constant memory.
-
-        Parameters
-        ----------
-        sources : iterable of image sources
-            Read lazily, one batch ahead of the networks.
-        batch_size : int, optional
-            By default the pipeline's.
-        value_range : (low, high), optional
-            As in :meth:`predict`.
-        on_error : {"raise", "return"}, default="raise"
-            ``return`` yields a Failure in place of an input that cannot be read or is refused, and goes on.
-        classify : bool, default=True
-            False yields Segmentation, without stage 2.
-
-        Yields
-        ------
-        Prediction, Segmentation or Failure
-            In the order of the sources.
-
-        Raises
-        ------
-        ImageError, LungMaskError, RejectedError
-            As :meth:`predict`, with ``on_error="raise"``.
-        """
-        if on_error not in ("raise", "return"):
-            raise ValueError(f"on_error is {on_error!r}; expected 'raise' or 'return'")
-        run = self._predict_batch if classify else self._segment_batch
-        remaining = iter(sources)
-        size = batch_size or self.batch_size
-        with ThreadPoolExecutor(min(size, os.cpu_count() or 1)) as pool:
-
-            def submit() -> list[tuple[ImageSource, Future[Image]]]:
-                batch = itertools.islice(remaining, size)
-                return [(item, pool.submit(self._read, item, value_range)) for item in batch]
-
-            following = submit()
-            while following:
-                # The next batch is decoded while the networks work on this one.
-                current, following = following, submit()
-                yield from self._finish(current, run, value_range, on_error)
-
-    def _finish(
-        self,
-        batch: list[tuple[ImageSource, Future[Image]]],
-        run: Any,
-        value_range: tuple[float, float] | None,
-        on_error: OnError,
-    ) -> Iterator[Any]:
-        """Answer one batch in order; a failure takes only its own place."""
-        results: list[Any] = []
-        images = []
-        for source, future in batch:
-            try:
-                images.append((len(results), source, future.result()))
-                results.append(None)
-            except LungclsError as error:
-                results.append(Failure(_name(source), error))
-        answers = run([image for _, _, image in images], [source for _, source, _ in images], value_range)
-        for (place, _, _), answer in zip(images, answers):
-            results[place] = answer
-        for result in results:
-            if isinstance(result, Failure) and on_error == "raise":
-                raise result.error
-            yield result
-
-    def _one_or_many(self, source: Any, value_range: tuple[float, float] | None, *, classify: bool) -> Any:
-        several = _several(source)
-        sources = [source] if several is None else several
-        results = list(self.stream(sources, value_range=value_range, classify=classify))
-        return results[0] if several is None else results
-
-    def _read(self, source: ImageSource, value_range: tuple[float, float] | None) -> Image:
-        return read_image(source, value_range=value_range, max_megapixels=self.max_megapixels)
-
-    def _segment_batch(
-        self, images: Sequence[Image], sources: Sequence[ImageSource], value_range: Any
-    ) -> list[Segmentation | Failure]:
-        return [
-            self._refused(values) or Segmentation(**values)
-            for values in self._stage_one(images, sources, value_range)
-        ]
-
-    def _predict_batch(
-        self, images: Sequence[Image], sources: Sequence[ImageSource], value_range: Any
+    def _answer(
+        self, images: Sequence[Image], masks: Sequence[Mask | None] | None, read_options: dict[str, Any]
     ) -> list[Prediction | Failure]:
-        return self._stage_two(images, self._stage_one(images, sources, value_range))
+        return self.answerer.answer(self.finder.find(images, masks, read_options))
 
-    def _stage_two(
-        self, images: Sequence[Image], found: Iterable[dict[str, Any]]
-    ) -> list[Prediction | Failure]:
-        """Classify images of which stage 1 found so much."""
-        classifier = self.classifier
-        region, size = classifier.region, classifier.card.input_size
-        results: list[Prediction | Failure | None] = []
-        waiting = []
-        for image, values in zip(images, found):
-            quality = values["quality"]
-            if refused := self._refused(values):
-                results.append(refused)
-                continue
-            bad = region.needs_mask and not quality.both_lungs
-            if bad and self.on_bad_mask == "refuse":
-                reasons = "; ".join(reason.message for reason in quality.reasons)
-                message = (
-                    f"{image.name}: refused, {reasons}. The region {region.name!r} needs both lungs; "
-                    "on_bad_mask='whole' lets the whole image stand in"
-                )
-                results.append(Failure(image.name, LungMaskError(message)))
-                continue
-            pixels = quality.apply(image.pixels)
-            seen = view(pixels, values["lung_mask"], _WHOLE if bad else region, size)
-            waiting.append((len(results), seen, bad, values))
-            results.append(None)
-        if waiting:
-            answers = self._answers(np.stack([seen for _, seen, _, _ in waiting]))
-            for (place, seen, bad, values), answer in zip(waiting, answers):
-                if self._withholds(values["quality"]):
-                    answer["label"] = None
-                results[place] = Prediction(
-                    **values,
-                    **answer,
-                    region=_WHOLE.name if bad else region.name,
-                    fallback=bad,
-                    view=seen,
-                    classifier=classifier.card.name,
-                )
-        return cast("list[Prediction | Failure]", results)
 
-    def _withholds(self, quality: Quality) -> bool:
-        return not quality.accepted or (self.on_reject == "abstain" and not quality.ok)
+def _card(classifier: str | Path | Classifier) -> Card:
+    return classifier.card if isinstance(classifier, Classifier) else load_card(classifier)
 
-    def _refused(self, values: dict[str, Any]) -> Failure | None:
-        """The failure of an image with which something is wrong, where that is to be raised."""
-        quality = values["quality"]
-        if self.on_reject != "raise" or quality.ok:
+
+def _fallback(
+    fallback: str | Path | Classifier | None, classifier: str | Path | Classifier, card: Card
+) -> str | Path | Classifier | None:
+    """Which classifier answers for whole films, checked against the one that it stands in for."""
+    if fallback == "auto":
+        family = released()
+        if classifier not in family or classifier == _WHOLE_FILMS or _WHOLE_FILMS not in family:
             return None
-        reasons = "; ".join(
-            f"{reason.name} ({reason.message}: {reason.value:.3g}, threshold {reason.threshold:.3g})"
-            for reason in quality.reasons
-            if not reason.corrected
+        fallback = _WHOLE_FILMS if load_card(_WHOLE_FILMS).classes == card.classes else None
+    if fallback is None or not Region(**(card.region or {})).needs_mask:
+        return None
+    other = _card(fallback)
+    if Region(**(other.region or {})).needs_mask or other.classes != card.classes:
+        raise OptionError(
+            f"the fallback {other.name} sees the region {(other.region or {}).get('name')!r} and the classes "
+            f"{', '.join(other.classes)}; expected a classifier of whole films ('full') and the classes "
+            f"{', '.join(card.classes)}"
         )
-        message = f"{values['path']}: rejected, {reasons}. on_reject='flag' answers all the same and says so"
-        return Failure(values["path"], RejectedError(message))
-
-    def _answers(self, views: View) -> Iterator[dict[str, Any]]:
-        """What stage 2 says of each view: the fields of a Prediction that come from probabilities."""
-        card = self.classifier.card
-        changed = (changed_views(views, number) for number in range(self.tta))
-        # One pass a change, so that memory does not grow with their number.
-        members = np.stack([self.classifier.probabilities(each) for each in (views, *changed)])
-        # The scores were calibrated on plain views: those of changed ones would not keep the coverage.
-        fit = p_values(members[0], card.conformal, card.classes) if card.conformal else None
-        doubt = disagreement(members)
-        for index, row in enumerate(members.mean(axis=0)):
-            yield {
-                "label": card.classes[int(row.argmax())],
-                "probabilities": dict(zip(card.classes, row.tolist())),
-                "p_values": None if fit is None else dict(zip(card.classes, fit[index].tolist())),
-                "coverage": None if fit is None else self.coverage,
-                "spread": dict(zip(card.classes, members[:, index].std(axis=0).tolist()))
-                if self.tta
-                else None,
-                "disagreement": float(doubt[index]) if self.tta else None,
-            }
-
-    def _stage_one(
-        self, images: Sequence[Image], sources: Sequence[ImageSource], value_range: Any
-    ) -> Iterator[dict[str, Any]]:
-        """What a Segmentation and a Prediction have in common, for each image."""
-        options = {"value_range": value_range, "max_megapixels": self.max_megapixels}
-        pixels = [image.pixels for image in images]
-        screened = self.gate.screen(pixels) if self.gate else [None] * len(pixels)
-        pixels = [one.apply(image) if one else image for one, image in zip(screened, pixels)]
-        masks = self.segmenter.segment_with_agreement(pixels)
-        for image, source, screening, (mask, agreement) in zip(images, sources, screened, masks):
-            yield {
-                "path": image.name,
-                "lung_mask": mask,
-                "box": lung_box(mask),
-                "quality": assess(mask, agreement, screening),
-                "pixel_spacing": image.pixel_spacing,
-                "segmenter": self.segmenter.card.name,
-                "_origin": os.fspath(source) if isinstance(source, (str, os.PathLike)) else image.pixels,
-                "_options": options,
-            }
+    return fallback
 
 
-def predict(source: Any, *, value_range: tuple[float, float] | None = None, **options: Any) -> Any:
+@overload
+def predict(
+    source: list[Any] | tuple[Any, ...] | Iterator[Any],
+    *,
+    masks: Iterable[MaskSource | None] | None = None,
+    value_range: ValueRange = None,
+    **options: Any,
+) -> Predictions: ...
+@overload
+def predict(
+    source: ImageSource, *, masks: MaskSource | None = None, value_range: ValueRange = None, **options: Any
+) -> Prediction: ...
+def predict(source: Any, *, masks: Any = None, value_range: ValueRange = None, **options: Any) -> Any:
     """Classify one chest X-ray, or several, with a pipeline that stays loaded.
 
     Parameters
     ----------
-    source : image source, or a list, folder or glob of them
+    source : image source, or several of them
         Anything that :func:`lungcls.images.read_image` reads: a path, bytes, an open file, a PIL image, an
-        array, a tensor.
+        array, a tensor; or a list, iterator, folder or glob of them.
+    masks : bool array [H, W] or path, or as many of them as there are films, optional
+        Lung masks of one's own in place of the segmenter's.
     value_range : (low, high), optional
         Of float arrays outside [0, 1]: what is black and what is white.
     **options
@@ -488,8 +280,8 @@ def predict(source: Any, *, value_range: tuple[float, float] | None = None, **op
 
     Returns
     -------
-    Prediction or list of Prediction
-        One in, one out; a list, a folder or a glob in, a list out.
+    Prediction or Predictions
+        One in, one out; several in, a list out.
 
     Raises
     ------
@@ -501,31 +293,62 @@ def predict(source: Any, *, value_range: tuple[float, float] | None = None, **op
         If something is wrong with an image and ``on_reject="raise"``.
     WeightsError
         If weights are missing or damaged.
+    OptionError
+        If an option is unknown or impossible.
 
     Notes
     -----
     For research and education only, never for diagnosis.
     """
-    return _loaded(**options).predict(source, value_range=value_range)
+    return _loaded(options).predict(source, masks=masks, value_range=value_range)
 
 
-def segment(source: Any, *, value_range: tuple[float, float] | None = None, **options: Any) -> Any:
+@overload
+def segment(
+    source: list[Any] | tuple[Any, ...] | Iterator[Any],
+    *,
+    value_range: ValueRange = None,
+    **options: Any,
+) -> list[Lungs]: ...
+@overload
+def segment(source: ImageSource, *, value_range: ValueRange = None, **options: Any) -> Lungs: ...
+def segment(source: Any, *, value_range: ValueRange = None, **options: Any) -> Any:
     """Find the lungs of one chest X-ray, or of several; parameters and errors as :func:`predict`.
 
     Returns
     -------
-    Segmentation or list of Segmentation
+    Lungs or list of Lungs
     """
-    return _loaded(**options).segment(source, value_range=value_range)
+    return _loaded(options).segment(source, value_range=value_range)
 
 
+@overload
+def explain(
+    source: list[Any] | tuple[Any, ...] | Iterator[Any],
+    *,
+    method: str = "gradcam",
+    target: str | None = None,
+    layer: str | None = None,
+    value_range: ValueRange = None,
+    **options: Any,
+) -> list[Explanation]: ...
+@overload
+def explain(
+    source: ImageSource,
+    *,
+    method: str = "gradcam",
+    target: str | None = None,
+    layer: str | None = None,
+    value_range: ValueRange = None,
+    **options: Any,
+) -> Explanation: ...
 def explain(
     source: Any,
     *,
     method: str = "gradcam",
     target: str | None = None,
     layer: str | None = None,
-    value_range: tuple[float, float] | None = None,
+    value_range: ValueRange = None,
     **options: Any,
 ) -> Any:
     """Show where one chest X-ray, or each of several, holds what speaks for a class.
@@ -540,7 +363,7 @@ def explain(
     Returns
     -------
     Explanation or list of Explanation
-        One in, one out; a list, a folder or a glob in, a list out.
+        One in, one out; several in, a list out.
 
     Raises
     ------
@@ -548,19 +371,22 @@ def explain(
         As :func:`predict`.
     MissingExtraError
         If the packages of the extra ``explain`` are missing.
-    ValueError
+    OptionError
         If an option is unknown, or the engine is not torch.
     """
-    pipeline = _loaded(**options)
+    pipeline = _loaded(options)
     return pipeline.explain(source, method=method, target=target, layer=layer, value_range=value_range)
 
 
-def _loaded(**options: Any) -> Pipeline:
+def _loaded(options: dict[str, Any]) -> Pipeline:
     classifier = options.get("classifier")
     if isinstance(classifier, (list, tuple)):
-        raise ValueError(f"classifier is {classifier!r}; expected one, for several use lungcls.Ensemble")
-    named = [options.get(stage) for stage in ("segmenter", "classifier", "gate")]
-    files = [find_weights(name) for name in named if isinstance(name, (str, Path))]
+        raise OptionError(f"classifier is {classifier!r}; expected one, for several use lungcls.Ensemble")
+    for name, value in options.items():
+        if not isinstance(value, Hashable):
+            raise OptionError(f"{name} is {value!r}, of type {type(value).__name__}; expected a single value")
+    named = [options.get(stage) for stage in ("segmenter", "classifier", "fallback", "gate")]
+    files = [find_weights(name) for name in named if isinstance(name, (str, Path)) and name != "auto"]
     states = tuple(fingerprint(one) for path in files for one in (path, path.with_suffix(".json")))
     return _kept(states, **options)
 
@@ -569,20 +395,3 @@ def _loaded(**options: Any) -> Pipeline:
 def _kept(states: Any, **options: Any) -> Pipeline:
     """A pipeline that stays loaded as long as its files, whose `states` tell them apart, stay as they are."""
     return Pipeline(**options)
-
-
-def _several(source: Any) -> list[Any] | None:
-    """The inputs that a list, a folder or a glob stands for; None for a single image."""
-    if isinstance(source, (list, tuple)):
-        return list(source)
-    if isinstance(source, (str, os.PathLike)):
-        text = os.fspath(source)
-        if os.path.isdir(text) or (any(sign in text for sign in "*?[") and not os.path.exists(text)):
-            return list(find_images([text]))
-    return None
-
-
-def _name(source: Any) -> str:
-    if isinstance(source, (str, os.PathLike)):
-        return os.fspath(source)
-    return f"<{type(source).__name__}>"

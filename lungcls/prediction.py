@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
 from PIL import Image as PILImage
 
 from lungcls.conformal import in_set
-from lungcls.errors import ImageError, LungclsError
-from lungcls.images import read_image
-from lungcls.labels import NOTICE
+from lungcls.errors import LungclsError, MissingExtraError
+from lungcls.lungs import Lungs
 from lungcls.quality import Quality
-from lungcls.regions import Box, Mask, Pixels, View, stretch
+from lungcls.regions import Box, Mask, Pixels, View
 
-_LUNG_COLOUR = np.array([0.25, 0.75, 1.0], np.float32)
-_TINT = 0.25
+if TYPE_CHECKING:
+    import pandas
 
 HIGH: Final = 0.9
 """Confidence from which on a prediction is of the tier ``high``."""
@@ -25,6 +25,9 @@ MODERATE: Final = 0.7
 """Confidence from which on a prediction is of the tier ``moderate``; below it is ``low``."""
 
 TIERS: Final = ("high", "moderate", "low")
+
+Segmentation = Lungs
+"""Old name of :class:`lungcls.lungs.Lungs`."""
 
 
 def confidence_tier(confidence: float) -> str:
@@ -51,116 +54,29 @@ class Failure:
         return {"path": self.path, "error": str(self.error)}
 
 
-@dataclass(frozen=True, eq=False)
-class Segmentation:
-    """The lungs of one image.
+@dataclass(frozen=True, eq=False, repr=False)
+class Prediction:
+    """The lungs of one film and the class that they look like.
 
     Attributes
     ----------
-    path : str
-        Path of the image, or what it was, such as ``<array>``.
-    lung_mask : bool array [H, W]
-        At the image's own size.
-    box : (x0, y0, x1, y1) or None
-        Bounding box of the mask in original pixels, end exclusive; None where the mask is empty.
-    quality : Quality
-        What was measured on the mask, and what is wrong with it.
-    pixel_spacing : (row, column) or None
-        In mm, where the file tells it.
-    segmenter : str
-        Name of the weights.
-    """
-
-    path: str
-    lung_mask: Mask
-    box: Box | None
-    quality: Quality
-    pixel_spacing: tuple[float, float] | None
-    segmenter: str
-    # A path is read again when a picture is wanted, so that a long list of predictions stays small.
-    _origin: str | Pixels = field(repr=False)
-    _options: dict[str, Any] = field(repr=False)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return all but the arrays as JSON-safe values."""
-        height, width = self.lung_mask.shape
-        return {
-            "path": self.path,
-            "height": height,
-            "width": width,
-            "pixel_spacing": list(self.pixel_spacing) if self.pixel_spacing else None,
-            "box": list(self.box) if self.box else None,
-            "quality": self.quality.to_dict(),
-            "segmenter": self.segmenter,
-            "notice": NOTICE,
-        }
-
-    def overlay(self) -> PILImage.Image:
-        """Draw the lungs over the image.
-
-        Returns
-        -------
-        PIL.Image.Image
-            RGB, of the image's own size: lungs tinted and outlined. An image that fills little of its range
-            of grey levels is spread over it, as it is for the networks (:func:`lungcls.regions.stretch`).
-
-        Raises
-        ------
-        ImageError
-            If the image was a file that is gone or has changed.
-        """
-        picture = np.repeat(stretch(self.pixels())[..., None], 3, axis=2)
-        mask = self.lung_mask
-        picture[mask] = (1 - _TINT) * picture[mask] + _TINT * _LUNG_COLOUR
-        outline = mask & _grown(~mask)
-        # A line of one pixel is lost in a large film.
-        for _ in range(max(mask.shape) // 1000):
-            outline = _grown(outline)
-        picture[outline] = _LUNG_COLOUR
-        return PILImage.fromarray(np.rint(picture * 255).astype(np.uint8))
-
-    def pixels(self) -> Pixels:
-        """Return the image as the stages were given it, float32 [H, W] in [0, 1]; a file is read again.
-
-        An image whose inverted grey levels were corrected is inverted back here too. What the stages do to
-        every image, such as :func:`lungcls.regions.stretch`, is left out.
-
-        Raises
-        ------
-        ImageError
-            If the image was a file that is gone or has changed.
-        """
-        if isinstance(self._origin, str):
-            pixels = read_image(self._origin, **self._options).pixels
-            if pixels.shape != self.lung_mask.shape:
-                raise ImageError(
-                    f"{self._origin}: found {pixels.shape[0]} x {pixels.shape[1]} pixels, expected the "
-                    f"{self.lung_mask.shape[0]} x {self.lung_mask.shape[1]} of the lung mask: the file has "
-                    "changed; predict it again"
-                )
-            return self.quality.apply(pixels)
-        return self.quality.apply(self._origin)
-
-
-@dataclass(frozen=True, eq=False)
-class Prediction(Segmentation):
-    """The lungs of one image and the class that they look like.
-
-    Attributes
-    ----------
+    lungs : Lungs
+        The film, its lung mask and box, and what is wrong with them.
     label : str or None
-        The most probable class. None where it is withheld because the image is no chest X-ray.
+        The most probable class. None where it is withheld because the image is no chest X-ray, or too small
+        to tell.
     probabilities : dict of str to float
         Calibrated, in the order of the weights' classes; they sum to 1.
     region : str
         The region that the classifier saw: the one asked for, or ``full`` where the mask was bad and the
-        caller let the whole image stand in (`fallback`).
+        whole film stood in (`fallback`).
     fallback : bool
-        Whether the whole image stood in for the region.
+        Whether the whole film stood in for the region. `classifier` then names the classifier of whole films
+        that answered.
     view : uint8 array [S, S]
         What the classifier saw.
     classifier : str
-        Name of the weights.
+        Name of the weights that answered.
     p_values : dict of str to float, or None
         How well each class fits, by conformal prediction: the share of calibration images of that class that
         fit it no better. None where the weights' card stores no conformal scores.
@@ -173,8 +89,11 @@ class Prediction(Segmentation):
     disagreement : float or None
         Mutual information between the class and which of these views or members is asked, in nats
         (:func:`lungcls.uncertainty.disagreement`); None without either.
+    members : tuple of Prediction
+        What each member of an ensemble answered; empty without one.
     """
 
+    lungs: Lungs
     label: str | None
     probabilities: dict[str, float]
     region: str
@@ -185,11 +104,61 @@ class Prediction(Segmentation):
     coverage: float | None = None
     spread: dict[str, float] | None = None
     disagreement: float | None = None
+    members: tuple[Prediction, ...] = ()
+
+    def __repr__(self) -> str:
+        answer = "no label" if self.confidence is None else f"{self.label} {_percent(self.confidence)}"
+        wrong = "".join(f", {reason.name}" for reason in self.quality.reasons)
+        return f"Prediction({self.path!r}, {answer}, {self.tier} confidence, region={self.region!r}{wrong})"
+
+    def _repr_html_(self) -> str:
+        from lungcls.notebook import prediction_html
+
+        return prediction_html(self)
 
     @property
-    def confidence(self) -> float:
-        """The highest calibrated probability."""
-        return max(self.probabilities.values())
+    def path(self) -> str:
+        """Path of the film, or what it was, such as ``<array>``."""
+        return self.lungs.path
+
+    @property
+    def quality(self) -> Quality:
+        """What was measured on the film and its mask, and what is wrong with them."""
+        return self.lungs.quality
+
+    @property
+    def box(self) -> Box | None:
+        """Bounding box (x0, y0, x1, y1) of the lungs in pixels, end exclusive; None without lungs."""
+        return self.lungs.box
+
+    @property
+    def pixel_spacing(self) -> tuple[float, float] | None:
+        """Between (rows, columns), in mm, where the file tells it."""
+        return self.lungs.pixel_spacing
+
+    @property
+    def segmenter(self) -> str:
+        """Name of the weights that drew the lung mask."""
+        return self.lungs.segmenter
+
+    @property
+    def lung_mask(self) -> Mask:
+        """Old name of ``lungs.mask``."""
+        warnings.warn("lung_mask is the old name of lungs.mask", DeprecationWarning, stacklevel=2)
+        return self.lungs.mask
+
+    def pixels(self) -> Pixels:
+        """Return the film upright, as :meth:`lungcls.lungs.Lungs.pixels`."""
+        return self.lungs.pixels()
+
+    def overlay(self) -> PILImage.Image:
+        """Draw the lungs over the film, as :meth:`lungcls.lungs.Lungs.overlay`."""
+        return self.lungs.overlay()
+
+    @property
+    def confidence(self) -> float | None:
+        """The probability of the label; None where that is withheld."""
+        return None if self.label is None else self.probabilities[self.label]
 
     @property
     def second(self) -> str | None:
@@ -199,8 +168,13 @@ class Prediction(Segmentation):
 
     @property
     def tier(self) -> str:
-        """``high``, ``moderate`` or ``low``, by `confidence`; ``low`` where the label is withheld."""
-        return confidence_tier(self.confidence) if self.label else "low"
+        """``high``, ``moderate`` or ``low``, by `confidence`.
+
+        ``low`` where the label is withheld, the whole film stood in, or something uncorrected is wrong.
+        """
+        if self.confidence is None or self.fallback or not self.quality.ok:
+            return "low"
+        return confidence_tier(self.confidence)
 
     @property
     def conformal_set(self) -> tuple[str, ...]:
@@ -219,19 +193,21 @@ class Prediction(Segmentation):
         Returns
         -------
         tuple of str
-            Most probable first; the label is always among them. Empty where the label is withheld, or where
-            the weights' card stores no conformal scores.
+            Most probable first, and without gaps: a class that is more probable than one of the set belongs
+            to it, which can only raise the coverage. Empty where the label is withheld, or where the
+            weights' card stores no conformal scores.
 
         Raises
         ------
-        ValueError
+        OptionError
             If the coverage is not between 0 and 1.
         """
         if self.label is None or self.p_values is None:
             return ()
         inside = dict(zip(self.p_values, in_set(list(self.p_values.values()), coverage).tolist()))
-        chosen = [name for name in self.probabilities if inside[name] or name == self.label]
-        return tuple(sorted(chosen, key=lambda name: -self.probabilities[name]))
+        order = sorted(self.probabilities, key=lambda name: -self.probabilities[name])
+        last = max((place for place, name in enumerate(order) if inside[name]), default=0)
+        return tuple(order[: last + 1])
 
     def words(self) -> str:
         """Say the answer and its doubts in one sentence.
@@ -242,16 +218,20 @@ class Prediction(Segmentation):
             Such as ``Most like Normal: 94%, high confidence; second is Lung_Opacity with 5%; at 0.9 coverage:
             Normal alone.``
         """
-        if self.label is None:
+        if self.confidence is None:
             reasons = "; ".join(reason.message for reason in self.quality.reasons)
             return f"No label is given: {reasons or 'this does not look like a chest X-ray'}."
         parts = [f"Most like {self.label}: {_percent(self.confidence)}, {self.tier} confidence"]
         if self.second:
             parts.append(f"second is {self.second} with {_percent(self.probabilities[self.second])}")
         if self.coverage is not None:
-            held = self.conformal_set
-            names = f"{held[0]} alone" if len(held) == 1 else f"{', '.join(held[:-1])} or {held[-1]}"
+            members = self.conformal_set
+            names = (
+                f"{members[0]} alone" if len(members) == 1 else f"{', '.join(members[:-1])} or {members[-1]}"
+            )
             parts.append(f"at {self.coverage:.3g} coverage: {names}")
+        if self.fallback:
+            parts.append(f"answered for the whole film by {self.classifier}")
         if wrong := [reason.message for reason in self.quality.reasons if not reason.corrected]:
             parts.append("doubtful, as " + ", ".join(wrong))
         parts += [reason.message for reason in self.quality.reasons if reason.corrected]
@@ -259,7 +239,7 @@ class Prediction(Segmentation):
 
     def to_dict(self) -> dict[str, Any]:
         """Return all but the arrays as JSON-safe values."""
-        common = super().to_dict()
+        common = self.lungs.to_dict()
         return {
             "path": common.pop("path"),
             "label": self.label,
@@ -279,16 +259,67 @@ class Prediction(Segmentation):
         }
 
 
+class Predictions(list[Prediction]):
+    """Predictions in the order of their films: a list that knows how to become a table."""
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """Return one row a film: path, label, a probability a class, confidence, quality and box.
+
+        Raises
+        ------
+        MissingExtraError
+            If pandas is not installed.
+        """
+        return to_dataframe(self)
+
+
+def to_dataframe(results: Iterable[Prediction | Failure]) -> pandas.DataFrame:
+    """Return a table with one row a result.
+
+    Parameters
+    ----------
+    results : iterable of Prediction or Failure
+        As :meth:`lungcls.Pipeline.predict` or ``stream`` return them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``path, label``, one a class, ``confidence, tier, conformal_set, region, fallback, ok,
+        reasons, x0, y0, x1, y1, classifier, segmenter, error``.
+
+    Raises
+    ------
+    MissingExtraError
+        If pandas is not installed.
+    """
+    try:
+        import pandas
+    except ImportError as error:
+        raise MissingExtraError("pandas", "data", "a table of predictions") from error
+    return pandas.DataFrame([_row(result) for result in results])
+
+
+def _row(result: Prediction | Failure) -> dict[str, Any]:
+    if isinstance(result, Failure):
+        return result.to_dict()
+    return {
+        "path": result.path,
+        "label": result.label,
+        **result.probabilities,
+        "confidence": result.confidence,
+        "tier": result.tier,
+        "conformal_set": ";".join(result.conformal_set),
+        "region": result.region,
+        "fallback": result.fallback,
+        "ok": result.quality.ok,
+        "reasons": ";".join(reason.name for reason in result.quality.reasons),
+        **dict(zip(("x0", "y0", "x1", "y1"), result.box or (None,) * 4)),
+        "classifier": result.classifier,
+        "segmenter": result.segmenter,
+        "error": None,
+    }
+
+
 def _percent(value: float) -> str:
     """Never 0% or 100%, which no finite sample can tell."""
     return "under 1%" if value < 0.01 else "over 99%" if value > 0.99 else f"{value:.0%}"
-
-
-def _grown(mask: Mask) -> Mask:
-    """A mask and the pixels that share an edge with it."""
-    grown: Mask = mask.copy()
-    grown[1:] |= mask[:-1]
-    grown[:-1] |= mask[1:]
-    grown[:, 1:] |= mask[:, :-1]
-    grown[:, :-1] |= mask[:, 1:]
-    return grown

@@ -8,7 +8,7 @@ A region of one's own, in three lines::
 
     from lungcls.regions import RegionKind, register_region
 
-    register_region(RegionKind("gap", "between the lungs", lambda p, m, b: p * ~m, "around", crops=True))
+    register_region(RegionKind("gap", "all between the lungs", lambda p, m, b: p * ~m, "around", crops=True))
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ import numpy.typing as npt
 from PIL import Image as PILImage
 
 from lungcls.errors import OptionError
+from lungcls.tone import apply as tone_of
+from lungcls.tone import stretch as stretch  # the tone of views whose card names none
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,10 +32,6 @@ Pixels = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 View = npt.NDArray[np.uint8]
 Box = tuple[int, int, int, int]
-
-_EXTREMES: Final = (0.5, 99.5)
-_FLAT: Final = 0.2
-_DARK, _BRIGHT = 0.35, 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,34 +383,7 @@ def resize_mask(mask: Mask, shape: tuple[int, int]) -> Mask:
     return np.asarray(resized).astype(np.bool_)
 
 
-def stretch(pixels: Pixels) -> Pixels:
-    """Spread the grey levels of an image that fills less than a fifth of the range, and leave all others.
-
-    12 bits kept in a 16-bit file, or a DICOM without a window, look black to a network although nothing
-    is lost. Hardly a film of the training data is that flat, so this changes what is unusable and no more.
-
-    Parameters
-    ----------
-    pixels : float32 array [H, W] in [0, 1]
-
-    Returns
-    -------
-    float32 array [H, W] in [0, 1]
-        Where the percentiles 0.5 and 99.5 are less than 0.2 apart, these become 0 and 1; else `pixels`.
-    """
-    step = max(1, min(pixels.shape) // 256)  # a sample tells percentiles as well as a whole film
-    sample = pixels[::step, ::step]
-    few = sample.size // 100 + 2
-    if np.count_nonzero(sample < _DARK) > few and np.count_nonzero(sample > _BRIGHT) > few:
-        return pixels  # so that the percentiles are further apart; nearly all films take this short way
-    low, high = np.percentile(sample, _EXTREMES)
-    if not 0 < high - low < _FLAT:
-        return pixels
-    spread: Pixels = np.clip((pixels - np.float32(low)) / np.float32(high - low), 0, 1)
-    return spread
-
-
-def whole_view(pixels: Pixels, size: int, aspect: float = 1.0) -> tuple[View, Placement]:
+def whole_view(pixels: Pixels, size: int, aspect: float = 1.0, tone: str = "range") -> tuple[View, Placement]:
     """Fit a whole image into the network's square: the one road to stage 1.
 
     Parameters
@@ -421,6 +392,8 @@ def whole_view(pixels: Pixels, size: int, aspect: float = 1.0) -> tuple[View, Pl
     size : int
     aspect : float, default=1
         Height of a pixel over its width.
+    tone : str, default="range"
+        What is done to the grey levels first (:mod:`lungcls.tone`), as the network's card says.
 
     Returns
     -------
@@ -428,7 +401,7 @@ def whole_view(pixels: Pixels, size: int, aspect: float = 1.0) -> tuple[View, Pl
     placement : Placement
         For :func:`unletterbox`, :func:`letterbox_mask` and :func:`letterbox_share`.
     """
-    return letterbox(stretch(pixels), size, aspect)
+    return letterbox(tone_of(pixels, tone), size, aspect)
 
 
 def unletterbox(values: Pixels, placement: Placement, shape: tuple[int, int]) -> Pixels:
@@ -451,7 +424,14 @@ def unletterbox(values: Pixels, placement: Placement, shape: tuple[int, int]) ->
     return np.asarray(resized)
 
 
-def view(pixels: Pixels, mask: Mask | None, region: Region, size: int, aspect: float = 1.0) -> View:
+def view(
+    pixels: Pixels,
+    mask: Mask | None,
+    region: Region,
+    size: int,
+    aspect: float = 1.0,
+    tone: str = "range",
+) -> View:
     """Cut a region and fit it into the network's square: the one road to stage 2.
 
     Parameters
@@ -462,6 +442,8 @@ def view(pixels: Pixels, mask: Mask | None, region: Region, size: int, aspect: f
     size : int
     aspect : float, default=1
         Height of a pixel over its width.
+    tone : str, default="range"
+        What is done to the grey levels first (:mod:`lungcls.tone`), as the network's card says.
 
     Returns
     -------
@@ -472,11 +454,11 @@ def view(pixels: Pixels, mask: Mask | None, region: Region, size: int, aspect: f
     ValueError
         As :func:`cut`.
     """
-    return letterbox(cut(stretch(pixels), mask, region), size, aspect)[0]
+    return letterbox(cut(tone_of(pixels, tone), mask, region), size, aspect)[0]
 
 
 def view_and_lungs(
-    pixels: Pixels, mask: Mask, region: Region, size: int, aspect: float = 1.0
+    pixels: Pixels, mask: Mask, region: Region, size: int, aspect: float = 1.0, tone: str = "range"
 ) -> tuple[View, View]:
     """Return a region's view before anything in it is blackened, and the lungs beside it.
 
@@ -491,6 +473,8 @@ def view_and_lungs(
     size : int
     aspect : float, default=1
         Height of a pixel over its width.
+    tone : str, default="range"
+        What is done to the grey levels first (:mod:`lungcls.tone`), as the network's card says.
 
     Returns
     -------
@@ -504,7 +488,9 @@ def view_and_lungs(
         As :func:`cut`.
     """
     widened, box = _widened(pixels.shape, mask, region)
-    seen, lungs = (_cropped(plane, box, region) for plane in (stretch(pixels), widened.astype(np.float32)))
+    seen, lungs = (
+        _cropped(plane, box, region) for plane in (tone_of(pixels, tone), widened.astype(np.float32))
+    )
     return letterbox(seen, size, aspect)[0], letterbox(lungs, size, aspect)[0]
 
 

@@ -83,6 +83,56 @@ class Segmenter:
         )
         return cls(card, network, fill_holes=fill_holes, keep_parts=keep_parts)
 
+    @classmethod
+    def of_module(
+        cls,
+        module: nn.Module,
+        *,
+        input_size: int = 256,
+        threshold: float = 0.5,
+        mean: float | Sequence[float] = 0.5,
+        std: float | Sequence[float] = 0.5,
+        device: str = "auto",
+        precision: str = "fp32",
+        fill_holes: bool = True,
+        keep_parts: int = 2,
+    ) -> Segmenter:
+        """Make a stage of a torch module of your own.
+
+        Parameters
+        ----------
+        module : torch.nn.Module
+            float32 [B, C, S, S] to logits of lung [B, 1, S, S]. C is what its first convolution takes; the
+            grey film is given to each channel.
+        input_size : int, default=256
+            S, in pixels.
+        threshold : float, default=0.5
+            A pixel whose probability is above it is lung.
+        mean, std : float or one a channel, default=0.5
+            It is shown ``(pixel - mean) / std``, pixels in [0, 1].
+        device, precision, fill_holes, keep_parts
+            As :meth:`load` takes them.
+
+        Raises
+        ------
+        OptionError
+            If the module does not take or give what is stated.
+        """
+        from lungcls.engines.own_module import wrap_module
+
+        card, network = wrap_module(
+            module,
+            "segmentation",
+            classes=("lung",),
+            input_size=input_size,
+            mean=mean,
+            std=std,
+            thresholds={"mask": threshold},
+            device=device,
+            precision=precision,
+        )
+        return cls(card, network, fill_holes=fill_holes, keep_parts=keep_parts)
+
     @property
     def module(self) -> nn.Module:
         """The torch module; ValueError where another engine runs the network."""
@@ -146,7 +196,7 @@ class Segmenter:
             return []
         size = self.card.input_size
         aspects = aspects or [1.0] * len(images)
-        boxed = [whole_view(pixels, size, aspect) for pixels, aspect in zip(images, aspects)]
+        boxed = [whole_view(pixels, size, aspect, self.card.tone) for pixels, aspect in zip(images, aspects)]
         probabilities = self.probabilities(np.stack([view for view, _ in boxed]))
         threshold = self.card.thresholds["mask"]
         masks = []

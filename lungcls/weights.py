@@ -19,6 +19,7 @@ from lungcls.conformal import check_stored
 from lungcls.errors import WeightsError
 from lungcls.files import atomic_write, file_sha256
 from lungcls.regions import Region
+from lungcls.tone import TONES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,6 +79,8 @@ class Card:
     conformal : dict
         What a classifier's conformal sets are made of (:mod:`lungcls.conformal`); empty if it was never
         calibrated for them.
+    tone : str
+        What is done to the grey levels of an image before its view is cut (:mod:`lungcls.tone`).
     format : int
         Version of these fields.
     """
@@ -100,6 +103,7 @@ class Card:
     licence: str
     sha256: str
     conformal: dict[str, Any] = dataclass_field(default_factory=dict)
+    tone: str = "range"
     format: int = FORMAT
 
     def to_dict(self) -> dict[str, Any]:
@@ -331,6 +335,8 @@ def _check(values: Any, path: Path) -> Card:
                 raise WeightsError(
                     f"{path}: thresholds.{name} is {value!r}; expected a finite number above 0"
                 )
+    if values.get("tone", "range") not in TONES:
+        raise WeightsError(f"{path}: tone is {values['tone']!r}; expected one of {', '.join(TONES)}")
     if not isinstance(values["classes"], (list, tuple)) or not values["classes"]:
         raise WeightsError(f"{path}: classes is {values['classes']!r}; expected a list of names")
     try:

@@ -55,7 +55,7 @@ def _open_gate(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     from lungcls.gate.gate import KINDS, Gate, Screening
 
     frontal = Screening({kind: float(kind == "frontal") for kind in KINDS}, 1.0, True, ())
-    monkeypatch.setattr(Gate, "screen", lambda self, images: [frontal] * len(images))
+    monkeypatch.setattr(Gate, "screen", lambda self, images, aspects=None: [frontal] * len(images))
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ import numpy as np
 import PIL.Image
 import PIL.ImageFile
 import pytest
+from pydicom.dataset import Dataset
 
 from lungcls.errors import ImageError
 from lungcls.images import SUFFIXES, Image, find_images, read_image
@@ -693,3 +694,26 @@ def test_real_images(real_data: Path) -> None:
         assert image.pixels.min() >= 0
         assert image.pixels.max() <= 1
         assert image.pixels.std() > 0.02, path
+
+
+def test_several_sources(folder: Path) -> None:
+    from lungcls.images import several_sources
+
+    torch = pytest.importorskip("torch", reason="needs torch")
+    batch = torch.rand(3, 1, 8, 8)
+    assert several_sources(batch)[0].shape == (1, 8, 8)
+    assert len(several_sources(batch.numpy())) == 3
+    assert len(several_sources([batch, torch.tensor([0, 1, 2])])) == 3  # a DataLoader's batch
+    assert len(several_sources(iter([GREY, GREY]))) == 2
+    assert several_sources(np.array(["a.png", "b.png"])) == ["a.png", "b.png"]
+    assert several_sources(folder) == find_images(folder)
+    for single in (GREY, GREY[None], "a.png", b"abc", io.BytesIO(), PIL.Image.new("L", (2, 2)), Dataset()):
+        assert several_sources(single) is None
+    with pytest.raises(ImageError, match="batch"):
+        several_sources({"image": batch})
+
+
+def test_notes_are_empty_by_default() -> None:
+    image = read_image(GREY)
+    assert image.notes == ()
+    assert image.pixel_aspect == 1.0

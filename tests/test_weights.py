@@ -243,3 +243,14 @@ def test_released_weights_are_whole(name: str) -> None:
     card, state = load_state(name)
     assert card.name == name
     assert all(np.isfinite(value.numpy()).all() for value in state.values())
+
+
+def test_a_card_without_a_tone_has_the_one_before_there_were_others(saved: Path) -> None:
+    assert load_card(saved).tone == "range"
+    values = json.loads(saved.with_suffix(".json").read_text())
+    del values["tone"]
+    saved.with_suffix(".json").write_text(json.dumps(values))
+    assert load_card(saved).tone == "range"
+    _edit(saved, tone="ranks")
+    with pytest.raises(WeightsError, match=r"tiny\.json: tone is 'ranks'; expected one of range, levels"):
+        load_card(saved)

@@ -350,7 +350,11 @@ class _Study:
         if job.name not in self.kept:
             lungs = self.lungs_of(job)
             self.kept[job.name] = region_views(
-                [lungs[record.file] for record in self.test], self.region(job.arm), size, self.progress
+                [lungs[record.file] for record in self.test],
+                self.region(job.arm),
+                size,
+                self.progress,
+                tone=self.recipe.tone,
             )
         return self.kept[job.name]
 

@@ -44,11 +44,11 @@ def ablate(
     from lungcls.ablation import DEFAULT_ARMS
     from lungcls.ablation.plots import write_plots
     from lungcls.ablation.run import ablate as run
-    from lungcls.cli.progress import bar
     from lungcls.data import Split, open_radiography
     from lungcls.errors import MissingExtraError
     from lungcls.evaluation.tables import write_csv, write_results
     from lungcls.figures import new_figure
+    from lungcls.progress import bar
     from lungcls.recipes import load_recipe
 
     chosen = load_recipe(recipe)

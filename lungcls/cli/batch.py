@@ -15,18 +15,19 @@ import typer
 import lungcls
 from lungcls.cli.inputs import Input
 from lungcls.cli.journal import Journal, Row, remove_partial_files
-from lungcls.cli.progress import bar
 from lungcls.cli.tables import print_table, write_csv, write_json
 from lungcls.errors import LungclsError
 from lungcls.files import Fingerprint, atomic_write, fingerprint
 from lungcls.labels import NOTICE
+from lungcls.progress import bar
 from lungcls.weights import card_sha256
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
-    from lungcls.pipeline import Pipeline
-    from lungcls.prediction import Failure, Segmentation
+    from lungcls.lungs import Lungs
+    from lungcls.prediction import Failure, Prediction
+    from lungcls.streaming import Streaming
 
 TABLES = ("predictions", "segments", "explanations")
 """The names of the tables that the commands write."""
@@ -58,7 +59,7 @@ class Batch:
     """
 
     name: str
-    pipeline: Pipeline
+    pipeline: Streaming
     classes: tuple[str, ...] | None
     out: Path | None = None
     value_range: tuple[float, float] | None = None
@@ -94,8 +95,8 @@ class Batch:
     def about(self) -> dict[str, Any]:
         """Return all that the rows depend on."""
         used = {"segmenter": self.pipeline.segmenter.card}
-        if self.pipeline.gate is not None:
-            used["gate"] = self.pipeline.gate.card
+        if self.pipeline.lead.gate is not None:
+            used["gate"] = self.pipeline.lead.gate.card
         if self.classes is not None:
             stages = self.pipeline.classifiers
             numbers = [""] if len(stages) == 1 else [f" {number}" for number in range(1, len(stages) + 1)]
@@ -111,13 +112,13 @@ class Batch:
             "options": {
                 "engine": self.pipeline.segmenter.network.engine,
                 "device": self.pipeline.segmenter.device,
-                "precision": self.pipeline.precision,
-                "on_bad_mask": self.pipeline.on_bad_mask,
-                "on_reject": self.pipeline.on_reject,
+                "precision": self.pipeline.lead.precision,
+                "on_bad_mask": self.pipeline.lead.on_bad_mask,
+                "on_reject": self.pipeline.lead.on_reject,
                 "fill_holes": self.pipeline.segmenter.fill_holes,
                 "keep_parts": self.pipeline.segmenter.keep_parts,
                 "max_megapixels": self.pipeline.max_megapixels,
-                "tta": self.pipeline.tta,
+                "tta": self.pipeline.lead.tta,
                 "coverage": self.pipeline.coverage,
                 "value_range": list(self.value_range) if self.value_range else None,
                 "masks": self.masks,
@@ -199,7 +200,7 @@ class Batch:
             names["overlay"] = f"overlays/{item.picture}"
         return names
 
-    def _row(self, item: Input, result: Segmentation | Failure) -> Row:
+    def _row(self, item: Input, result: Lungs | Prediction | Failure) -> Row:
         """Write an input's pictures and return its row."""
         from lungcls.prediction import Failure
 
@@ -226,11 +227,14 @@ def journal_name(name: str) -> str:
     return f".{name}.journal.jsonl"
 
 
-def _mask(result: Segmentation) -> Picture:
+def _mask(result: Lungs | Prediction) -> Picture:
     import numpy as np
     from PIL import Image
 
-    return Image.fromarray(result.lung_mask.astype(np.uint8) * 255)
+    from lungcls.prediction import Prediction
+
+    mask = result.lungs.mask if isinstance(result, Prediction) else result.mask
+    return Image.fromarray(mask.astype(np.uint8) * 255)
 
 
 def save_png(picture: Picture, path: Path) -> None:

@@ -55,11 +55,11 @@ def calibrate(
     import tempfile
 
     from lungcls.classifier import Classifier
-    from lungcls.cli.progress import bar
     from lungcls.data import open_dataset
     from lungcls.evaluation.recalibrate import recalibrate, write_calibrated
     from lungcls.evaluation.release import check_classes, split_notes
     from lungcls.finder import Finder
+    from lungcls.progress import bar
 
     dataset = open_dataset(data, layout=layout, classes=classes)
     records, chosen = chosen_part(dataset, split, split_file, seed)

@@ -59,11 +59,11 @@ def evaluate(
     """
     import tempfile
 
-    from lungcls.cli.progress import bar
     from lungcls.data import open_dataset
     from lungcls.evaluation.release import evaluate_release
     from lungcls.evaluation.tables import format_confusion, format_table, write_csv, write_results
     from lungcls.finder import Finder
+    from lungcls.progress import bar
 
     dataset = open_dataset(data, layout=layout, classes=classes)
     part = split or ("test" if dataset.classes or split_file else "all")

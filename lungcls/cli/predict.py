@@ -25,7 +25,7 @@ from lungcls.cli.running import collect_files, load_pipeline, stop, stopped_by_w
 
 if TYPE_CHECKING:
     from lungcls.cli.inputs import Input
-    from lungcls.pipeline import Pipeline
+    from lungcls.streaming import Streaming
 
 NoMasks = Annotated[bool, typer.Option("--no-masks", help="Write no masks.")]
 NoOverlays = Annotated[bool, typer.Option("--no-overlays", help="Write no overlays.")]
@@ -149,7 +149,7 @@ def segment(
 
 def _run(
     files: Sequence[Input],
-    pipeline: Pipeline,
+    pipeline: Streaming,
     name: str,
     classes: tuple[str, ...] | None,
     out: Path | None,

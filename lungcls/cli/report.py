@@ -33,9 +33,9 @@ def report(
     device: Device = "auto",
 ) -> None:
     """Plot and compare trained classifiers: curves, confusion, ROC, mistakes, and tests between pairs."""
-    from lungcls.cli.progress import bar
     from lungcls.data import Split, open_dataset
     from lungcls.evaluation.tables import format_table
+    from lungcls.progress import bar
     from lungcls.reports import write_report
     from lungcls.reports.text import model_rows, pair_rows
 

@@ -14,6 +14,7 @@ from lungcls.labels import NOTICE
 if TYPE_CHECKING:
     from lungcls.cli.batch import Batch
     from lungcls.cli.inputs import Input
+    from lungcls.ensemble import Ensemble
     from lungcls.pipeline import Pipeline
 
 
@@ -63,7 +64,7 @@ def collect_files(
     return files
 
 
-def load_pipeline(options: dict[str, Any], classifiers: Sequence[str | None]) -> Pipeline:
+def load_pipeline(options: dict[str, Any], classifiers: Sequence[str | None]) -> Pipeline | Ensemble:
     """Load a pipeline, or an ensemble where several classifiers are named."""
     from lungcls.ensemble import Ensemble
     from lungcls.pipeline import Pipeline

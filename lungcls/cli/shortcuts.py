@@ -63,12 +63,12 @@ def shortcuts(
     workers: Workers = 1,
 ) -> None:
     """Examine whether models look at the lungs or at where pictures come from: ten checks, a verdict each."""
-    from lungcls.cli.progress import bar
     from lungcls.data import Split, open_radiography, split_dataset
     from lungcls.evaluation.sampling import limit_records
     from lungcls.evaluation.tables import write_results
     from lungcls.explanation import read_boxes
     from lungcls.figures import new_figure
+    from lungcls.progress import bar
     from lungcls.shortcuts.page import write_page
     from lungcls.shortcuts.subject import load_subject
     from lungcls.shortcuts.suite import CHECKS, examine
@@ -127,9 +127,9 @@ def shortcuts(
 def _lungs(
     database: Dataset, records: Sequence[Record], masks: str, segmenter: str, cache: Path, device: str
 ) -> Mapping[str, Lungs]:
-    from lungcls.cli.progress import bar
     from lungcls.data.views import drawn_lungs, find_lungs
     from lungcls.finder import Finder
+    from lungcls.progress import bar
 
     if masks == "truth":
         drawn = [record for record in records if record.mask]
@@ -163,7 +163,7 @@ def _trainings(
 ) -> Any:
     from dataclasses import replace
 
-    from lungcls.cli.progress import bar
+    from lungcls.progress import bar
     from lungcls.recipes import load_recipe
     from lungcls.shortcuts.trainings import Trainings
 

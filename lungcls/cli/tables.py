@@ -67,8 +67,11 @@ def print_table(rows: Sequence[Row], classes: Sequence[str] | None) -> None:
             cells += ["failed", *[""] * (len(table.columns) - 3), "see the error below"]
         elif classes is not None:
             values = row["probabilities"]
-            answer = [row["label"], f"{row['confidence']:.3f}", row["tier"], ", ".join(row["conformal_set"])]
-            cells += answer if row["label"] else ["none", "", "", ""]
+            if row["label"]:
+                sure = f"{row['confidence']:.3f}"
+                cells += [row["label"], sure, row["tier"], ", ".join(row["conformal_set"])]
+            else:
+                cells += ["none", "", "", ""]
             # Whoever takes the largest of them would have a label all the same.
             cells += [f"{values[name]:.3f}" if row["label"] else "" for name in classes]
             cells.append(_quality(row))

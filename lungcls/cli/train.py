@@ -39,9 +39,9 @@ def train(
     """Train a stage of the pipeline, from a recipe to a weight file with its card."""
     from dataclasses import replace
 
-    from lungcls.cli.progress import bar
     from lungcls.data import Split, open_dataset
     from lungcls.errors import MissingExtraError
+    from lungcls.progress import bar
     from lungcls.recipes import load_recipe
 
     try:

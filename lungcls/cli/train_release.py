@@ -32,9 +32,9 @@ def train_release(
     compile_network: Annotated[bool, typer.Option("--compile", help="Compile the networks (GPU).")] = False,
 ) -> None:
     """Train all released weights, evaluate them on the test part, and write their model card."""
-    from lungcls.cli.progress import bar
     from lungcls.data import Split, open_external, open_radiography
     from lungcls.errors import MissingExtraError
+    from lungcls.progress import bar
 
     try:
         from lungcls.training.release import train_release as run

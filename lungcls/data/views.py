@@ -125,6 +125,8 @@ def segmentation_pairs(
     size: int,
     gate: Gate | None = None,
     progress: Progress[int] = quiet,
+    *,
+    tone: str = "range",
 ) -> tuple[View, View]:
     """Read films and their masks as stage 1 is shown them.
 
@@ -138,6 +140,8 @@ def segmentation_pairs(
     gate : Gate, optional
         Inverts back what is inverted, as it does in prediction.
     progress : callable, optional
+    tone : str, default="range"
+        As the network's card says (:mod:`lungcls.tone`).
 
     Returns
     -------
@@ -160,7 +164,7 @@ def segmentation_pairs(
         upright = image.pixels
         if gate:
             upright = gate.screen([upright], [image.pixel_aspect])[0].apply(upright)
-        views[index], placement = whole_view(upright, size, image.pixel_aspect)
+        views[index], placement = whole_view(upright, size, image.pixel_aspect, tone)
         masks[index] = letterbox_share(dataset.read_mask(records[index]), placement)
         return index
 
@@ -168,7 +172,14 @@ def segmentation_pairs(
     return views, masks
 
 
-def region_views(lungs: Sequence[Lungs], region: Region, size: int, progress: Progress[int] = quiet) -> View:
+def region_views(
+    lungs: Sequence[Lungs],
+    region: Region,
+    size: int,
+    progress: Progress[int] = quiet,
+    *,
+    tone: str = "range",
+) -> View:
     """Cut a region out of each film, as prediction does (:meth:`lungcls.lungs.Lungs.view`).
 
     Parameters
@@ -178,6 +189,8 @@ def region_views(lungs: Sequence[Lungs], region: Region, size: int, progress: Pr
     size : int
         Side of the views, in pixels.
     progress : callable, optional
+    tone : str, default="range"
+        As the network's card says (:mod:`lungcls.tone`).
 
     Returns
     -------
@@ -191,7 +204,7 @@ def region_views(lungs: Sequence[Lungs], region: Region, size: int, progress: Pr
     views = np.empty((len(lungs), size, size), np.uint8)
 
     def fill(index: int) -> int:
-        views[index] = lungs[index].view(region, size)
+        views[index] = lungs[index].view(region, size, tone)
         return index
 
     _each(fill, len(lungs), f"cutting the region {region.name!r}", progress)
@@ -199,13 +212,18 @@ def region_views(lungs: Sequence[Lungs], region: Region, size: int, progress: Pr
 
 
 def lung_views(
-    lungs: Sequence[Lungs], region: Region, size: int, progress: Progress[int] = quiet
+    lungs: Sequence[Lungs],
+    region: Region,
+    size: int,
+    progress: Progress[int] = quiet,
+    *,
+    tone: str = "range",
 ) -> tuple[View, View]:
     """Cut a region as :func:`region_views` does, with nothing blackened and the lungs beside it.
 
     Parameters
     ----------
-    lungs, region, size, progress
+    lungs, region, size, progress, tone
         As :func:`region_views` takes them.
 
     Returns
@@ -223,7 +241,7 @@ def lung_views(
     shares = np.empty_like(views)
 
     def fill(index: int) -> int:
-        views[index], shares[index] = lungs[index].view_with_lungs(region, size)
+        views[index], shares[index] = lungs[index].view_with_lungs(region, size, tone)
         return index
 
     _each(fill, len(lungs), f"cutting the region {region.name!r}, lungs beside it", progress)
@@ -254,6 +272,7 @@ def _write_cache(path: Path, lungs: dict[str, Lungs]) -> None:
         file: {
             "quality": each.quality.to_dict(),
             "pixel_spacing": each.pixel_spacing,
+            "pixel_aspect": each.pixel_aspect,
             "segmenter": each.segmenter,
             "shape": each.mask.shape,
         }
@@ -290,7 +309,7 @@ def _read_cache(path: Path, dataset: Dataset) -> dict[str, Lungs] | None:
             quality=Quality.from_dict(fact["quality"]),
             pixel_spacing=tuple(fact["pixel_spacing"]) if fact["pixel_spacing"] else None,
             segmenter=fact["segmenter"],
-            _pixels=None,
+            pixel_aspect=fact["pixel_aspect"],
             _source=source,
         )
         start = end

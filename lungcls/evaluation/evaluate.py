@@ -102,8 +102,9 @@ def logits_on(
         If a record is of a class that the classifier does not know.
     """
     labels = _indices(records, classifier.card)
-    size = classifier.card.input_size
-    views = region_views([lungs[record.file] for record in records], classifier.region, size, progress)
+    card = classifier.card
+    films = [lungs[record.file] for record in records]
+    views = region_views(films, classifier.region, card.input_size, progress, tone=card.tone)
     return view_logits(classifier, views, batch_size=batch_size, progress=progress), labels
 
 

@@ -6,7 +6,6 @@ import csv
 import json
 import math
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -176,39 +175,6 @@ def format_confusion(classes: Sequence[str], confusion: Any) -> str:
         [name, *(str(count) for count in row)] for name, row in zip(classes, counts.tolist(), strict=True)
     ]
     return _layout(["true \\ predicted", *classes], body, [False] + [True] * len(classes))
-
-
-def between_marks(text: str, name: str, table: str) -> str:
-    """Put a table into a document, between ``<!-- name: written by ... -->`` and ``<!-- end of name -->``.
-
-    Parameters
-    ----------
-    text : str
-        Of the document.
-    name : str
-        Of the table.
-    table : str
-
-    Returns
-    -------
-    str
-        The document's text with what stood between the marks replaced.
-
-    Raises
-    ------
-    DataError
-        If the document has no such marks: nothing would show that the table is missing.
-    """
-    marks = re.compile(
-        rf"(<!-- {re.escape(name)}: [^>]*-->\n).*?(<!-- end of {re.escape(name)} -->)", re.DOTALL
-    )
-    changed, count = marks.subn(lambda found: f"{found[1]}{table}\n{found[2]}", text)
-    if not count:
-        raise DataError(
-            f"the document has no marks for the table {name!r}; put the lines `<!-- {name}: -->` and "
-            f"`<!-- end of {name} -->` where it shall stand"
-        )
-    return changed
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lungcls.classifier import Classifier
 from lungcls.explanation.explanation import Explanation
 from lungcls.explanation.frame import Frame
 from lungcls.explanation.maps import attribution_maps, backend, checked_method
 from lungcls.explanation.shares import attention_shares
 from lungcls.prediction import Failure, Prediction
-from lungcls.regions import Region
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from lungcls.classifier import Classifier
 
 
 def check_options(classifier: Classifier, method: str, target: str | None, layer: str | None) -> None:
@@ -46,21 +44,23 @@ def check_options(classifier: Classifier, method: str, target: str | None, layer
 
 def explain_predictions(
     predictions: Sequence[Prediction],
-    classifier: Classifier,
+    classifiers: Classifier | Sequence[Classifier],
     *,
     method: str = "gradcam",
     target: str | None = None,
     layer: str | None = None,
     module: nn.Module | None = None,
 ) -> list[Explanation]:
-    """Explain predictions with the classifier that made them.
+    """Explain predictions with the classifiers that made them.
 
     Parameters
     ----------
     predictions : sequence of Prediction
         They go through the network together.
-    classifier : Classifier
-        Of an ensemble, the first member's: the prediction's `view` is what that one saw.
+    classifiers : Classifier or sequence of Classifier
+        Of each prediction the one whose name it bears is asked, as whole films that stand in have another
+        than the rest; the first one where none has that name. Of an ensemble, the first member's: the
+        prediction's `view` is what that one saw.
     method : str, default="gradcam"
         One of :data:`lungcls.explanation.METHODS`.
     target : str, optional
@@ -86,36 +86,45 @@ def explain_predictions(
 
     from lungcls.models.runtime import normalise
 
-    check_options(classifier, method, target, layer)
+    choices = [classifiers] if isinstance(classifiers, Classifier) else list(classifiers)
+    check_options(choices[0], method, target, layer)
     if not predictions:
         return []
-    network, card = module or classifier.module, classifier.card
-    targets = [target or max(p.probabilities, key=lambda name: p.probabilities[name]) for p in predictions]
-    views = torch.from_numpy(np.stack([p.view for p in predictions])).to(classifier.device)
-    grids = attribution_maps(
-        network,
-        normalise(views, card.mean, card.std),
-        [card.classes.index(name) for name in targets],
-        method,
-        layer=layer,
-        # Black: what a region puts in the place of what it takes away.
-        baseline=-card.mean / card.std,
-    )
-    result = []
-    for prediction, name, grid in zip(predictions, targets, grids):
-        mask = prediction.lung_mask
-        # Of an ensemble's prediction the first region is the first member's, fallback may be another's.
-        whole = Region("full")
-        region = whole if prediction.region.split("+")[0] == whole.name else classifier.region
-        frame = Frame.of((mask.shape[0], mask.shape[1]), mask, region, prediction.view.shape[0])
-        shares = attention_shares(grid, frame, mask)
-        result.append(Explanation(prediction, card.name, method, name, layer, grid, frame, shares))
-    return result
+    result: dict[int, Explanation] = {}
+    for classifier in choices:
+        places = [place for place, one in enumerate(predictions) if _explainer(one, choices) is classifier]
+        network, card = module or classifier.module, classifier.card
+        asked = [predictions[place] for place in places]
+        if not asked:
+            continue
+        targets = [target or max(p.probabilities, key=lambda name: p.probabilities[name]) for p in asked]
+        views = torch.from_numpy(np.stack([p.view for p in asked])).to(classifier.device)
+        grids = attribution_maps(
+            network,
+            normalise(views, card.mean, card.std),
+            [card.classes.index(name) for name in targets],
+            method,
+            layer=layer,
+            # Black: what a region puts in the place of what it takes away.
+            baseline=-card.mean / card.std,
+        )
+        for place, prediction, name, grid in zip(places, asked, targets, grids):
+            frame = Frame.of_lungs(prediction.lungs, classifier.region, prediction.view.shape[0])
+            shares = attention_shares(grid, frame, prediction.lungs.mask)
+            result[place] = Explanation(prediction, card.name, method, name, layer, grid, frame, shares)
+    return [result[place] for place in range(len(predictions))]
+
+
+def _explainer(prediction: Prediction, classifiers: Sequence[Classifier]) -> Classifier:
+    """The classifier whose view a prediction carries."""
+    viewer = prediction.members[0] if prediction.members else prediction
+    named = (one for one in classifiers if one.card.name == viewer.classifier)
+    return next(named, classifiers[0])
 
 
 def explain_stream(
     results: Iterable[Prediction | Failure],
-    classifier: Classifier,
+    classifiers: Sequence[Classifier],
     *,
     batch_size: int,
     method: str = "gradcam",
@@ -126,14 +135,14 @@ def explain_stream(
 
     Parameters and errors as :func:`explain_predictions`; wrong options are found before the first image.
     """
-    check_options(classifier, method, target, layer)
+    check_options(classifiers[0], method, target, layer)
 
     def run() -> Iterator[Explanation | Failure]:
         remaining = iter(results)
         while batch := list(itertools.islice(remaining, batch_size)):
             predictions = [result for result in batch if not isinstance(result, Failure)]
             made = iter(
-                explain_predictions(predictions, classifier, method=method, target=target, layer=layer)
+                explain_predictions(predictions, classifiers, method=method, target=target, layer=layer)
             )
             yield from (result if isinstance(result, Failure) else next(made) for result in batch)
 

@@ -53,7 +53,7 @@ def draw_figure(explanation: Explanation, panels: int) -> Image.Image:
     if panels == 4:
         parts.append(("lungs", prediction.overlay()))
         parts.append(("what the network saw", Image.fromarray(prediction.view).convert("RGB")))
-    cam = _outlined(heat(pixels, explanation.cam), prediction.lung_mask)
+    cam = _outlined(heat(pixels, explanation.cam), prediction.lungs.mask)
     parts.append((f"{explanation.method} for {explanation.target}, lungs outlined", cam))
     columns = 2
     rows = len(parts) // columns
@@ -107,7 +107,7 @@ def _footing(explanation: Explanation) -> list[str]:
 
     if explanation.empty:
         lines = [f"The map is empty: nothing that the network saw speaks for {explanation.target}."]
-    elif not math.isnan(shares["lungs"]) and explanation.prediction.lung_mask.any():
+    elif not math.isnan(shares["lungs"]) and explanation.prediction.lungs.mask.any():
         lines = [
             f"Of the map, {told('lungs')} lies inside the lungs; a map of this resolution can have at most "
             f"{shares['lungs_ceiling']:.0%}. Left of the image {told('image_left')}, right of the image "

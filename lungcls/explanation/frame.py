@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from lungcls.lungs import Lungs
 from lungcls.regions import Box, Mask, Pixels, Placement, Region, place, seen_box
 
 Grid = npt.NDArray[np.float32]
@@ -36,7 +37,9 @@ class Frame:
     placement: Placement
 
     @classmethod
-    def of(cls, shape: tuple[int, int], mask: Mask | None, region: Region, size: int) -> Frame:
+    def of(
+        cls, shape: tuple[int, int], mask: Mask | None, region: Region, size: int, aspect: float = 1.0
+    ) -> Frame:
         """Return the frame of the view that :func:`lungcls.regions.view` makes.
 
         Parameters
@@ -48,6 +51,8 @@ class Frame:
         region : Region
         size : int
             Side of the view, in pixels.
+        aspect : float, default=1
+            Height of a pixel over its width.
 
         Raises
         ------
@@ -55,7 +60,13 @@ class Frame:
             As :func:`lungcls.regions.seen_box`.
         """
         box = seen_box(shape, mask, region)
-        return cls(shape, box, place((box[3] - box[1], box[2] - box[0]), size))
+        return cls(shape, box, place((box[3] - box[1], box[2] - box[0]), size, aspect))
+
+    @classmethod
+    def of_lungs(cls, lungs: Lungs, region: Region, size: int) -> Frame:
+        """Return the frame of the view that :meth:`lungcls.lungs.Lungs.view` makes."""
+        height, width = lungs.mask.shape
+        return cls.of((height, width), lungs.mask, lungs.region(region), size, lungs.pixel_aspect)
 
     def to_image(self, grid: Grid) -> Pixels:
         """Map a grid back onto the image.

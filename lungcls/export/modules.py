@@ -112,22 +112,10 @@ class PipelineModule(nn.Module):
         x0, y0 = (box[:, :2] - extra[:, None]).clamp(min=0).unbind(1)
         x1, y1 = torch.minimum(box[:, 2:] + extra[:, None], whole[:, 2:]).unbind(1)
         box = torch.stack([x0, y0, x1, y1], 1)
-        name = self.region.name
-        lungs = mask.to(torch.float32)
-        if name in ("mask", "mask_uncropped"):
-            shown = pixels * lungs
-        elif name == "background":
-            shown = pixels * (1 - lungs)
-        elif name == "background_box":
-            shown = pixels * (1 - _inside(box, pixels))
-        elif name == "silhouette":
-            shown = lungs
-        else:
-            shown = pixels
-        cropped = name in ("mask", "crop")
+        shown = self.region.kind.cut(pixels, mask, _inside(box, pixels))
         return (
             torch.where(usable[:, None, None], shown, pixels),
-            torch.where(usable[:, None], box, whole) if cropped else whole,
+            torch.where(usable[:, None], box, whole) if self.region.kind.crops else whole,
         )
 
 
@@ -157,11 +145,11 @@ def _count(values: Tensor) -> Tensor:
 
 
 def _inside(box: Tensor, pixels: Tensor) -> Tensor:
-    """1 inside of each box and 0 outside, as floats [B, H, W]."""
+    """Whether each pixel [B, H, W] is inside of its image's box."""
     columns, rows = _count(pixels[0, 0]), _count(pixels[0, :, 0])
     across = (columns >= box[:, 0:1]) & (columns < box[:, 2:3])
     down = (rows >= box[:, 1:2]) & (rows < box[:, 3:4])
-    return (down[:, :, None] & across[:, None, :]).to(torch.float32)
+    return down[:, :, None] & across[:, None, :]
 
 
 def _placement(box: Tensor, size: int) -> tuple[Tensor, Tensor]:

@@ -125,4 +125,6 @@ def calibration_views(
     if region.needs_mask and finder.segmenter is None:
         raise OptionError(f"the region {region.name!r} needs a finder with a segmenter; pass one")
     lungs = find_lungs(dataset, picked, finder)
-    return region_views([lungs[record.file] for record in picked], region, stage.card.input_size)
+    return region_views(
+        [lungs[record.file] for record in picked], region, stage.card.input_size, tone=stage.card.tone
+    )

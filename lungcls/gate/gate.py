@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lungcls.numeric import softmax
-from lungcls.quality.report import Reason
+from lungcls.reasons import Reason
 from lungcls.regions import Pixels, View, whole_view
 
 if TYPE_CHECKING:
@@ -214,7 +214,9 @@ class Gate:
             return []
         aspects = aspects or [1.0] * len(images)
         size = self.card.input_size
-        views = np.stack([whole_view(pixels, size, aspect)[0] for pixels, aspect in zip(images, aspects)])
+        views = np.stack(
+            [whole_view(pixels, size, aspect, self.card.tone)[0] for pixels, aspect in zip(images, aspects)]
+        )
         found = [judge(values, self.card.thresholds) for values in self.outputs(views)]
         # What looks inverted is looked at once more, inverted back.
         for place, first in enumerate(found):
@@ -223,7 +225,7 @@ class Gate:
         return found
 
     def _reinverted(self, pixels: Pixels, aspect: float, first: Screening) -> Screening:
-        view, _ = whole_view(np.float32(1) - pixels, self.card.input_size, aspect)
+        view, _ = whole_view(np.float32(1) - pixels, self.card.input_size, aspect, self.card.tone)
         second = judge(self.outputs(view[None])[0], self.card.thresholds)
         certain = first.probabilities["inverted"] > self.card.thresholds["inverted"]
         if not certain or not second.accepted or any(reason.name == "inverted" for reason in second.reasons):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from lungcls.images import Image
-from lungcls.quality.report import Reason
+from lungcls.reasons import Reason
 
 MIN_SIDE: Final = 64
 """A film whose shorter side has fewer pixels shows too little to tell. ``benchmarks/small_images.py`` shrinks
@@ -16,7 +16,7 @@ WITHHOLDING: Final = ("too_small",)
 
 
 def film_reasons(image: Image) -> tuple[Reason, ...]:
-    """Return what is wrong with a film as it was read.
+    """Return what is wrong with a film as it was read: its reader's notes, and a size too small to tell.
 
     Parameters
     ----------
@@ -29,8 +29,8 @@ def film_reasons(image: Image) -> tuple[Reason, ...]:
     """
     side = min(image.height, image.width)
     if side >= MIN_SIDE:
-        return ()
+        return image.notes
     message = (
         f"the film has {side} pixels on its shorter side, too few to tell; give one of {MIN_SIDE} or more"
     )
-    return (Reason("too_small", side, MIN_SIDE, message),)
+    return (Reason("too_small", side, MIN_SIDE, message), *image.notes)

@@ -13,7 +13,8 @@ import cc3d
 import numpy as np
 import numpy.typing as npt
 
-from lungcls.quality.report import Quality, Reason
+from lungcls.quality.report import Quality
+from lungcls.reasons import Reason
 from lungcls.regions import Box, Mask, lung_box
 
 MIN_AREA: Final = 0.03

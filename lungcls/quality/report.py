@@ -8,29 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from lungcls.reasons import Reason
 from lungcls.regions import Pixels
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """One thing that is wrong, with the number that shows it.
-
-    Attributes
-    ----------
-    name : str
-        One of :data:`lungcls.quality.REASONS`.
-    value, threshold : float
-        The measured value and the threshold that it missed.
-    message : str
-    corrected : bool
-        Whether what is wrong was put right before the image was used.
-    """
-
-    name: str
-    value: float
-    threshold: float
-    message: str
-    corrected: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from lungcls.errors import RecipeError
 from lungcls.regions import Region
+from lungcls.tone import TONES
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -106,6 +107,8 @@ class Recipe:
         Of the split, and of everything else.
     mean, std : float
         The network sees ``(pixel - mean) / std``.
+    tone : str
+        What is done to grey levels before a view is cut: a name of :data:`lungcls.tone.TONES`.
     optimizer : {"adamw", "adam"}
     schedule : {"cosine", "constant"}
         ``constant`` keeps the rate of the recipe or the stage, without a warm-up.
@@ -172,6 +175,7 @@ class Recipe:
     distillation: float = 0.5
     distillation_temperature: float = 2.0
     bias: str = "none"
+    tone: str = "range"
     # Written by hand into recipes for their readers; nothing computes with it.
     description: str = field(default="", compare=False)
 
@@ -297,6 +301,7 @@ def _problems(recipe: Recipe) -> list[str]:
         ("schedule", SCHEDULES),
         ("select", SELECTIONS),
         ("bias", BIASES),
+        ("tone", TONES),
     ):
         if getattr(recipe, name) not in choices:
             problems.append(f"{name} is {getattr(recipe, name)!r}; expected one of {', '.join(choices)}")

@@ -77,7 +77,7 @@ def read_sample(
 
     def read(record: Record) -> tuple[Pixels, Mask]:
         one = lungs[record.file]
-        pixels, mask = one.pixels, one.mask
+        pixels, mask = one.pixels(), one.mask
         height, width = pixels.shape[0] * one.pixel_aspect, pixels.shape[1]
         scale = min(1.0, largest / max(height, width))
         size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -116,6 +116,11 @@ class Trial:
     n_resamples: int = 1000
     seed: int = 0
 
+    @property
+    def tone(self) -> str:
+        """What is done to the grey levels of the subject's views."""
+        return getattr(self.subject, "tone", "range")
+
     @cached_property
     def labels(self) -> NDArray[np.int64]:
         """Index of each image's true class in the model's order."""
@@ -139,7 +144,8 @@ class Trial:
     def views(self, pixels: Sequence[Pixels], masks: Sequence[Mask]) -> View:
         """Return what the model is shown of images, uint8 [N, S, S]."""
         subject = self.subject
-        return np.stack([view(p, m, subject.region, subject.input_size) for p, m in zip(pixels, masks)])
+        size, films = subject.input_size, zip(pixels, masks)
+        return np.stack([view(p, m, subject.region, size, tone=self.tone) for p, m in films])
 
     def run(self, views: View, function: Callable[[View], NDArray[Any]] | None = None) -> NDArray[Any]:
         """Return the logits (or another output) of views, in batches."""

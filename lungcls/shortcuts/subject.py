@@ -89,6 +89,8 @@ class ModuleSubject:
         default the last one of more than one cell.
     temperature : float, default=1.0
         Logits are divided by it.
+    tone : str, default="range"
+        What is done to the grey levels of its views (:mod:`lungcls.tone`).
     device : str, default="cpu"
     name : str, default="model"
 
@@ -124,6 +126,7 @@ class ModuleSubject:
         channels: int = 1,
         layer: str | None = None,
         temperature: float = 1.0,
+        tone: str = "range",
         device: str = "cpu",
         name: str = "model",
     ) -> None:
@@ -138,6 +141,7 @@ class ModuleSubject:
         self.mean, self.std, self.channels = mean, std, channels
         self.layer = layer
         self.temperature = temperature
+        self.tone = tone
         self.device = device
         self.name = name
 
@@ -218,6 +222,7 @@ class ClassifierSubject(ModuleSubject):
             mean=card.mean,
             std=card.std,
             temperature=card.temperature,
+            tone=card.tone,
             device=str(classifier.device),
             name=card.name,
         )

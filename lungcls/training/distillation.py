@@ -25,11 +25,13 @@ class Teachers:
     classes : sequence of str
     temperature : float
         Divides all logits, of teachers and student.
+    tone : str, default="range"
+        Of the student's views.
 
     Raises
     ------
     RecipeError
-        If a teacher knows other classes or sees another region than the student.
+        If a teacher knows other classes or sees another region or tone than the student.
     WeightsError
         If a file is missing, damaged or not a classifier's.
 
@@ -39,7 +41,12 @@ class Teachers:
     """
 
     def __init__(
-        self, names: Sequence[str | Path], region: Region, classes: Sequence[str], temperature: float
+        self,
+        names: Sequence[str | Path],
+        region: Region,
+        classes: Sequence[str],
+        temperature: float,
+        tone: str = "range",
     ) -> None:
         self.temperature = temperature
         self._networks = []
@@ -49,6 +56,8 @@ class Teachers:
                 raise RecipeError(f"teacher {name} knows the classes {card.classes}, the student {classes}")
             if Region(**(card.region or {})) != region:
                 raise RecipeError(f"teacher {name} sees the region {card.region}, the student {region}")
+            if card.tone != tone:
+                raise RecipeError(f"teacher {name} sees the tone {card.tone!r}, the student {tone!r}")
             self._networks.append((card, network))
 
     def to(self, device: torch.device) -> None:

@@ -196,15 +196,18 @@ class _Run:
         """A part at a size: with masks for stage 1, with class indices for stage 2."""
         recipe, records = self.recipe, self.records[part]
         if self.segmentation:
-            views, masks = segmentation_pairs(self.database, records, size, self.finder.gate, self.progress)
+            gate = self.finder.gate
+            views, masks = segmentation_pairs(
+                self.database, records, size, gate, self.progress, tone=recipe.tone
+            )
             return Views(views, masks=masks)
         assert recipe.region is not None
         labels = self.labels(part)
         films = [self.lungs[record.file] for record in records]
         if part == "train" and recipe.lungs_beside:
-            views, shares = lung_views(films, recipe.region, size, self.progress)
+            views, shares = lung_views(films, recipe.region, size, self.progress, tone=recipe.tone)
             return Views(views, labels, shares)
-        views = region_views(films, recipe.region, size, self.progress)
+        views = region_views(films, recipe.region, size, self.progress, tone=recipe.tone)
         if part == "train" and recipe.offline:
             views, labels = add_copies(
                 views, labels, self._wanted(), recipe.offline_augmentation, recipe.seed
@@ -228,7 +231,9 @@ class _Run:
         teachers = None
         if self.teachers and self.recipe.region is not None:
             temperature = self.recipe.distillation_temperature
-            teachers = Teachers(self.teachers, self.recipe.region, self.classes, temperature)
+            teachers = Teachers(
+                self.teachers, self.recipe.region, self.classes, temperature, self.recipe.tone
+            )
         return ClassificationStage(self.recipe, self.architecture, len(self.classes), weights, teachers)
 
     def _counts(self) -> npt.NDArray[np.int64]:
@@ -288,6 +293,7 @@ class _Run:
             metrics={},
             versions=_versions(self.device),
             licence=LICENCE,
+            tone=recipe.tone,
         )
 
     def _validated_segmenter(self, path: Path) -> Card:
@@ -311,7 +317,7 @@ class _Run:
         starts = range(0, len(films), self.recipe.batch_size)
         for start in self.progress(starts, len(starts), "choosing the threshold"):
             batch = films[start : start + self.recipe.batch_size]
-            boxed = [whole_view(film.pixels, size, film.pixel_aspect) for film in batch]
+            boxed = [whole_view(film.pixels(), size, film.pixel_aspect, self.recipe.tone) for film in batch]
             lung = segmenter.probabilities(np.stack([view for view, _ in boxed]))
             for film, probability, (_, placement) in zip(batch, lung, boxed):
                 height, width = film.mask.shape

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, cast
 
-from lungcls.errors import ImageError
+from lungcls.errors import ImageError, OptionError
 from lungcls.explanation import Explanation
-from lungcls.gate.gate import Gate
+from lungcls.finder import Finder
 from lungcls.images import Image, read_image
+from lungcls.lungs import Lungs
 from lungcls.pipeline import Pipeline
-from lungcls.prediction import Prediction, Segmentation
+from lungcls.prediction import Prediction
 from lungcls.regions import REGIONS
 from lungcls.segmenter import Segmenter
-from lungcls.web.once import OnceNetwork
 from lungcls.web.settings import Settings
 from lungcls.weights import Card, load_card, released
 
@@ -49,7 +49,7 @@ class Answer:
     """What was found on one image."""
 
     image: Image
-    lungs: Segmentation
+    lungs: Lungs
     predictions: dict[str, Prediction]
 
 
@@ -73,7 +73,7 @@ class Explained:
 
 
 class Models:
-    """A pipeline for each region, with one segmenter for all.
+    """One finder, and for each region a classifier that answers its lungs.
 
     Parameters
     ----------
@@ -90,29 +90,24 @@ class Models:
     ------
     WeightsError
         If weights are missing or damaged.
-    ValueError
+    OptionError
         If two classifiers see the same region, there is none, or the device or engine is not available.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        chosen = _classifiers(settings.classifiers)
-        segmenter, gate = _segmenter(settings, settings.engine), _gate(settings, settings.engine)
-        self._shared = [OnceNetwork(stage.network) for stage in (segmenter, gate) if stage]
-        segmenter.network = self._shared[0]
-        if gate:
-            gate.network = self._shared[1]
-        self._pipelines = {
-            region: self._pipeline(weights, segmenter, gate, settings.engine)
-            for region, weights in chosen.items()
+        self._weights = _classifiers(settings.classifiers)
+        self._finder = self._load_finder(settings.engine)
+        self._answerers = {
+            region: self._pipeline(weights, self._finder, settings.engine).answerer
+            for region, weights in self._weights.items()
         }
-        self._weights = chosen
         self._explainers: dict[str, Pipeline] = {}
-        self.regions = tuple(chosen)
+        self.regions = tuple(self._weights)
+        stages = {"segmenter": self._finder.segmenter, "gate": self._finder.gate}
         self.cards: dict[str, Card] = {
-            **{region: pipeline.classifier.card for region, pipeline in self._pipelines.items()},
-            "segmenter": segmenter.card,
-            **({"gate": gate.card} if gate else {}),
+            **{region: answerer.classifier.card for region, answerer in self._answerers.items()},
+            **{name: stage.card for name, stage in stages.items() if stage},
         }
 
     @property
@@ -130,11 +125,7 @@ class Models:
         """Answer a batch; an image that cannot be used takes only its own place."""
         answers: list[Answer | Exception | None] = [None] * len(jobs)
         for chunk in self._decoded(jobs, answers):
-            try:
-                self._answer(chunk, answers)
-            finally:
-                for network in self._shared:
-                    network.forget()
+            self._answer(chunk, answers)
         return [answer if answer is not None else RuntimeError("no answer") for answer in answers]
 
     def explain(self, jobs: Sequence[ExplainJob]) -> list[Explained | Exception]:
@@ -150,12 +141,16 @@ class Models:
                 answers.append(error)
         return answers
 
-    def _pipeline(self, weights: str, segmenter: Segmenter, gate: Gate | None, engine: str) -> Pipeline:
+    def _load_finder(self, engine: str) -> Finder:
+        settings = self._settings
+        return Finder.load(settings.segmenter, settings.gate or None, settings.device, engine=engine)
+
+    def _pipeline(self, weights: str, finder: Finder, engine: str) -> Pipeline:
         settings = self._settings
         return Pipeline(
             classifier=weights,
-            segmenter=segmenter,
-            gate=gate,
+            segmenter=cast(Segmenter, finder.segmenter),
+            gate=finder.gate,
             device=settings.device,
             engine=engine,
             batch_size=settings.batch_size,
@@ -166,10 +161,9 @@ class Models:
         # A network of its own: maps hook into the layers, which the other thread uses meanwhile. Only torch
         # gives gradients, whatever engine runs the predictions.
         if region not in self._explainers:
-            settings, loaded = self._settings, next(iter(self._explainers.values()), None)
-            segmenter = loaded.segmenter if loaded else _segmenter(settings, "torch")
-            gate = loaded.gate if loaded else _gate(settings, "torch")
-            self._explainers[region] = self._pipeline(self._weights[region], segmenter, gate, "torch")
+            loaded = next(iter(self._explainers.values()), None)
+            finder = loaded.finder if loaded else self._load_finder("torch")
+            self._explainers[region] = self._pipeline(self._weights[region], finder, "torch")
         return self._explainers[region]
 
     def _read(self, content: bytes, name: str) -> Image:
@@ -199,32 +193,18 @@ class Models:
     def _answer(
         self, chunk: Sequence[tuple[int, Job, Image]], answers: list[Answer | Exception | None]
     ) -> None:
-        predictions: dict[int, dict[str, Prediction]] = {place: {} for place, _, _ in chunk}
-        # Once through stage 1 together, whatever is asked for.
-        any_pipeline = next(iter(self._pipelines.values()))
-        images = [image for _, _, image in chunk]
-        lungs: list[Segmentation] = list(any_pipeline.stream(images, batch_size=len(images), classify=False))
-        for region, pipeline in self._pipelines.items():
-            wanted = [(place, image) for place, job, image in chunk if region in job.regions]
-            results = pipeline.stream(
-                [image for _, image in wanted], batch_size=len(chunk), on_error="return"
-            )
-            for (place, _), result in zip(wanted, results):
+        lungs = self._finder.find([image for _, _, image in chunk])
+        predictions: list[dict[str, Prediction]] = [{} for _ in chunk]
+        for region, answerer in self._answerers.items():
+            wanted = [index for index, (_, job, _) in enumerate(chunk) if region in job.regions]
+            for index, result in zip(wanted, answerer.answer([lungs[index] for index in wanted])):
                 if isinstance(result, Prediction):
-                    predictions[place][region] = result
+                    predictions[index][region] = result
                 else:
-                    answers[place] = result.error
-        for (place, _, image), found in zip(chunk, lungs):
+                    answers[chunk[index][0]] = result.error
+        for (place, _, image), found, by_region in zip(chunk, lungs, predictions):
             if answers[place] is None:
-                answers[place] = Answer(image, found, predictions[place])
-
-
-def _segmenter(settings: Settings, engine: str) -> Segmenter:
-    return Segmenter.load(settings.segmenter, settings.device, engine=engine)
-
-
-def _gate(settings: Settings, engine: str) -> Gate | None:
-    return Gate.load(settings.gate, settings.device, engine=engine) if settings.gate else None
+                answers[place] = Answer(image, found, by_region)
 
 
 def _classifiers(names: tuple[str, ...]) -> dict[str, str]:
@@ -234,10 +214,10 @@ def _classifiers(names: tuple[str, ...]) -> dict[str, str]:
         card = load_card(name)
         region = (card.region or {}).get("name", "")
         if not region:
-            raise ValueError(f"{name} is no classifier; expected weights whose card names a region")
+            raise OptionError(f"{name} is no classifier; expected weights whose card names a region")
         if region in found:
-            raise ValueError(f"{name} and {found[region]} both see the region {region!r}; give one a region")
+            raise OptionError(f"{name} and {found[region]} both see the region {region!r}; give one a region")
         found[region] = name
     if not found:
-        raise ValueError("there is no classifier; name one, or install lungcls with its weights")
+        raise OptionError("there is no classifier; name one, or install lungcls with its weights")
     return {region: found[region] for region in REGIONS if region in found}

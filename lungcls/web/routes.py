@@ -14,7 +14,8 @@ from pydantic import BaseModel
 import lungcls
 from lungcls.explanation import METHODS
 from lungcls.labels import NOTICE
-from lungcls.prediction import Prediction, Segmentation
+from lungcls.lungs import Lungs
+from lungcls.prediction import Prediction
 from lungcls.web import schemas
 from lungcls.web.forms import (
     ExplainForm,
@@ -208,7 +209,7 @@ def _file(upload: Upload, answer: Answer | Explained) -> schemas.File:
     )
 
 
-def _lungs(found: Segmentation) -> schemas.Lungs:
+def _lungs(found: Lungs) -> schemas.Lungs:
     quality = schemas.QualityReport.model_validate(found.quality.to_dict())
     return schemas.Lungs(box=found.box, quality=quality, segmenter=found.segmenter)
 
@@ -216,7 +217,7 @@ def _lungs(found: Segmentation) -> schemas.Lungs:
 def _pictures(answer: Answer, options: SegmentForm | PredictForm) -> schemas.Pictures:
     draw: dict[str, Callable[[], str]] = {
         "image": lambda: data_url(grey(answer.image.pixels), options.max_side),
-        "mask": lambda: data_url(black_white(answer.lungs.lung_mask)),
+        "mask": lambda: data_url(black_white(answer.lungs.mask)),
         "overlay": lambda: data_url(answer.lungs.overlay(), options.max_side),
     }
     return schemas.Pictures(**{name: draw[name]() for name in set(options.pictures) & set(draw)})

@@ -76,7 +76,9 @@ class RegionPrediction(BaseModel):
     """Stage 2: what one classifier says of the region that it was trained on."""
 
     label: str | None = Field(description="The most probable class; null where it is withheld.")
-    confidence: float = Field(ge=0, le=1, description="The highest calibrated probability.")
+    confidence: float | None = Field(
+        ge=0, le=1, description="The probability of the label; null where that is withheld."
+    )
     tier: str = Field(description="`high`, `moderate` or `low` confidence.")
     second: str | None = Field(description="The second most probable class.")
     probabilities: dict[str, float] = Field(description="Calibrated; they sum to 1.")

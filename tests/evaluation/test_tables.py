@@ -10,7 +10,7 @@ import pytest
 
 from lungcls.errors import DataError
 from lungcls.evaluation.classification import classification_report
-from lungcls.evaluation.tables import between_marks, format_confusion, format_table, json_safe, write_results
+from lungcls.evaluation.tables import format_confusion, format_table, json_safe, write_results
 
 ROWS = [
     {"metric": "accuracy", "class": "", "value": 0.91234, "low": 0.9, "high": 0.95, "n": 1600},
@@ -107,15 +107,3 @@ def test_a_confusion_matrix_by_eye():
     ]
     with pytest.raises(DataError, match="shape"):
         format_confusion(["a"], np.eye(2))
-
-
-def test_a_table_stands_between_its_marks_and_nothing_else_changes() -> None:
-    text = (
-        "a\n<!-- one: written by x.py -->\nold\n<!-- end of one -->\nb\n<!-- two: -->\n<!-- end of two -->\n"
-    )
-    once = between_marks(text, "one", "| new \\1 |")
-    assert once == text.replace("old", "| new \\1 |")
-    assert between_marks(once, "one", "| new \\1 |") == once
-    assert between_marks(once, "two", "x") == once.replace("two: -->\n", "two: -->\nx\n")
-    with pytest.raises(DataError, match="no marks for the table 'three'"):
-        between_marks(text, "three", "x")

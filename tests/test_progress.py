@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lungcls.cli.progress import bar
+from lungcls.progress import bar
 
 
 def test_beside_a_list_as_long_the_bar_comes_to_its_end(
