@@ -142,15 +142,15 @@ def test_to_dict_is_safe_for_json(pipeline: Pipeline) -> None:
 @pytest.mark.parametrize("shape", [(60, 80), (97, 40)])
 def test_every_road_gives_the_same_tensor(pipeline: Pipeline, tmp_path: Path, shape: tuple[int, int]) -> None:
     from lungcls.data import RadiographyDatabase
-    from lungcls.data.views import predicted_masks, region_views
+    from lungcls.data.views import find_lungs, region_views
 
     for number in (1, 2):
         saved(tmp_path / f"Normal/images/Normal-{number}.png", xray(shape, lungs=number))
     database = RadiographyDatabase(tmp_path)
     classifier = pipeline.classifier
     size = classifier.card.input_size
-    masks = predicted_masks(database, database.records, pipeline.segmenter, tmp_path / "cache")
-    trained_on = region_views(database, database.records, classifier.region, size, masks)
+    lungs = find_lungs(database, database.records, pipeline.finder, tmp_path / "cache")
+    trained_on = region_views(list(lungs.values()), classifier.region, size)
     predictions = pipeline.predict([database.path(record) for record in database.records])
     assert [prediction.fallback for prediction in predictions] == [True, False]
     for prediction, road, record in zip(predictions, trained_on, database.records):

@@ -191,6 +191,9 @@ class _Run:
             known = [record for record in database.records if record.file in split.parts]
             lungs = find_lungs(database, known, self.finder, cache, progress=progress)
         self.lungs = lungs or {}
+        missing = [one.file for part in self.records.values() for one in part if one.file not in self.lungs]
+        if missing and not self.segmentation:
+            raise DataError(f"the lungs of {len(missing)} films are not given, such as those of {missing[0]}")
 
     def load(self, part: str, size: int) -> Views:
         """A part at a size: with masks for stage 1, with class indices for stage 2."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,15 @@ import pytest
 from typer.testing import CliRunner
 
 from lungcls.ablation.arms import ARMS, choose_arms
-from lungcls.ablation.masks import shuffled_masks, usable_masks
+from lungcls.ablation.masks import shuffled_lungs, usable_lungs
 from lungcls.ablation.run import ablate
 from lungcls.cli.main import app
 from lungcls.data import RadiographyDatabase, split_dataset
-from lungcls.data.views import region_views
 from lungcls.errors import DataError, RecipeError
+from lungcls.finder import Finder
+from lungcls.lungs import Lungs
 from lungcls.recipes import load_recipe
-from lungcls.regions import REGIONS, Region
+from lungcls.regions import REGIONS
 
 pytest.importorskip("lightning")
 pytest.importorskip("matplotlib")
@@ -116,11 +118,11 @@ def test_predicted_and_true_masks_side_by_side(
     database = RadiographyDatabase(manifest_database)
     from lungcls.ablation import run as module
 
-    def masks(database: RadiographyDatabase, source: str, *rest: object) -> dict[str, np.ndarray]:
-        found = usable_masks(database, "truth", None, tmp_path)
-        return dict(list(found.items())[::2] + list(found.items())[1::4]) if source == "predicted" else found
+    def usable(database: RadiographyDatabase, source: str, *rest: object) -> dict[str, Lungs]:
+        lungs = usable_lungs(database, "truth", Finder(None, None), tmp_path)
+        return dict(list(lungs.items())[::2] + list(lungs.items())[1::4]) if source == "predicted" else lungs
 
-    monkeypatch.setattr(module, "usable_masks", masks)
+    monkeypatch.setattr(module, "usable_lungs", usable)
     found = ablate(
         load_recipe(recipe_file),
         database,
@@ -145,29 +147,32 @@ def test_predicted_and_true_masks_side_by_side(
 def test_shuffled_masks_come_from_other_groups_of_the_same_part(manifest_database: Path) -> None:
     database = RadiographyDatabase(manifest_database)
     split = split_dataset(database)
-    masks = usable_masks(database, "truth", None, manifest_database)
-    records = [record for record in database.records if record.file in masks]
+    lungs = usable_lungs(database, "truth", Finder(None, None), manifest_database)
+    records = [record for record in database.records if record.file in lungs]
     # A mask's one lit pixel tells whose it was.
     marked = {}
     for number, record in enumerate(records):
-        marked[record.file] = np.zeros((16, 16), bool)
-        marked[record.file].flat[number] = True
-    givers = {
-        file: records[int(mask.ravel().argmax())].file
-        for file, mask in shuffled_masks(marked, records, split, 0).items()
-    }
+        mask = np.zeros((64, 64), bool)
+        mask.flat[number] = True
+        marked[record.file] = replace(lungs[record.file], mask=mask)
+    shuffled = shuffled_lungs(marked, records, split, 0)
+    givers = {file: records[int(one.mask.ravel().argmax())].file for file, one in shuffled.items()}
     assert set(givers) == {record.file for record in records}
     assert all(split.groups[one] != split.groups[other] for one, other in givers.items())
     assert all(split.parts[one] == split.parts[other] for one, other in givers.items())
-    assert shuffled_masks(marked, records, split, 0).keys() == givers.keys()
+    # The film stays its own.
+    assert all(np.array_equal(one.pixels(), lungs[file].pixels()) for file, one in shuffled.items())
 
 
-def test_masks_of_another_size_are_fitted_to_their_image(manifest_database: Path) -> None:
+def test_a_mask_of_another_size_is_fitted_to_its_film(manifest_database: Path) -> None:
     database = RadiographyDatabase(manifest_database)
-    record = database.records[0]
-    large = np.kron(database.read_mask(record), np.ones((2, 2), bool))
-    views = [
-        region_views(database, [record], Region("mask"), 48, {record.file: mask})
-        for mask in (large, database.read_mask(record))
-    ]
-    assert np.array_equal(*views)
+    split = split_dataset(database)
+    lungs = usable_lungs(database, "truth", Finder(None, None), manifest_database)
+    records = [record for record in database.records if record.file in lungs]
+    large = {file: replace(one, mask=np.kron(one.mask, np.ones((2, 2), bool))) for file, one in lungs.items()}
+    shapes = {one.mask.shape for one in shuffled_lungs(large, records, split, 0).values()}
+    assert shapes == {(128, 128)}
+    first = records[0].file
+    mixed = shuffled_lungs({**large, first: lungs[first]}, records, split, 0)
+    assert mixed[first].mask.shape == (64, 64)
+    assert 0.1 < mixed[first].mask.mean() < 0.6

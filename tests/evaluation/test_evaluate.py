@@ -10,11 +10,10 @@ from scipy.special import softmax
 
 from lungcls.classifier import Classifier
 from lungcls.data import MaskFolder, RadiographyDatabase, make_split
-from lungcls.data.views import region_views
+from lungcls.data.views import drawn_lungs, region_views
 from lungcls.evaluation.evaluate import logits_on, report_logits, segmentation_on
 from lungcls.evaluation.release import evaluate_release
-from lungcls.regions import resize_mask
-from lungcls.segmenter import Segmenter
+from lungcls.finder import Finder
 
 
 @pytest.fixture
@@ -22,18 +21,11 @@ def database(manifest_database: Path) -> RadiographyDatabase:
     return RadiographyDatabase(manifest_database)
 
 
-def _true_masks(database: RadiographyDatabase) -> dict[str, np.ndarray]:
-    masks = {}
-    for record in database.records:
-        empty = np.zeros((64, 64), bool)
-        masks[record.file] = resize_mask(database.read_mask(record), (64, 64)) if record.mask else empty
-    return masks
-
-
 def test_true_masks_have_a_dice_of_one_and_images_without_a_mask_are_left_out(
     database: RadiographyDatabase,
 ) -> None:
-    report = segmentation_on(database, database.records, _true_masks(database), n_resamples=20)
+    lungs = drawn_lungs(database, database.records)
+    report = segmentation_on(database, database.records, lungs, n_resamples=20)
     assert report.n_images == 4 * 23
     assert report.overall["dice_mean"].value == 1
     assert report.overall["failure_rate"].value == 0
@@ -41,17 +33,16 @@ def test_true_masks_have_a_dice_of_one_and_images_without_a_mask_are_left_out(
 
 
 def test_half_a_mask_has_a_lower_dice(database: RadiographyDatabase) -> None:
-    masks = _true_masks(database)
-    for mask in masks.values():
-        mask[:, :32] = False
-    report = segmentation_on(database, database.records, masks, n_resamples=20)
+    lungs = drawn_lungs(database, database.records)
+    for one in lungs.values():
+        one.mask[:, :32] = False
+    report = segmentation_on(database, database.records, lungs, n_resamples=20)
     assert 0.4 < report.overall["dice_mean"].value < 0.9
 
 
 def test_a_folder_of_masks_has_no_classes(original_database: Path) -> None:
     folder = MaskFolder(original_database / "Normal")
-    masks = {record.file: resize_mask(folder.read_mask(record), (299, 299)) for record in folder.records}
-    report = segmentation_on(folder, folder.records, masks, n_resamples=20)
+    report = segmentation_on(folder, folder.records, drawn_lungs(folder, folder.records), n_resamples=20)
     assert report.per_class == {}
     assert report.overall["dice_mean"].value == 1
 
@@ -60,10 +51,10 @@ def test_logits_are_those_of_the_views_that_prediction_makes(
     database: RadiographyDatabase, tiny_classifier: Path
 ) -> None:
     classifier = Classifier.load(tiny_classifier, "cpu")
-    masks = _true_masks(database)
     records = database.records[:7]
-    logits, labels = logits_on(database, records, masks, classifier, batch_size=3)
-    views = region_views(database, records, classifier.region, 32, masks)
+    lungs = drawn_lungs(database, records)
+    logits, labels = logits_on(records, lungs, classifier, batch_size=3)
+    views = region_views(list(lungs.values()), classifier.region, 32)
     np.testing.assert_allclose(softmax(logits / 1.5, axis=1), classifier.probabilities(views), atol=1e-5)
     assert [classifier.card.classes[label] for label in labels] == [record.label for record in records]
 
@@ -87,14 +78,14 @@ def test_an_evaluation_says_what_it_was_made_of(
 ) -> None:
     split = make_split(database.records, seed=3)
     records = split.select(database.records, "test")
-    segmenter, classifier = Segmenter.load(tiny_segmenter, "cpu"), Classifier.load(tiny_classifier, "cpu")
+    finder, classifier = Finder.load(tiny_segmenter, None, "cpu"), Classifier.load(tiny_classifier, "cpu")
     found = evaluate_release(
-        database, records, segmenter, [classifier], tmp_path, split=split, part="test", n_resamples=30
+        database, records, finder, [classifier], tmp_path, split=split, part="test", n_resamples=30
     )
     payload = found.payload
     assert payload["split_hash"] == split.hash
     assert payload["weights"] == {
-        "tiny-segmenter": segmenter.card.sha256,
+        "tiny-segmenter": finder.segmenter.card.sha256,
         "tiny-classifier": classifier.card.sha256,
     }
     # The tiny weights name no split of theirs, so their test part may have been trained on.

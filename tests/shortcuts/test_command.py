@@ -188,7 +188,7 @@ def test_collections_with_classes_of_their_own_are_asked_for_the_models(
         return SimpleNamespace(layout=folder.name, records=[])
 
     monkeypatch.setattr("lungcls.data.open.open_dataset", open_dataset)
-    monkeypatch.setattr(shortcuts, "_masks", lambda *_: {})
+    monkeypatch.setattr(shortcuts, "_lungs", lambda *_: {})
     folders = [Path("coronahack"), Path("covid-chestxray"), Path("folders")]
     assert set(shortcuts._externals(folders, "segmenter", Path(), "cpu")) == {path.name for path in folders}
     four = {"classes": "four"}

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lungcls.data import RadiographyDatabase, Split
+from lungcls.data.views import drawn_lungs
 from lungcls.errors import DataError
 from lungcls.shortcuts import ModuleSubject
 from lungcls.shortcuts.suite import CHECKS, Examination, External, examine
@@ -19,23 +20,23 @@ World = tuple[RadiographyDatabase, Split]
 
 def _examine(subject: ModuleSubject, world: World, **options: Any) -> Examination:
     database, split = world
-    masks = {record.file: database.read_mask(record) for record in database.records}
+    lungs = drawn_lungs(database, database.records)
     records = split.select(database.records, "test")
     options = {"per_pair": 25, "n_resamples": 200, **options}
-    return examine(subject, database, records, masks, split=split, part="test", **options)
+    return examine(subject, database, records, lungs, split=split, part="test", **options)
 
 
 @pytest.fixture(scope="module")
 def honest_findings(honest: ModuleSubject, honest_world: World) -> Examination:
     database, _ = honest_world
-    masks = {record.file: database.read_mask(record) for record in database.records}
+    lungs = drawn_lungs(database, database.records)
     # The same world is no external set of itself: all of its training images are found again.
     boxes = {
         record.file: [(20.0, 20.0, 30.0, 40.0)]
         for record in database.records
         if record.label == "Lung_Opacity"
     }
-    return _examine(honest, honest_world, boxes=boxes, externals={"twin": External(database, masks)})
+    return _examine(honest, honest_world, boxes=boxes, externals={"twin": External(database, lungs)})
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,7 @@ from PIL import Image
 
 from lungcls.classifier import Classifier
 from lungcls.data import RadiographyDatabase, split_dataset
+from lungcls.data.views import drawn_lungs
 from lungcls.errors import RecipeError
 from lungcls.evaluation.calibration import fit_bias, fit_temperature
 from lungcls.evaluation.evaluate import logits_on
@@ -229,7 +230,7 @@ def test_a_classifier_trains_on_predicted_masks(
     assert card.region == {"name": "mask", "margin": 0.05, "dilate": 0.0}
     assert card.training_data["segmenter"] == load_card(weights).sha256
     assert 0.02 <= card.temperature <= 50
-    assert len(list((tmp_path / "run").glob("masks-*.npz"))) == 1
+    assert len(list((tmp_path / "run").glob("lungs-*.npz"))) == 1
 
 
 def test_a_bias_is_fitted_on_validation_and_put_into_the_last_layer(
@@ -245,12 +246,12 @@ def test_a_bias_is_fitted_on_validation_and_put_into_the_last_layer(
     changed = [key for key in state if not torch.equal(state[key], before[key])]
     assert changed == ["classifier.bias"]
     records = split_dataset(database, seed=0).select(database.records, "validation")
-    logits, labels = logits_on(database, records, {}, Classifier.load(plain, "cpu"))
+    logits, labels = logits_on(records, drawn_lungs(database, records), Classifier.load(plain, "cpu"))
     added = (state["classifier.bias"] - before["classifier.bias"]).double().numpy()
     np.testing.assert_allclose(added, fit_bias(logits, labels), atol=2e-3)
     assert card.training_data["bias"]["part"] == "validation"
     # The card's figures are those of the very file.
-    logits, _ = logits_on(database, records, {}, Classifier.load(path, "cpu"))
+    logits, _ = logits_on(records, drawn_lungs(database, records), Classifier.load(path, "cpu"))
     assert card.temperature == pytest.approx(fit_temperature(logits, labels), rel=1e-3)
     accuracy = card.metrics["validation"]["overall"]["accuracy"]["value"]
     assert accuracy == pytest.approx((logits.argmax(1) == labels).mean())
@@ -307,14 +308,14 @@ def test_a_classifier_learns_from_a_teacher(
         teachers=("wise",),
         distillation=1.0,
     )
-    masks = {record.file: database.read_mask(record) for record in database.records if record.mask}
+    lungs = drawn_lungs(database, database.records)
     path = train(
         recipe,
         database,
         tmp_path / "run",
         device="cpu",
         workers=0,
-        masks=masks,
+        lungs=lungs,
         made={"wise": tiny_classifier},
     )
     assert load_card(path).training_data["teachers"] == [teacher.sha256]
