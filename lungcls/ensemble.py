@@ -18,10 +18,11 @@ from lungcls.lungs import Lungs
 from lungcls.pipeline import Pipeline
 from lungcls.pixels import MAX_MEGAPIXELS
 from lungcls.prediction import Failure, Prediction
-from lungcls.regions import Mask
+from lungcls.regions import Mask, Region
 from lungcls.segmenter import Segmenter
 from lungcls.streaming import Streaming
 from lungcls.uncertainty import disagreement
+from lungcls.weights import load_card
 
 
 class Ensemble(Streaming):
@@ -86,7 +87,7 @@ class Ensemble(Streaming):
             options = {**own, "coverage": shared.coverage, "on_reject": shared.on_reject, **options}
         for member in single:
             if not isinstance(member, Pipeline):
-                member = Pipeline(classifier=member, **options)
+                member = Pipeline(classifier=member, **_fitting(options, member))
                 # What stage 1 does is settled by now.
                 options = {
                     key: value for key, value in options.items() if key not in ("fill_holes", "keep_parts")
@@ -177,3 +178,9 @@ class Ensemble(Streaming):
             disagreement=float(disagreement(members)),
             members=tuple(predictions),
         )
+
+
+def _fitting(options: dict[str, Any], member: str | Path) -> dict[str, Any]:
+    """The options that concern a member: one that sees whole films has no mask that could be bad."""
+    needs_mask = Region(**(load_card(member).region or {})).needs_mask
+    return {name: value for name, value in options.items() if name != "on_bad_mask" or needs_mask}

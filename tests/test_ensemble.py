@@ -12,24 +12,34 @@ from lungcls.ensemble import Ensemble
 from lungcls.errors import RejectedError
 from lungcls.evaluation.conformal import fit_conformal
 from lungcls.labels import CLASSES
+from lungcls.lungs import Lungs
 from lungcls.phantom import chest_phantom
 from lungcls.pipeline import Pipeline
-from lungcls.prediction import Failure, Prediction, Segmentation
+from lungcls.prediction import Failure, Prediction
 from lungcls.segmenter import Segmenter
 from lungcls.weights import load_state, save_weights
 
 IMAGES = [chest_phantom((70, 90), seed=seed).image for seed in range(3)]
 
 
-@pytest.fixture(autouse=True)
-def _known_lungs(monkeypatch: pytest.MonkeyPatch) -> None:
-    def segment(self: Segmenter, images: Any) -> list[tuple[Any, float]]:
+class PhantomSegmenter(Segmenter):
+    """A stage 1 that knows the lungs of the images of this file, and finds none on others."""
+
+    batches: list[int]
+
+    def segment_with_agreement(self, images: Any, aspects: Any = None) -> list[tuple[Any, float]]:
+        self.batches = [*getattr(self, "batches", []), len(images)]
         masks = {
             image.tobytes(): chest_phantom((70, 90), seed=seed).mask for seed, image in enumerate(IMAGES)
         }
         return [(masks.get(image.tobytes(), np.zeros(image.shape, bool)), 1.0) for image in images]
 
-    monkeypatch.setattr(Segmenter, "segment_with_agreement", segment)
+
+class BlindSegmenter(Segmenter):
+    """A stage 1 that finds no lungs."""
+
+    def segment_with_agreement(self, images: Any, aspects: Any = None) -> list[tuple[Any, float]]:
+        return [(np.zeros(image.shape, bool), 1.0) for image in images]
 
 
 def _stored(seed: int) -> dict[str, Any]:
@@ -55,7 +65,8 @@ def members(
 
 @pytest.fixture(scope="module")
 def options(tiny_segmenter: Path) -> dict[str, Any]:
-    return {"segmenter": tiny_segmenter, "device": "cpu", "gate": None}
+    loaded = Segmenter.load(tiny_segmenter, "cpu")
+    return {"segmenter": PhantomSegmenter(loaded.card, loaded.network), "device": "cpu", "gate": None}
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +85,8 @@ def test_probabilities_are_the_mean_and_the_rest_says_how_far_members_differ(
         assert list(found.spread.values()) == pytest.approx(rows.std(axis=0).tolist(), abs=1e-6)
         assert found.label == CLASSES[rows.mean(axis=0).argmax()]
         assert found.disagreement > 0
-        assert (found.region, found.classifier) == ("mask+full", "one+two")
+        assert (found.region, found.classifier) == ("mask", "one+two")
+        assert [member.region for member in found.members] == ["mask", "full"]
         for name in CLASSES:
             mean = np.mean([each[place].p_values[name] for each in alone])
             assert found.p_values[name] == pytest.approx(min(1, 2 * mean))
@@ -82,24 +94,19 @@ def test_probabilities_are_the_mean_and_the_rest_says_how_far_members_differ(
         assert found.label in found.conformal_set
 
 
-def test_lungs_are_found_once_for_all_members(ensemble: Ensemble, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
-    known = Segmenter.segment_with_agreement
-
-    def counting(self: Segmenter, images: Any) -> Any:
-        calls.append(len(images))
-        return known(self, images)
-
-    monkeypatch.setattr(Segmenter, "segment_with_agreement", counting)
+def test_lungs_are_found_once_for_all_members(ensemble: Ensemble) -> None:
+    stage = ensemble.segmenter
+    assert isinstance(stage, PhantomSegmenter)
+    stage.batches = []
     ensemble.predict(IMAGES)
-    assert calls == [2, 1]
+    assert stage.batches == [2, 1]
     assert len({id(member.segmenter) for member in ensemble.members}) == 1
 
 
 def test_it_is_used_as_a_pipeline_is(ensemble: Ensemble, tmp_path: Path) -> None:
     assert lungcls.Ensemble is Ensemble
     assert type(ensemble.predict(IMAGES[0])) is Prediction
-    assert type(ensemble.segment(IMAGES[0])) is Segmentation
+    assert type(ensemble.segment(IMAGES[0])) is Lungs
     kinds = [type(one) for one in ensemble.stream([IMAGES[0], tmp_path / "no.png"], on_error="return")]
     assert kinds == [Prediction, Failure]
 
@@ -137,12 +144,12 @@ def test_an_ensemble_of_pipelines_answers_with_their_coverage_and_their_refusals
 
 
 def test_the_first_members_view_is_explained_where_another_fell_back(
-    members: list[Path], options: dict[str, Any], tiny_segmenter: Path, monkeypatch: pytest.MonkeyPatch
+    members: list[Path], options: dict[str, Any]
 ) -> None:
     pytest.importorskip("pytorch_grad_cam", reason="lungcls[explain] is not installed")
-    first, second = (Pipeline(classifier=members[0], **options) for _ in range(2))
-    blind = [(np.zeros(IMAGES[0].shape, bool), 1.0)]
-    monkeypatch.setattr(second.segmenter, "segment_with_agreement", lambda images: blind, raising=False)
+    blind = BlindSegmenter(options["segmenter"].card, options["segmenter"].network)
+    first = Pipeline(classifier=members[0], **options)
+    second = Pipeline(classifier=members[0], **{**options, "segmenter": blind})
     found = Ensemble([first, second]).explain(IMAGES[0])
     assert found.prediction.fallback
     assert found.frame.box == first.explain(IMAGES[0]).frame.box

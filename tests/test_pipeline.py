@@ -17,12 +17,14 @@ import pytest
 from PIL import Image
 
 import lungcls
+from lungcls.classifier import Classifier
 from lungcls.conformal import p_values
-from lungcls.errors import ImageError, LungMaskError, WeightsError
+from lungcls.errors import ImageError, LungMaskError, OptionError, WeightsError
 from lungcls.images import read_image
 from lungcls.labels import CLASSES, NOTICE
+from lungcls.lungs import Lungs
 from lungcls.pipeline import Pipeline, _kept
-from lungcls.prediction import Failure, Prediction, Segmentation
+from lungcls.prediction import Failure, Prediction
 from lungcls.regions import Region, letterbox, view
 from lungcls.segmenter import Segmenter
 from lungcls.uncertainty import changed_views, disagreement
@@ -30,7 +32,7 @@ from lungcls.uncertainty import changed_views, disagreement
 Pixels = npt.NDArray[np.float32]
 
 
-def xray(shape: tuple[int, int] = (60, 80), lungs: int = 2, seed: int = 0) -> Pixels:
+def xray(shape: tuple[int, int] = (72, 96), lungs: int = 2, seed: int = 0) -> Pixels:
     """Dark lungs on grey."""
     height, width = shape
     pixels = np.random.default_rng(seed).uniform(0.5, 0.9, shape).astype(np.float32)
@@ -46,20 +48,25 @@ def saved(path: Path, pixels: Pixels) -> Path:
     return path
 
 
-@pytest.fixture(autouse=True)
-def _known_lungs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let stage 1 take for lung what is darker than 0.3."""
+class DarkSegmenter(Segmenter):
+    """A stage 1 that takes for lung what is darker than 0.3."""
 
-    def segment(self: Segmenter, images: Sequence[Pixels]) -> list[tuple[npt.NDArray[np.bool_], float]]:
+    def segment_with_agreement(
+        self, images: Sequence[Pixels], aspects: Sequence[float] | None = None
+    ) -> list[tuple[npt.NDArray[np.bool_], float]]:
         return [(pixels < 0.3, 1.0) for pixels in images]
-
-    monkeypatch.setattr(Segmenter, "segment_with_agreement", segment)
 
 
 @pytest.fixture(scope="module")
-def make(tiny_segmenter: Path, tiny_classifier: Path) -> Callable[..., Pipeline]:
+def dark_segmenter(tiny_segmenter: Path) -> DarkSegmenter:
+    loaded = Segmenter.load(tiny_segmenter, "cpu")
+    return DarkSegmenter(loaded.card, loaded.network)
+
+
+@pytest.fixture(scope="module")
+def make(dark_segmenter: DarkSegmenter, tiny_classifier: Path) -> Callable[..., Pipeline]:
     def build(**options: Any) -> Pipeline:
-        stages = {"segmenter": tiny_segmenter, "classifier": tiny_classifier, "device": "cpu"}
+        stages = {"segmenter": dark_segmenter, "classifier": tiny_classifier, "gate": None, "device": "cpu"}
         return Pipeline(**{**stages, **options})
 
     return build
@@ -88,10 +95,10 @@ def test_one_in_one_out(pipeline: Pipeline, tmp_path: Path) -> None:
         found = pipeline.predict(source)
         assert isinstance(found, Prediction)
         assert np.array_equal(found.view, expected.view)
-        assert np.array_equal(found.lung_mask, expected.lung_mask)
+        assert np.array_equal(found.lungs.mask, expected.lungs.mask)
         assert found.probabilities == pytest.approx(expected.probabilities, abs=1e-6)
     assert pipeline.predict(pixels).path == "<array>"
-    assert type(pipeline.segment(path)) is Segmentation
+    assert type(pipeline.segment(path)) is Lungs
 
 
 def test_several_in_a_list_out(pipeline: Pipeline, tmp_path: Path) -> None:
@@ -111,10 +118,10 @@ def test_a_name_with_brackets_is_a_file_if_it_exists(pipeline: Pipeline, tmp_pat
 
 
 def test_fields(pipeline: Pipeline) -> None:
-    found = pipeline.predict(xray((60, 80)))
-    assert found.lung_mask.shape == (60, 80)
-    assert found.lung_mask.dtype == np.bool_
-    assert found.box == (10, 10, 70, 50)
+    found = pipeline.predict(xray())
+    assert found.lungs.mask.shape == (72, 96)
+    assert found.lungs.mask.dtype == np.bool_
+    assert found.box == (12, 12, 84, 60)
     assert found.quality.ok
     assert list(found.probabilities) == list(CLASSES)
     assert sum(found.probabilities.values()) == pytest.approx(1)
@@ -127,11 +134,11 @@ def test_fields(pipeline: Pipeline) -> None:
 
 
 def test_to_dict_is_safe_for_json(pipeline: Pipeline) -> None:
-    found = pipeline.predict(xray((60, 80)))
+    found = pipeline.predict(xray())
     values = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert next(iter(values)) == "path"
     assert values["probabilities"] == found.probabilities
-    assert (values["height"], values["width"], values["box"]) == (60, 80, [10, 10, 70, 50])
+    assert (values["height"], values["width"], values["box"]) == (72, 96, [12, 12, 84, 60])
     assert values["quality"]["ok"] is True
     assert values["notice"] == NOTICE
     segment = pipeline.segment(xray()).to_dict()
@@ -139,7 +146,7 @@ def test_to_dict_is_safe_for_json(pipeline: Pipeline) -> None:
     json.dumps(segment, allow_nan=False)
 
 
-@pytest.mark.parametrize("shape", [(60, 80), (97, 40)])
+@pytest.mark.parametrize("shape", [(66, 80), (97, 64)])
 def test_every_road_gives_the_same_tensor(pipeline: Pipeline, tmp_path: Path, shape: tuple[int, int]) -> None:
     from lungcls.data import RadiographyDatabase
     from lungcls.data.views import find_lungs, region_views
@@ -150,14 +157,17 @@ def test_every_road_gives_the_same_tensor(pipeline: Pipeline, tmp_path: Path, sh
     classifier = pipeline.classifier
     size = classifier.card.input_size
     lungs = find_lungs(database, database.records, pipeline.finder, tmp_path / "cache")
-    trained_on = region_views(list(lungs.values()), classifier.region, size)
+    again = find_lungs(database, database.records, pipeline.finder, tmp_path / "cache")
+    trained_on = region_views([lungs[record.file] for record in database.records], classifier.region, size)
+    cached = region_views([again[record.file] for record in database.records], classifier.region, size)
+    assert np.array_equal(trained_on, cached)
     predictions = pipeline.predict([database.path(record) for record in database.records])
     assert [prediction.fallback for prediction in predictions] == [True, False]
     for prediction, road, record in zip(predictions, trained_on, database.records):
         assert np.array_equal(prediction.view, road)
         pixels = read_image(database.path(record)).pixels
         region = Region("full") if prediction.fallback else classifier.region
-        assert np.array_equal(prediction.view, view(pixels, prediction.lung_mask, region, size))
+        assert np.array_equal(prediction.view, view(pixels, prediction.lungs.mask, region, size))
     seen = np.stack([prediction.view for prediction in predictions])
     expected = classifier.probabilities(seen)
     for prediction, row in zip(predictions, expected):
@@ -165,7 +175,7 @@ def test_every_road_gives_the_same_tensor(pipeline: Pipeline, tmp_path: Path, sh
 
 
 def test_batches_do_not_change_answers(pipeline: Pipeline) -> None:
-    sources = [xray((50 + place, 70), seed=place) for place in range(5)]
+    sources = [xray((70 + place, 80), seed=place) for place in range(5)]
     alone = [pipeline.predict(source) for source in sources]
     for size in (1, 3, 8):
         together = list(pipeline.stream(sources, batch_size=size))
@@ -258,7 +268,7 @@ def test_bad_mask_refused(make: Callable[..., Pipeline], tmp_path: Path, lungs: 
     assert [type(result) for result in found] == [Prediction, Failure, Prediction]
     assert isinstance(found[1].error, LungMaskError)
     assert next(refusing.stream([path], on_error="return")).path == str(path)
-    assert refusing.segment(path).lung_mask.any() == bool(lungs)
+    assert refusing.segment(path).mask.any() == bool(lungs)
 
 
 def test_region_full_needs_no_lungs(
@@ -269,7 +279,9 @@ def test_region_full_needs_no_lungs(
     _, state = load_state(tiny_classifier)
     full = save_weights(tmp_path, state, **make_card_values(name="whole", region={"name": "full"}))
     pixels = xray(lungs=0)
-    found = make(classifier=full, on_bad_mask="refuse").predict(pixels)
+    found = make(classifier=full).predict(pixels)
+    with pytest.raises(OptionError, match="sees the whole image and needs no mask"):
+        make(classifier=full, on_bad_mask="refuse")
     assert (found.region, found.fallback, found.quality.ok) == ("full", False, False)
     assert np.array_equal(found.view, letterbox(pixels, 32)[0])
 
@@ -280,23 +292,26 @@ def test_value_range_and_pixel_limit(make: Callable[..., Pipeline], tmp_path: Pa
     with pytest.raises(ImageError, match="value_range"):
         small.segment(wide[:20, :20])
     found = make().segment(wide, value_range=(-1000, 1000))
-    assert np.array_equal(found.lung_mask, xray() < 0.3)
+    assert np.array_equal(found.mask, xray() < 0.3)
     path = saved(tmp_path / "a.png", xray())
     with pytest.raises(ImageError, match="megapixels"):
         small.segment(path)
 
 
-def test_segment_needs_no_classifier(make: Callable[..., Pipeline], tmp_path: Path) -> None:
-    pipeline = make(classifier=tmp_path / "gone.safetensors")
+def test_segment_loads_no_classifier(make: Callable[..., Pipeline], tmp_path: Path) -> None:
+    pipeline = make()
     assert pipeline.segment(xray()).quality.ok
+    assert pipeline._answerer is None
+    with pytest.raises(WeightsError, match="classifier-background: no such weight file"):
+        make(classifier=None, region="background")
     with pytest.raises(WeightsError, match=r"gone\.safetensors"):
-        pipeline.predict(xray())
+        make(classifier=tmp_path / "gone.safetensors")
 
 
-def test_clean_up_switches_reach_stage_1(make: Callable[..., Pipeline]) -> None:
-    stage = make(fill_holes=False, keep_parts=0).segmenter
+def test_clean_up_switches_reach_stage_1(make: Callable[..., Pipeline], tiny_segmenter: Path) -> None:
+    stage = make(segmenter=tiny_segmenter, fill_holes=False, keep_parts=0).segmenter
     assert (stage.fill_holes, stage.keep_parts) == (False, 0)
-    stage = make().segmenter
+    stage = make(segmenter=tiny_segmenter).segmenter
     assert (stage.fill_holes, stage.keep_parts) == (True, 2)
 
 
@@ -312,21 +327,26 @@ def test_clean_up_switches_reach_stage_1(make: Callable[..., Pipeline]) -> None:
         ({"device": "quantum"}, "unknown device 'quantum'"),
         ({"device": "cuda:99"}, "'cuda:99' is not available"),
         ({"device": "meta"}, "'meta' is not available"),
+        ({"fallback": "classifier-mask"}, "expected a classifier of whole films"),
     ],
 )
-def test_wrong_options(make: Callable[..., Pipeline], options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        make(**options)
+def test_wrong_options(
+    make: Callable[..., Pipeline], tiny_segmenter: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(OptionError, match=message):
+        make(segmenter=tiny_segmenter, **options)
 
 
 def test_a_region_and_weights_of_another_contradict_each_other(make: Callable[..., Pipeline]) -> None:
     assert make(region="mask").classifier.region.name == "mask"
-    with pytest.raises(ValueError, match="sees the region 'mask', not 'full'; leave out the region"):
-        make(region="full").predict(xray())
+    with pytest.raises(OptionError, match="sees the region 'mask', not 'full'; leave out the region"):
+        make(region="full")
 
 
-def test_a_loaded_segmenter_keeps_its_own_switches(make: Callable[..., Pipeline]) -> None:
-    stage = make(keep_parts=0).segmenter
+def test_a_loaded_segmenter_keeps_its_own_switches(
+    make: Callable[..., Pipeline], tiny_segmenter: Path
+) -> None:
+    stage = make(segmenter=tiny_segmenter, keep_parts=0).segmenter
     assert make(segmenter=stage).segmenter.keep_parts == 0
     with pytest.raises(ValueError, match="fill_holes and keep_parts given beside a loaded segmenter"):
         make(segmenter=stage, keep_parts=2, fill_holes=True)
@@ -338,7 +358,7 @@ def test_module_functions_see_that_a_weight_file_has_changed(
     from lungcls.weights import load_state, save_weights
 
     _, state = load_state(tiny_classifier)
-    options = {"segmenter": tiny_segmenter, "device": "cpu"}
+    options = {"segmenter": tiny_segmenter, "gate": None, "device": "cpu"}
     path = save_weights(tmp_path, state, **make_card_values(name="again"))
     before = lungcls.predict(xray(), classifier=path, **options)
     other = {key: value * (-3 if key.startswith("classifier") else 1) for key, value in state.items()}
@@ -358,7 +378,8 @@ def test_weights_of_the_other_stage(make: Callable[..., Pipeline], tiny_segmente
 def test_module_functions_keep_the_pipeline_loaded(
     tiny_segmenter: Path, tiny_classifier: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = {"segmenter": str(tiny_segmenter), "classifier": str(tiny_classifier), "device": "cpu"}
+    stages = {"segmenter": str(tiny_segmenter), "classifier": str(tiny_classifier)}
+    options: dict[str, Any] = {**stages, "gate": None, "device": "cpu"}
     loads = []
     load = Segmenter.load.__func__  # type: ignore[attr-defined]
 
@@ -371,7 +392,7 @@ def test_module_functions_keep_the_pipeline_loaded(
     first = lungcls.predict(xray(), **options)
     again = lungcls.predict(xray(), **options)
     assert first.probabilities == again.probabilities
-    assert lungcls.segment(xray(), **options).quality.ok
+    assert lungcls.segment(xray(), **options).mask.shape == (72, 96)
     assert len(loads) == 1
 
     answers: list[Any] = [None] * 4
@@ -440,7 +461,8 @@ def test_sets_come_from_the_plain_view_and_the_card(
         assert list(found.p_values.values()) == pytest.approx(expected.tolist())
         assert found.coverage == 0.8
         inside = {name for name, value in zip(CLASSES, expected) if value > 0.2} | {found.label}
-        assert set(found.conformal_set) == inside
+        least = min(found.probabilities[name] for name in inside)
+        assert set(found.conformal_set) == {c for c in CLASSES if found.probabilities[c] >= least}
     none = make(classifier=path, coverage=None).predict(xray())
     assert (none.coverage, none.conformal_set) == (None, ())
     assert none.set_at(0.8) == plain.conformal_set
@@ -454,4 +476,96 @@ def test_real_images(pipeline: Pipeline, real_data: Path) -> None:
     for path, found in zip(paths, pipeline.predict(paths)):
         with Image.open(path) as image:
             assert found.overlay().size == image.size
-            assert found.lung_mask.shape == image.size[::-1]
+            assert found.lungs.mask.shape == image.size[::-1]
+
+
+def test_own_masks_stand_in_for_stage_1(pipeline: Pipeline, tmp_path: Path) -> None:
+    pixels = xray()
+    mask = np.zeros(pixels.shape, np.bool_)
+    mask[20:50, 15:40] = mask[20:50, 55:80] = True
+    alone = pipeline.predict(pixels, masks=mask)
+    assert np.array_equal(alone.lungs.mask, mask)
+    assert alone.segmenter == "own mask"
+    assert np.array_equal(alone.view, view(pixels, mask, pipeline.classifier.region, 32))
+    path = tmp_path / "mask.png"
+    Image.fromarray(np.kron(mask, np.ones((2, 2), np.uint8)).astype(np.uint8) * 255).save(path)
+    found = pipeline.predict([pixels, pixels], masks=[path, None])
+    assert np.array_equal(found[0].lungs.mask, mask)
+    assert [one.quality.reasons[0].name for one in found[1:]] == ["no_lungs"]
+    with pytest.raises(ImageError, match="expected the film's proportions"):
+        pipeline.predict(pixels, masks=mask.T)
+
+
+def test_a_torch_module_serves_as_either_stage(make: Callable[..., Pipeline]) -> None:
+    import torch
+    from torch import nn
+
+    class Dark(nn.Module):
+        def forward(self, batch: torch.Tensor) -> torch.Tensor:
+            return (0.3 - batch) * 100
+
+    class Mean(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Conv2d(3, 4, 1)
+
+        def forward(self, batch: torch.Tensor) -> torch.Tensor:
+            return self.layer(batch).mean((2, 3))
+
+    stage_1 = Segmenter.of_module(Dark(), input_size=96, mean=0.0, std=1.0)
+    found = make(segmenter=stage_1, classifier=Mean(), region="crop").predict(xray((96, 96)))
+    assert np.mean(found.lungs.mask == (xray((96, 96)) < 0.3)) > 0.99
+    assert (found.region, found.fallback, found.classifier) == ("crop", False, "Mean")
+    assert found.view.shape == (224, 224)
+    assert sum(found.probabilities.values()) == pytest.approx(1)
+    assert found.p_values is None
+    with pytest.raises(OptionError, match=r"expected logits \(2, 3\)"):
+        Classifier.of_module(Mean(), classes=("a", "b", "c"))
+    with pytest.raises(OptionError, match="expected the name or path of weights"):
+        make(classifier=len)
+    with pytest.raises(OptionError, match=r"does not take a batch \[2, 1, 8, 8\]"):
+        Classifier.of_module(nn.Conv2d(1, 4, 9), input_size=8)
+
+
+def test_what_stands_for_several_images_gives_a_list(pipeline: Pipeline) -> None:
+    import torch
+
+    batch = torch.from_numpy(np.stack([xray(seed=seed) for seed in range(3)]))[:, None]
+    alone = [pipeline.predict(xray(seed=seed)).probabilities for seed in range(3)]
+    for source in (batch, batch.numpy(), (xray(seed=seed) for seed in range(3)), [batch, torch.zeros(3)]):
+        found = pipeline.predict(source)
+        for one, expected in zip(found, alone, strict=True):
+            assert one.probabilities == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_list_becomes_a_table(pipeline: Pipeline) -> None:
+    pytest.importorskip("pandas", reason="the table is pandas'")
+    table = pipeline.predict([xray(), xray(lungs=0)]).to_dataframe()
+    assert list(table["fallback"]) == [False, True]
+    assert list(table.columns[:6]) == ["path", "label", *CLASSES]
+    assert table[list(CLASSES)].sum(axis=1).tolist() == pytest.approx([1, 1])
+
+
+def test_the_released_classifier_of_whole_films_answers_where_no_lungs_were_found(
+    dark_segmenter: DarkSegmenter,
+) -> None:
+    pipeline = Pipeline(segmenter=dark_segmenter, device="cpu", gate=None)
+    plain, whole = pipeline.predict([xray(), xray(lungs=0)])
+    assert (plain.classifier, plain.fallback) == ("classifier-mask", False)
+    assert (whole.classifier, whole.fallback, whole.tier) == ("classifier-full", True, "low")
+    full = Pipeline(region="full", segmenter=dark_segmenter, device="cpu", gate=None).predict(xray(lungs=0))
+    assert whole.probabilities == pytest.approx(full.probabilities, abs=1e-6)
+    assert "answered for the whole film by classifier-full" in whole.words()
+    explained = pipeline.explain(xray(lungs=0), method="occlusion")
+    assert explained.classifier == "classifier-full"
+
+
+def test_repr_is_short_and_a_notebook_shows_film_and_bars(pipeline: Pipeline) -> None:
+    found = pipeline.predict(xray())
+    assert len(repr(found)) < 200
+    assert repr(found).startswith("Prediction('<array>', ")
+    assert repr(found.lungs) == "Lungs('<array>', 96 x 72, box=(12, 12, 84, 60), nothing wrong)"
+    assert "tiny-classifier" in repr(pipeline)
+    page = found._repr_html_()
+    assert "data:image/png;base64," in page
+    assert all(name in page for name in CLASSES)

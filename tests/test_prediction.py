@@ -10,24 +10,22 @@ import pytest
 from PIL import Image
 
 from lungcls.errors import ImageError
+from lungcls.lungs import Lungs
 from lungcls.phantom import chest_phantom
-from lungcls.prediction import HIGH, MODERATE, Failure, Prediction, Segmentation, confidence_tier
+from lungcls.prediction import HIGH, MODERATE, Failure, Prediction, confidence_tier
 from lungcls.quality import mask_quality
-from lungcls.regions import lung_box
 
 
-def segmentation(mask: Any, origin: Any, **changes: Any) -> Segmentation:
+def segmentation(mask: Any, origin: Any, **changes: Any) -> Lungs:
     values = {
         "path": "a.png",
-        "lung_mask": mask,
-        "box": lung_box(mask),
+        "mask": mask,
         "quality": mask_quality(mask),
         "pixel_spacing": None,
         "segmenter": "none",
-        "_origin": origin,
-        "_options": {},
+        **({"_source": origin} if isinstance(origin, str) else {"_pixels": origin}),
     }
-    return Segmentation(**{**values, **changes})
+    return Lungs(**{**values, **changes})
 
 
 def test_overlay_tints_the_lungs_and_leaves_the_rest() -> None:
@@ -108,16 +106,8 @@ def test_failure() -> None:
 
 
 def prediction(**changes: Any) -> Prediction:
-    mask = chest_phantom(64).mask
     values = {
-        "path": "a.png",
-        "lung_mask": mask,
-        "box": lung_box(mask),
-        "quality": mask_quality(mask),
-        "pixel_spacing": None,
-        "segmenter": "none",
-        "_origin": "a.png",
-        "_options": {},
+        "lungs": segmentation(chest_phantom(64).mask, "a.png"),
         "label": "Normal",
         "probabilities": {"COVID": 0.05, "Lung_Opacity": 0.2, "Normal": 0.74, "Viral Pneumonia": 0.01},
         "region": "mask",
@@ -140,7 +130,7 @@ def test_confidence_tier_and_second_class() -> None:
 
 def test_conformal_sets_at_any_coverage() -> None:
     found = prediction()
-    assert found.conformal_set == ("Normal", "Lung_Opacity", "Viral Pneumonia")
+    assert found.conformal_set == ("Normal", "Lung_Opacity", "COVID", "Viral Pneumonia")
     assert found.set_at(0.8) == ("Normal", "Lung_Opacity")
     assert found.set_at(0.99) == ("Normal", "Lung_Opacity", "COVID", "Viral Pneumonia")
     # The label is in its set even where nothing fits.
@@ -154,7 +144,7 @@ def test_conformal_sets_at_any_coverage() -> None:
 def test_words() -> None:
     assert prediction().words() == (
         "Most like Normal: 74%, moderate confidence; second is Lung_Opacity with 20%; at 0.9 coverage: "
-        "Normal, Lung_Opacity or Viral Pneumonia."
+        "Normal, Lung_Opacity, COVID or Viral Pneumonia."
     )
     alone = prediction(probabilities={"Normal": 0.999, "COVID": 0.001}, p_values={"Normal": 1, "COVID": 0.01})
     assert alone.words() == (
@@ -163,13 +153,22 @@ def test_words() -> None:
     )
     assert "coverage" not in prediction(coverage=None, p_values=None).words()
     empty = np.zeros((64, 64), bool)
-    doubtful = prediction(lung_mask=empty, quality=mask_quality(empty), fallback=True).words()
+    doubtful = prediction(lungs=segmentation(empty, "a.png"), fallback=True).words()
+    assert "low confidence" in doubtful
+    assert "answered for the whole film by tiny" in doubtful
     assert "doubtful, as the lung mask covers 0.0% of the image" in doubtful
 
 
 def test_a_withheld_label_has_no_second_class_and_no_set() -> None:
     withheld = prediction(label=None)
-    assert (withheld.second, withheld.tier, withheld.conformal_set, withheld.set_at(0.99)) == (
+    assert (
+        withheld.confidence,
+        withheld.second,
+        withheld.tier,
+        withheld.conformal_set,
+        withheld.set_at(0.99),
+    ) == (
+        None,
         None,
         "low",
         (),
@@ -186,6 +185,6 @@ def test_to_dict_says_how_far_to_believe() -> None:
     json.dumps(values, allow_nan=False)
     assert list(values)[:2] == ["path", "label"]
     assert (values["confidence"], values["tier"], values["second"]) == (0.74, "moderate", "Lung_Opacity")
-    assert values["conformal_set"] == ["Normal", "Lung_Opacity", "Viral Pneumonia"]
+    assert values["conformal_set"] == ["Normal", "Lung_Opacity", "COVID", "Viral Pneumonia"]
     assert (values["coverage"], values["spread"], values["disagreement"]) == (0.9, spread, 0.3)
     assert prediction().to_dict()["spread"] is None

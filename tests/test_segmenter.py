@@ -103,7 +103,7 @@ class _Brightness:
 
 
 def _bright(size: int = 64, **options: Any) -> Segmenter:
-    card: Any = SimpleNamespace(input_size=size, thresholds={"mask": 0.5})
+    card: Any = SimpleNamespace(input_size=size, thresholds={"mask": 0.5}, tone="range")
     network: Any = _Brightness()
     return Segmenter(card, network, **options)
 

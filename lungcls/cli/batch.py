@@ -119,7 +119,7 @@ class Batch:
                 "keep_parts": self.pipeline.segmenter.keep_parts,
                 "max_megapixels": self.pipeline.max_megapixels,
                 "tta": self.pipeline.lead.tta,
-                "coverage": self.pipeline.coverage,
+                "coverage": self.pipeline.lead.coverage,
                 "value_range": list(self.value_range) if self.value_range else None,
                 "masks": self.masks,
                 "overlays": self.overlays,
