@@ -9,13 +9,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import binomtest, norm, rankdata
+from scipy import stats
+from scipy.stats import rankdata
+from statsmodels.stats.multitest import multipletests
 
 from lungcls.errors import DataError
 from lungcls.evaluation.bootstrap import GroupResamples, group_resamples, percentile_interval
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+
+MIN_GROUPS = 20
+"""Fewer groups than this cannot tell how groups differ: DeLong's test by groups has then no answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +60,24 @@ class McNemar:
     p: float
 
 
-def mcnemar_test(first_right: ArrayLike, second_right: ArrayLike) -> McNemar:
+def mcnemar_test(
+    first_right: ArrayLike, second_right: ArrayLike, groups: Iterable[Any] | None = None
+) -> McNemar:
     """Compare two accuracies on the same images, exactly.
 
     Parameters
     ----------
     first_right, second_right : array-like of bool, shape [N]
         Whether each classifier is right on each image.
+    groups : iterable, length N, optional
+        Images of one group (patient, near duplicates) are no independent evidence: if there were no
+        difference, a whole group might as well have gone the other way. By default every image stands alone.
 
     Returns
     -------
     McNemar
+        The p value is that of flipping the sign of each group's difference, over all flips; with groups of
+        one image, McNemar's exact test.
 
     Raises
     ------
@@ -81,9 +93,24 @@ def mcnemar_test(first_right: ArrayLike, second_right: ArrayLike) -> McNemar:
     if one.shape != two.shape or one.ndim != 1:
         raise DataError(f"two classifiers' answers have the shapes {one.shape} and {two.shape}; expected [N]")
     only_first, only_second = int((one & ~two).sum()), int((two & ~one).sum())
-    total = only_first + only_second
-    p = float(binomtest(only_first, total, 0.5).pvalue) if total else 1.0
-    return McNemar(only_first, only_second, p)
+    codes = np.arange(len(one)) if groups is None else group_resamples(groups, 0).codes
+    changes = np.bincount(codes, weights=one.astype(float) - two)
+    return McNemar(only_first, only_second, _sign_flip_p(changes[changes != 0].astype(np.int64)))
+
+
+def _sign_flip_p(changes: NDArray[np.int64]) -> float:
+    """Chance of a sum at least as far from 0, if each whole number had either sign."""
+    sizes = np.abs(changes)
+    total = int(sizes.sum())
+    chance = np.zeros(total + 1)  # of each sum of those that are positive
+    chance[0] = 1
+    reached = 0
+    for size in sizes.tolist():
+        chance[size : reached + size + 1] += chance[: reached + 1].copy()
+        chance[: reached + size + 1] /= 2
+        reached += size
+    sums = 2 * np.arange(total + 1) - total
+    return min(1.0, float(chance[np.abs(sums) >= abs(int(changes.sum()))].sum()))
 
 
 def auroc_influence(scores: Floats, positive: Bools) -> tuple[float, Floats]:
@@ -143,12 +170,13 @@ def delong_test(
         Scores of the two classifiers.
     groups : iterable, length N, optional
         Images of one group (patient, near duplicates) are no independent evidence: their influences are added
-        up before they are squared (Obuchowski). By default every image stands alone, as in DeLong.
+        up before they are squared (Obuchowski), with his factor for few groups and Student's t. By default
+        every image stands alone, as in DeLong.
 
     Returns
     -------
     Difference
-        Second minus first.
+        Second minus first. With fewer than 20 groups, which cannot tell, interval and p value are nan.
 
     Raises
     ------
@@ -205,14 +233,19 @@ def macro_delong_test(
 
 
 def _normal(value: float, influence: Floats, groups: Iterable[Any] | None) -> Difference:
+    reference: Any = stats.norm
     if groups is not None:
         resamples = group_resamples(groups, 0)
-        influence = np.bincount(resamples.codes, weights=influence).astype(np.float64)
+        count = resamples.n_groups
+        if count < MIN_GROUPS:
+            return Difference(value, math.nan, math.nan, math.nan)
+        reference = stats.t(count - 1)
+        influence = np.bincount(resamples.codes, weights=influence) * math.sqrt(count / (count - 1))
     error = float(np.sqrt((influence**2).sum()))
     if error == 0:
         return Difference(value, value, value, 1.0 if value == 0 else 0.0)
-    reach = float(norm.ppf(0.975)) * error
-    return Difference(value, value - reach, value + reach, float(2 * norm.sf(abs(value) / error)))
+    reach = float(reference.ppf(0.975)) * error
+    return Difference(value, value - reach, value + reach, float(2 * reference.sf(abs(value) / error)))
 
 
 def bootstrap_difference(
@@ -244,9 +277,14 @@ def bootstrap_difference(
     drawn = drawn[~np.isnan(drawn)]
     if not drawn.size:
         return Difference(value, math.nan, math.nan, math.nan)
+    return Difference(value, *percentile_interval(drawn), resampled_p(drawn))
+
+
+def resampled_p(drawn: Floats) -> float:
+    """Return the p value of a difference from its resamples, nan ones left out; see `bootstrap_difference`."""
+    drawn = drawn[~np.isnan(drawn)]
     tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
-    p = min(1.0, 2 * (tail + 1) / (len(drawn) + 1))
-    return Difference(value, *percentile_interval(drawn), p)
+    return min(1.0, 2 * (tail + 1) / (len(drawn) + 1)) if drawn.size else math.nan
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -267,9 +305,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     Holm (1979), A simple sequentially rejective multiple test procedure, Scand. J. Statist. 6(2), 65-70.
     """
     values = np.asarray(p_values, dtype=np.float64)
-    known = np.flatnonzero(~np.isnan(values))
-    order = known[np.argsort(values[known], kind="stable")]
-    adjusted = np.full(len(values), np.nan)
-    scaled = values[order] * np.arange(len(order), 0, -1)
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(scaled))
-    return [float(value) for value in adjusted]
+    known = ~np.isnan(values)
+    if known.any():
+        values[known] = multipletests(values[known], method="holm")[1]
+    return [float(value) for value in values]
