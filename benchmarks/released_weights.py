@@ -13,21 +13,25 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from marks import between_marks
 
-from lungcls.evaluation.modelcard import model_card, write_model_card
 from lungcls.progress import bar
 from lungcls.weights import released
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
+from release.card import model_card, write_model_card
+from release.measure import write_release
 
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parent.parent / "README.md"
 WEIGHTS = Path(__file__).parent.parent / "weights"
 EXTERNAL = ("montgomery", "shenzhen")
-"""Other collections with lung masks."""
+"""Other collections with lung masks, drawn by people."""
 OTHER_CLASSES = ("covid-chestxray-dataset", "coronahack")
 """Other collections with classes."""
 ABOUT = """\
@@ -42,7 +46,6 @@ def evaluate_all(data: Path, device: str) -> None:
     """Run both stages on every set under `data` and write the result files."""
     from lungcls.classifier import Classifier
     from lungcls.data import open_external, open_radiography, split_dataset
-    from lungcls.evaluation.release import write_release
     from lungcls.finder import Finder
 
     finder = Finder.load(device=device)
@@ -119,7 +122,7 @@ def table() -> str:
 
 def card() -> str:
     """Make the model card of the shipped weights from their cards and the result files."""
-    return model_card(WEIGHTS, RESULTS, about=ABOUT)
+    return model_card(WEIGHTS, RESULTS, about=ABOUT, drawn_by_people=EXTERNAL)
 
 
 def with_table(text: str) -> str:
@@ -147,7 +150,7 @@ def main() -> None:
             parser.error("--data or LUNGCLS_DATA must name the folder that holds radiography")
         evaluate_all(Path(options.data), options.device)
     README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")
-    write_model_card(WEIGHTS, RESULTS, about=ABOUT)
+    write_model_card(WEIGHTS, RESULTS, about=ABOUT, drawn_by_people=EXTERNAL)
 
 
 if __name__ == "__main__":

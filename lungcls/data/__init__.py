@@ -8,7 +8,7 @@ from lungcls.data.folders import ClassFolders
 from lungcls.data.lists import ImageLists
 from lungcls.data.maskfolder import MaskFolder
 from lungcls.data.merged import MergedDataset, with_classes
-from lungcls.data.open import LAYOUTS, open_dataset, open_external, open_radiography
+from lungcls.data.open import LAYOUTS, open_dataset, open_external, open_externals, open_radiography
 from lungcls.data.radiography import RadiographyDatabase
 from lungcls.data.splits import Split, absent_classes, crossing, make_split, official_split, split_dataset
 
@@ -31,6 +31,7 @@ __all__ = [
     "official_split",
     "open_dataset",
     "open_external",
+    "open_externals",
     "open_radiography",
     "split_dataset",
     "with_classes",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -133,6 +134,37 @@ def open_external(root: str | Path) -> Dataset:
     """
     dataset = open_dataset(root)
     return open_dataset(root, classes="four") if dataset.layout in _OWN_CLASSES else dataset
+
+
+def open_externals(roots: Iterable[str | Path], taken: Iterable[str] = ()) -> dict[str, Dataset]:
+    """Open several datasets to measure weights on, each under a name of its own.
+
+    Parameters
+    ----------
+    roots : iterable of path-like
+        As :func:`open_external` takes them. One that is repeated is opened once.
+    taken : iterable of str, optional
+        Names that stand for something else.
+
+    Returns
+    -------
+    dict
+        By the folder's own name; where that is taken, it is followed by ``-2``, ``-3`` and so on.
+
+    Raises
+    ------
+    DataError
+        As :func:`open_dataset` raises it.
+    """
+    names = set(taken)
+    datasets = {}
+    for root in dict.fromkeys(Path(root).resolve() for root in roots):
+        stem = root.name if root.is_dir() else root.stem
+        candidates = (stem if number == 1 else f"{stem}-{number}" for number in count(1))
+        name = next(name for name in candidates if name not in names)
+        names.add(name)
+        datasets[name] = open_external(root)
+    return datasets
 
 
 def _recognise(path: Path) -> tuple[Path, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,11 @@ import numpy.typing as npt
 from lungcls.classifier import Classifier
 from lungcls.data.dataset import Dataset, Record
 from lungcls.data.splits import Split
-from lungcls.data.views import Progress, find_lungs, quiet
+from lungcls.data.views import Progress, predicted_masks, quiet
 from lungcls.errors import DataError
 from lungcls.evaluation.calibration import softmax
 from lungcls.evaluation.evaluate import N_RESAMPLES, groups_of, logits_on, report_logits, segmentation_on
-from lungcls.evaluation.reading import copies_of
-from lungcls.evaluation.tables import write_csv, write_results
 from lungcls.evaluation.trust import predicted_sets, trust_report
-from lungcls.finder import Finder
 from lungcls.segmenter import Segmenter
 from lungcls.versions import package_versions
 from lungcls.weights import Card
@@ -55,7 +52,7 @@ PACKAGES = ("lungcls", "torch", "torchvision", "segmentation-models-pytorch", "n
 def evaluate_release(
     dataset: Dataset,
     records: Sequence[Record],
-    finder: Finder,
+    segmenter: Segmenter,
     classifiers: Sequence[Classifier],
     cache: str | Path,
     *,
@@ -72,12 +69,11 @@ def evaluate_release(
     dataset : Dataset
     records : sequence of Record
         Those to evaluate on.
-    finder : Finder
-        Its segmenter is evaluated too.
+    segmenter : Segmenter
     classifiers : sequence of Classifier
-        Each is run on the regions of the lungs that the finder finds. Empty for a dataset without classes.
+        Each is run on regions cut with the segmenter's masks. Empty for a dataset without classes.
     cache : path-like
-        Folder for what the finder finds.
+        Folder for predicted masks.
     split : Split, optional
         That `records` were chosen by.
     part : str, default="all"
@@ -110,16 +106,15 @@ def evaluate_release(
             )
         notes.append("none of the images has a lung mask to compare with: stage 1 is not evaluated")
     start = time.perf_counter()
-    lungs = find_lungs(dataset, records, finder, cache, progress=progress)
+    masks = predicted_masks(dataset, records, segmenter, cache, progress=progress)
     reports: dict[str, Any] = {}
     rows: list[dict[str, Any]] = []
     answers: list[dict[str, Any]] = []
-    segmenter = finder.segmenter
-    if segmenter and any(record.mask for record in records):
+    if any(record.mask for record in records):
         found = segmentation_on(
             dataset,
             records,
-            lungs,
+            masks,
             split=split,
             n_resamples=n_resamples,
             seed=seed,
@@ -128,7 +123,7 @@ def evaluate_release(
         reports[segmenter.card.name] = found.to_dict()
         rows += [{"model": segmenter.card.name, **row} for row in found.to_rows()]
     for classifier in classifiers:
-        logits, labels = logits_on(records, lungs, classifier, progress=progress)
+        logits, labels = logits_on(dataset, records, masks, classifier, progress=progress)
         report = report_logits(
             logits, labels, records, classifier.card, split=split, n_resamples=n_resamples, seed=seed
         )
@@ -145,118 +140,22 @@ def evaluate_release(
                 "label": record.label,
             }
             answers.append({"model": classifier.card.name, **common, **named})
-    stages: list[Segmenter | Classifier] = [*([segmenter] if segmenter else []), *classifiers]
-    cards = [stage.card for stage in stages]
+    cards = [segmenter.card, *(classifier.card for classifier in classifiers)]
     payload = {
         "dataset": dataset.root.name,
+        "layout": dataset.layout,
         "part": part,
         "images": len(records),
         "split_hash": split.hash if split else None,
         "weights": {card.name: card.sha256 for card in cards},
         "notes": [*notes, *(note for card in cards for note in _trained_on(card, dataset, split, part))],
         "bootstrap": {"resamples": n_resamples, "seed": seed, "by": "group"},
-        "device": stages[0].device,
+        "device": str(segmenter.device),
         "versions": {**package_versions(PACKAGES), "machine": platform.machine()},
         "seconds": round(time.perf_counter() - start, 1),
         "reports": reports,
     }
     return Evaluation(payload, rows, answers)
-
-
-def write_release(
-    database: Dataset,
-    split: Split,
-    finder: Finder,
-    classifiers: Sequence[Classifier],
-    external: Mapping[str, Dataset],
-    results: str | Path,
-    cache: str | Path,
-    *,
-    progress: Progress[Any] = quiet,
-) -> None:
-    """Evaluate both stages on the test part and on other collections, and write the files.
-
-    Parameters
-    ----------
-    database : Dataset
-    split : Split
-        Of `database`.
-    finder : Finder
-    classifiers : sequence of Classifier
-    external : mapping of str to Dataset
-        Other collections, by name. Stage 1 is evaluated on those with lung masks, stage 2 on those with
-        classes, there without the near duplicates of images that were trained on or chosen by.
-    results : path-like
-        Folder of ``released_weights_<set>.json`` and ``.csv``, and of
-        ``released_weights_radiography_answers.csv``, which the model card is made of.
-    cache : path-like
-        Folder for what the finder finds.
-    progress : callable, optional
-
-    Raises
-    ------
-    ImageError
-        If an image cannot be read.
-    DataError
-        If a mask cannot be read, or nothing of a collection is new or of use (:func:`check_external`).
-    """
-    records = split.select(database.records, "test")
-    found = evaluate_release(
-        database, records, finder, classifiers, cache, split=split, part="test", progress=progress
-    )
-    write_results(results, "released_weights_radiography", found.rows, found.payload)
-    write_csv(results, "released_weights_radiography_answers", found.answers)
-    for name, dataset in external.items():
-        measured = classifiers if has_classes(dataset, database.classes) else []
-        records = dataset.records
-        notes: list[str] = []
-        if measured:
-            records, notes = _not_learnt_from(dataset, database, split, progress)
-        found = evaluate_release(dataset, records, finder, measured, cache, progress=progress)
-        found.payload["notes"] += notes
-        write_results(results, f"released_weights_{name}", found.rows, found.payload)
-
-
-def has_classes(dataset: Dataset, classes: Sequence[str]) -> bool:
-    """Whether classifiers of some classes can be measured on a dataset: it has classes, all among them."""
-    return bool(dataset.classes) and {record.label for record in dataset.records} <= set(classes)
-
-
-def check_external(dataset: Dataset, classes: Sequence[str]) -> None:
-    """Refuse a collection that no stage can be measured on.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    classes : sequence of str
-        Of the classifiers.
-
-    Raises
-    ------
-    DataError
-        If it has neither lung masks nor these classes.
-    """
-    if not (any(record.mask for record in dataset.records) or has_classes(dataset, classes)):
-        raise DataError(
-            f"{dataset.root} has no lung masks to evaluate the segmenter on, and its images are not of the "
-            f"classes {', '.join(classes)} of the classifiers; leave it out"
-        )
-
-
-def _not_learnt_from(
-    dataset: Dataset, database: Dataset, split: Split, progress: Progress[Any]
-) -> tuple[list[Record], list[str]]:
-    """A collection's images without copies of those that weights learnt from or were chosen by."""
-    known = [record for part in ("train", "validation") for record in split.select(database.records, part)]
-    copied = copies_of(dataset, dataset.records, database, known, progress=progress)
-    left = [record for record, copy in zip(dataset.records, copied) if not copy]
-    if not left:
-        raise DataError(f"{dataset.root}: every image is a near duplicate of one that was trained on")
-    note = (
-        f"{int(copied.sum()):,} of {len(copied):,} images were left out as near duplicates of images of the "
-        "training or the validation part"
-    )
-    return left, [note]
 
 
 def _answers(logits: npt.NDArray[np.float64], card: Card) -> list[dict[str, Any]]:

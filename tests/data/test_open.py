@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from lungcls.data import (
     MaskFolder,
     RadiographyDatabase,
     open_dataset,
+    open_externals,
 )
 from lungcls.errors import DataError
 from lungcls.labels import CLASSES
@@ -89,3 +91,16 @@ def test_real_copies(real_data: Path) -> None:
             assert dataset.path(dataset.records[0]).is_file()
             assert {record.label for record in dataset.records} <= {*dataset.classes, ""}
     assert isinstance(open_dataset(real_data), RadiographyDatabase)
+
+
+def test_folders_of_one_name_are_all_opened_each_under_a_name_of_its_own(
+    manifest_database: Path, tmp_path: Path
+) -> None:
+    for place in ("a", "b"):
+        shutil.copytree(manifest_database, tmp_path / place / "radiography")
+    roots = [tmp_path / "a/radiography", tmp_path / "b/radiography", tmp_path / "a/../a/radiography"]
+    opened = open_externals(roots, taken=["radiography"])
+    assert {name: dataset.root for name, dataset in opened.items()} == {
+        "radiography-2": roots[0],
+        "radiography-3": roots[1],
+    }

@@ -11,13 +11,13 @@ from lungcls.classifier import Classifier
 from lungcls.data.dataset import Dataset
 from lungcls.data.splits import PARTS, Split, crossing, split_dataset
 from lungcls.data.views import Progress, quiet
-from lungcls.evaluation.modelcard import write_model_card
-from lungcls.evaluation.release import check_external, write_release
 from lungcls.figures import require_matplotlib
 from lungcls.finder import Finder
 from lungcls.gate.gate import Gate
 from lungcls.recipes import load_recipe
 from lungcls.training.train import train
+from release.card import write_model_card
+from release.measure import check_external, write_release
 
 STEPS: Final = ("segmenter", "classifier-full", "classifier-crop", "classifier-mask")
 """In this order: the regions of later steps are cut with the first one's masks, and `crop` and `mask` start
@@ -48,6 +48,7 @@ def train_release(
     Parameters
     ----------
     database : Dataset
+        With lung masks, in any layout and of any classes.
     out : path-like
         Gets a run's folder a step, ``cache/`` with predicted masks, ``results/`` with the figures on the test
         part and ``weights/`` with what is to be released: weights, cards and the model card.

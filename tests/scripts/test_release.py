@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
+from release import train as release
+from release.card import PICTURE
+from release.measure import write_release
 
-from lungcls.cli.main import app
-from lungcls.data import ClassFolders, RadiographyDatabase, Record, Split, make_split
+from lungcls.data import ClassFolders, RadiographyDatabase, Record, Split, make_split, open_dataset
 from lungcls.errors import DataError
-from lungcls.evaluation.modelcard import PICTURE
 from lungcls.labels import CLASSES, NOTICE
 from lungcls.phantom import chest_phantom
 from lungcls.pipeline import Pipeline
 from lungcls.recipes import Recipe, Stage, load_recipe
-from lungcls.training import release
 from lungcls.weights import load_card
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("schedule", sorted(release.SCHEDULES))
@@ -162,24 +165,50 @@ def test_what_would_fail_after_the_training_fails_before(manifest_database: Path
     assert not (tmp_path / "out").exists()
 
 
-def test_the_command_hands_the_split_on(
-    manifest_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: dict[str, Any] = {}
+def _door(*words: object) -> tuple[int, str]:
+    command = [sys.executable, "-m", "lungcls", "train-release", *map(str, words)]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    return ended.returncode, ended.stdout + ended.stderr
 
-    def run(database: RadiographyDatabase, out: Path, **options: Any) -> Path:
-        asked.update(options)
-        return out
 
-    monkeypatch.setattr(release, "train_release", run)
-    split = _split(manifest_database)
+def test_the_door_runs_the_script_with_all_that_is_typed(manifest_database: Path, tmp_path: Path) -> None:
+    code, text = _door("--help")
+    assert (code, "--split-file" in text, "--layout" in text) == (0, True, True)
+    files = [record.file for record in RadiographyDatabase(manifest_database).records]
+    split = Split(dict.fromkeys(files, "train") | {files[0]: "validation"}, dict(zip(files, files)))
     split.write_csv(tmp_path / "split.csv")
-    command = ["train-release", "--data", str(manifest_database), "-o", str(tmp_path / "out")]
-    assert CliRunner().invoke(app, command).exit_code == 0
-    assert asked["split"] is None
-    done = CliRunner().invoke(app, [*command, "--split-file", str(tmp_path / "split.csv")])
-    assert done.exit_code == 0, done.output
-    assert asked["split"] == split
+    command = ["--data", manifest_database, "-o", tmp_path / "out", "--split-file", tmp_path / "split.csv"]
+    code, text = _door(*command)
+    assert (code, text.count("\n")) == (2, 1)
+    assert "no image of the dataset is in the part 'test'" in text
+
+
+@pytest.mark.parametrize("words", [["--schedule", "weekly"], ["--layout", "nonsense"], ["--no-such-option"]])
+def test_wrong_use_of_the_door(words: list[str], manifest_database: Path, tmp_path: Path) -> None:
+    code, text = _door("--data", manifest_database, "-o", tmp_path / "out", *words)
+    assert code == 2
+    assert "Traceback" not in text
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_a_checkout_the_door_says_where_the_script_lives(
+    manifest_database: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(ROOT / "lungcls", tmp_path / "lungcls", ignore=shutil.ignore_patterns("__pycache__"))
+    command = [sys.executable, "-m", "lungcls", "train-release", "--data", str(manifest_database)]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
+    assert "scripts/release.py of lungcls's source tree" in ended.stderr
+
+
+def test_no_collection_overwrites_the_test_part(manifest_database: Path, tmp_path: Path) -> None:
+    database = RadiographyDatabase(manifest_database)
+    with pytest.raises(ValueError, match="named 'radiography'"):
+        write_release(
+            database, _split(manifest_database), None, [], {"radiography": database}, tmp_path, tmp_path
+        )  # type: ignore[arg-type]
+    assert not list(tmp_path.glob("*.json"))
 
 
 def test_the_model_card_has_the_figures_of_the_files(released: Path) -> None:
@@ -225,3 +254,16 @@ def test_a_finished_release_trains_nothing_again(released: Path, database: Path)
     before = times()
     assert _release(database, released.parent) == released
     assert times() == before
+
+
+@pytest.mark.slow
+def test_a_dataset_of_other_classes_is_released_too(database: Path, tmp_path: Path) -> None:
+    two = open_dataset(database, classes="binary")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(release, "load_recipe", _tiny)
+        split = make_split(two.records, seed=6)
+        weights = release.train_release(two, tmp_path, schedule="cpu", split=split, device="cpu", workers=0)
+    assert load_card(weights / "classifier-mask.safetensors").classes == two.classes == ("COVID", "other")
+    text = (weights / "README.md").read_text(encoding="utf-8")
+    assert "| `classifier-mask` | recall of other |" in text
+    assert "Viral Pneumonia is all children" not in text

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from lungcls.figures import COLOURS, new_figure, number, save_figure
-from lungcls.labels import CLASSES
+from release.measure import read_results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-_SURE: Final = np.linspace(0.25, 1, 76)
 
 
 class Answer(NamedTuple):
@@ -35,20 +32,13 @@ class Answer(NamedTuple):
 
 
 def answered(path: str | Path) -> Iterator[Answer]:
-    """Read ``released_weights_radiography_answers.csv``."""
+    """Read the answers on the test part, of whatever classes."""
     with Path(path).open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            classes = {key: float(row[key]) for key in CLASSES}
+            # Each class has two columns: its probability, and logit_<class>.
+            classes = {key: float(row[key]) for key in row if f"logit_{key}" in row}
             said = max(classes, key=lambda name: classes[name])
             yield Answer(row["model"], row["label"], row["source"], said, classes[said])
-
-
-def read_payloads(results: str | Path) -> dict[str, Any]:
-    """Read ``released_weights_<set>.json`` of a folder, by set in alphabetical order."""
-    return {
-        file.stem.removeprefix("released_weights_"): json.loads(file.read_text(encoding="utf-8"))
-        for file in sorted(Path(results).glob("released_weights_*.json"))
-    }
 
 
 def save_failures(results: str | Path, path: str | Path) -> Path:
@@ -57,7 +47,7 @@ def save_failures(results: str | Path, path: str | Path) -> Path:
     Parameters
     ----------
     results : path-like
-        Folder with ``released_weights_<set>.json`` and ``released_weights_radiography_answers.csv``.
+        Folder that :func:`release.measure.write_release` wrote.
     path : path-like
         The PNG file to write.
 
@@ -70,8 +60,8 @@ def save_failures(results: str | Path, path: str | Path) -> Path:
     MissingExtraError
         If matplotlib is not installed.
     """
-    payloads = read_payloads(results)
-    reports = payloads["radiography"]["reports"]
+    test, payloads, answers = read_results(results)
+    reports = payloads[test]["reports"]
     classifiers = {name: one for name, one in reports.items() if "confusion_matrix" in one}
     figure = new_figure(4 * max(2, len(classifiers)), 8)
     above, below = figure.subfigures(2, 1, squeeze=False)[:, 0]
@@ -80,7 +70,7 @@ def save_failures(results: str | Path, path: str | Path) -> Path:
     ):
         _confused(axes, name, report)
     sure, masks = below.subplots(1, 2)
-    _sure(sure, list(answered(Path(results) / "released_weights_radiography_answers.csv")))
+    _sure(sure, list(answered(answers)), 1 / len(next(iter(classifiers.values()))["classes"]))
     _masks(masks, payloads)
     return save_figure(figure, path, dpi=90)
 
@@ -103,13 +93,17 @@ def _confused(axes: Axes, name: str, report: dict[str, Any]) -> None:
     axes.set_title(f"{name}: wrong answers", fontsize=10)
 
 
-def _sure(axes: Axes, answers: list[Answer]) -> None:
+def _sure(axes: Axes, answers: list[Answer], least: float) -> None:
+    """By confidence, from the `least` that the most probable of the classes can have."""
+    confidences = np.linspace(least, 1, 76)
     for k, model in enumerate(dict.fromkeys(answer.model for answer in answers)):
         wrong = np.asarray([one.confidence for one in answers if one.model == model and not one.right])
         if len(wrong):
-            share = (wrong[:, None] >= _SURE).mean(0)
-            axes.plot(_SURE, share, color=COLOURS[k % len(COLOURS)], label=f"{model} ({len(wrong)} films)")
-    axes.set_xlim(0.25, 1)
+            share = (wrong[:, None] >= confidences).mean(0)
+            axes.plot(
+                confidences, share, color=COLOURS[k % len(COLOURS)], label=f"{model} ({len(wrong)} films)"
+            )
+    axes.set_xlim(least, 1)
     axes.set_ylim(0, 1.02)
     axes.set_xlabel("calibrated confidence of at least")
     axes.set_ylabel("share of the wrong answers")

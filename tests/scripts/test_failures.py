@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-
-from lungcls.evaluation.failures import answered, save_failures
+from release.failures import answered, save_failures
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 ANSWERS = "released_weights_radiography_answers.csv"

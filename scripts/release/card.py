@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from lungcls.data.radiography import TITLE
-from lungcls.evaluation.failures import answered, read_payloads, save_failures
 from lungcls.files import atomic_write
 from lungcls.labels import NOTICE
 from lungcls.weights import Card, load_card
+from release.failures import answered, save_failures
+from release.measure import read_results
 
 PICTURE: Final = "failures.png"
 """Beside the model card."""
@@ -29,6 +30,12 @@ The COVID-19 Radiography Database is that of Chowdhury 2020 and Rahman 2021. Its
 authors' own network and checked by them."""
 
 _LIMITS: Final = """\
+- A classifier can tell the hospital, the scanner or the child instead of the disease. `lungcls shortcuts`
+  measures it.
+- There is no class for other findings: a film of any of them gets one of these classes.
+- Images of other kinds than those that were trained on are what the quality gate is there to refuse."""
+
+_LIMITS_OF_DATABASE: Final = """\
 - Each class comes from its own hospitals: Viral Pneumonia is all children, Lung_Opacity and most Normal are
   adults from RSNA, COVID comes from many other sources. A classifier can tell the source instead of the
   disease, and `full` in particular can see letters, borders and collimation. `lungcls shortcuts` measures it.
@@ -43,14 +50,12 @@ the training data call so. A low recall shows how little a class means beyond wh
 _MAPPED: Final = {
     "coronahack": "the bacterial pneumonia of children counts as Lung_Opacity, which was learnt from adults",
 }
-"""What to know of the classes of a collection."""
-
-_AGREES: Final = "- Dice on radiography is agreement with a network's masks"
-_PEOPLE: Final = ("montgomery", "shenzhen")
-"""Sets whose masks people drew."""
+"""What to know of the classes of a collection, by its layout."""
 
 
-def model_card(weights: str | Path, results: str | Path, *, about: str = "") -> str:
+def model_card(
+    weights: str | Path, results: str | Path, *, about: str = "", drawn_by_people: Sequence[str] = ()
+) -> str:
     """Write the model card's text.
 
     Parameters
@@ -58,10 +63,11 @@ def model_card(weights: str | Path, results: str | Path, *, about: str = "") -> 
     weights : path-like
         Folder of weight files with their cards.
     results : path-like
-        Folder with ``released_weights_<set>.json`` and ``released_weights_radiography_answers.csv``, as
-        ``benchmarks/released_weights.py`` and :func:`lungcls.training.release.train_release` write them.
+        Folder that :func:`release.measure.write_release` wrote.
     about : str, optional
         Markdown at the end of the section on the data: what no card knows of the copy and its split.
+    drawn_by_people : sequence of str, optional
+        Sets whose lung masks people drew.
 
     Returns
     -------
@@ -73,8 +79,8 @@ def model_card(weights: str | Path, results: str | Path, *, about: str = "") -> 
     Mitchell et al. (2019), Model Cards for Model Reporting, FAT*.
     """
     cards = [load_card(path.with_suffix(".safetensors")) for path in sorted(Path(weights).glob("*.json"))]
-    payloads = read_payloads(results)
-    answers = Path(results) / "released_weights_radiography_answers.csv"
+    test, payloads, answers = read_results(results)
+    limits = _LIMITS_OF_DATABASE if any(_of_database(card) for card in cards) else _LIMITS
     lines = [
         "# Released weights",
         "",
@@ -97,8 +103,8 @@ def model_card(weights: str | Path, results: str | Path, *, about: str = "") -> 
         "",
         "## Limits",
         "",
-        _LIMITS,
-        _masks_of([name for name in _PEOPLE if name in payloads]),
+        limits,
+        _masks_of(test, [name for name in drawn_by_people if name in payloads]),
         "",
         "## Figures",
         "",
@@ -106,14 +112,14 @@ def model_card(weights: str | Path, results: str | Path, *, about: str = "") -> 
         "",
         *_lungs(payloads),
         "",
-        *_classes(payloads["radiography"]),
+        *_classes(test, payloads[test]),
         "",
         *_sources(answers),
         "",
-        *_elsewhere(payloads),
+        *_elsewhere(test, payloads),
         "## Known failures",
         "",
-        *_failures(payloads),
+        *_failures(test, payloads),
         "",
         f"![Which films are called what, how sure the wrong answers are, and where masks fail]({PICTURE})",
         "",
@@ -124,12 +130,14 @@ def model_card(weights: str | Path, results: str | Path, *, about: str = "") -> 
     return "\n".join(lines) + "\n"
 
 
-def write_model_card(weights: str | Path, results: str | Path, *, about: str = "") -> None:
+def write_model_card(
+    weights: str | Path, results: str | Path, *, about: str = "", drawn_by_people: Sequence[str] = ()
+) -> None:
     """Write the model card, ``README.md``, and its pictures into the folder of the weights.
 
     Parameters
     ----------
-    weights, results, about
+    weights, results, about, drawn_by_people
         As :func:`model_card` takes them.
 
     Raises
@@ -139,7 +147,7 @@ def write_model_card(weights: str | Path, results: str | Path, *, about: str = "
     """
     save_failures(results, Path(weights) / PICTURE)
     with atomic_write(Path(weights) / "README.md", "w") as file:
-        file.write(model_card(weights, results, about=about))
+        file.write(model_card(weights, results, about=about, drawn_by_people=drawn_by_people))
 
 
 def _table(cards: list[Card]) -> Iterator[str]:
@@ -170,14 +178,23 @@ def _data(cards: list[Card]) -> Iterator[str]:
     for text, names in trained.items():
         yield f"- {', '.join(names)}: {text}."
     yield ""
-    if any(card.training_data["dataset"] == TITLE for card in cards):
+    if any(_of_database(card) for card in cards):
         yield from (_DATABASE, "")
 
 
-def _masks_of(people: list[str]) -> str:
+def _of_database(card: Card) -> bool:
+    return bool(card.training_data["dataset"] == TITLE)
+
+
+def _masks_of(test: str, people: list[str]) -> str:
     """Whose masks Dice agrees with, of the sets that were measured."""
+    agrees = (
+        f"- Dice on {test} is agreement with a network's masks"
+        if test == "radiography"
+        else f"- Dice on {test} is agreement with the masks of the data, whoever made them"
+    )
     drawn = " and ".join(name.capitalize() for name in people)
-    return f"{_AGREES}; that on {drawn} with people's." if people else f"{_AGREES}."
+    return f"{agrees}; that on {drawn} with people's." if people else f"{agrees}."
 
 
 def _counted(images: dict[str, int]) -> str:
@@ -203,8 +220,8 @@ def _lungs(payloads: dict[str, Any]) -> Iterator[str]:
             )
 
 
-def _classes(payload: dict[str, Any]) -> Iterator[str]:
-    yield "| test part of radiography | figure | images | value |"
+def _classes(test: str, payload: dict[str, Any]) -> Iterator[str]:
+    yield f"| test part of {test} | figure | images | value |"
     yield "|---|---|---|---|"
     for model, report in payload["reports"].items():
         if "confusion_matrix" not in report:
@@ -229,9 +246,9 @@ def _sources(answers: Path) -> Iterator[str]:
         yield f"| `{model}` | {label} | {source} | {len(right):,} | {sum(right) / len(right):.1%} |"
 
 
-def _elsewhere(payloads: dict[str, Any]) -> Iterator[str]:
+def _elsewhere(test: str, payloads: dict[str, Any]) -> Iterator[str]:
     """Recall on other collections: of each class that they have."""
-    others = {name: payload for name, payload in payloads.items() if name != "radiography"}
+    others = {name: payload for name, payload in payloads.items() if name != test}
     found = [
         (name, payload, model, report)
         for name, payload in others.items()
@@ -243,7 +260,8 @@ def _elsewhere(payloads: dict[str, Any]) -> Iterator[str]:
     yield from ("## Other collections", "", _ELSEWHERE, "")
     for name, payload in others.items():
         if any(name == one[0] for one in found):
-            notes = [*payload["notes"], *([f"{_MAPPED[name]}."] if name in _MAPPED else [])]
+            layout = payload.get("layout", name)
+            notes = [*payload["notes"], *([f"{_MAPPED[layout]}."] if layout in _MAPPED else [])]
             yield from (f"- {name}: {note}" for note in notes)
     yield from (
         "",
@@ -260,8 +278,8 @@ def _elsewhere(payloads: dict[str, Any]) -> Iterator[str]:
     yield ""
 
 
-def _failures(payloads: dict[str, Any]) -> Iterator[str]:
-    for model, report in payloads["radiography"]["reports"].items():
+def _failures(test: str, payloads: dict[str, Any]) -> Iterator[str]:
+    for model, report in payloads[test]["reports"].items():
         if "confusion_matrix" not in report:
             continue
         counts, classes = report["confusion_matrix"]["counts"], report["classes"]

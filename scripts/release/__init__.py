@@ -1,0 +1,1 @@
+"""How the maintainers release weights: train, measure, describe. Not part of the wheel."""
