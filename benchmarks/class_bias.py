@@ -26,9 +26,10 @@ from lungcls.data.views import find_lungs
 from lungcls.evaluation.calibration import fit_bias, fit_temperature, softmax
 from lungcls.evaluation.classification import classification_report
 from lungcls.evaluation.evaluate import groups_of, logits_on
-from lungcls.evaluation.tables import format_table, write_results
+from lungcls.evaluation.results import write_results
 from lungcls.finder import Finder
 from lungcls.progress import bar
+from lungcls.render.tables import format_table
 from lungcls.versions import package_versions
 
 RESULTS = Path(__file__).parent / "results"

@@ -31,12 +31,13 @@ from scipy import special
 from sklearn.metrics import roc_auc_score
 
 from lungcls.data import open_radiography, split_dataset
-from lungcls.evaluation.tables import format_table, write_results
+from lungcls.evaluation.results import write_results
 from lungcls.finder import Finder
 from lungcls.images import find_images, read_image
 from lungcls.progress import bar
 from lungcls.quality import Quality
 from lungcls.regions import Pixels, whole_view
+from lungcls.render.tables import format_table
 from lungcls.versions import package_versions
 
 RESULTS = Path(__file__).parent / "results"

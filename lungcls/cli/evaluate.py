@@ -61,9 +61,10 @@ def evaluate(
 
     from lungcls.data import open_dataset
     from lungcls.evaluation.release import evaluate_release
-    from lungcls.evaluation.tables import format_confusion, format_table, write_csv, write_results
+    from lungcls.evaluation.results import write_csv, write_results
     from lungcls.finder import Finder
     from lungcls.progress import bar
+    from lungcls.render.tables import format_confusion, format_table
 
     dataset = open_dataset(data, layout=layout, classes=classes)
     part = split or ("test" if dataset.classes or split_file else "all")

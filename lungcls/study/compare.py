@@ -160,9 +160,7 @@ def run_figures(run: Answers, weights: Floats) -> Figures:
     return {key: figures[key] for key in wanted if key in figures}
 
 
-def _figure_rows(
-    models: Mapping[str, Sequence[Answers]], points: Means, over: Means
-) -> list[dict[str, Any]]:
+def _figure_rows(models: Mapping[str, Sequence[Answers]], points: Means, over: Means) -> list[dict[str, Any]]:
     rows = []
     for name, runs in models.items():
         first = runs[0]
@@ -205,7 +203,13 @@ def _differences(
     means = {name: np.mean([run.probabilities for run in runs], axis=0) for name, runs in models.items()}
 
     def add(
-        test: str, pair: tuple[str, str], figure: str, ends: Sequence[float], p: float, of: str = "", **more: int
+        test: str,
+        pair: tuple[str, str],
+        figure: str,
+        ends: Sequence[float],
+        p: float,
+        of: str = "",
+        **more: int,
     ) -> None:
         row: dict[str, Any] = dict(zip(("first", "second"), pair))
         row |= {"test": test, "figure": figure, "class": of}

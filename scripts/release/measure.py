@@ -14,7 +14,7 @@ from lungcls.data.views import Progress, quiet
 from lungcls.errors import DataError
 from lungcls.evaluation.reading import copies_of
 from lungcls.evaluation.release import evaluate_release
-from lungcls.evaluation.tables import write_csv, write_results
+from lungcls.evaluation.results import write_csv, write_results
 from lungcls.finder import Finder
 
 _STEM: Final = "released_weights_"
