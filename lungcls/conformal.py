@@ -14,6 +14,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lungcls.errors import OptionError
+
 Floats = NDArray[np.float64]
 
 # One part in a thousand million: coverages such as 0.9 have no exact float.
@@ -70,7 +72,7 @@ def nonconformity(probabilities: ArrayLike, score: str = "lac") -> Floats:
     Prediction, ICLR.
     """
     if score not in _SCORES:
-        raise ValueError(f"unknown conformal score {score!r}; expected one of {', '.join(SCORES)}")
+        raise OptionError(f"unknown conformal score {score!r}; expected one of {', '.join(SCORES)}")
     return _SCORES[score](np.asarray(probabilities, np.float64))
 
 
@@ -153,7 +155,7 @@ def merged_p_values(members: ArrayLike) -> Floats:
 def checked_coverage(coverage: float) -> float:
     """Return a coverage after checking that it is above 0 and below 1; ValueError if not."""
     if not 0 < coverage < 1:
-        raise ValueError(f"coverage is {coverage}; expected a number between 0 and 1, such as 0.9")
+        raise OptionError(f"coverage is {coverage}; expected a number between 0 and 1, such as 0.9")
     return coverage
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from lungcls.classifier import Classifier
 from lungcls.conformal import merged_p_values
+from lungcls.errors import OptionError
 from lungcls.images import Image, ImageSource
 from lungcls.pipeline import Pipeline
 from lungcls.prediction import Failure, Prediction
@@ -60,9 +61,9 @@ class Ensemble(Pipeline):
 
     def __init__(self, members: Sequence[Pipeline | str | Path], **options: Any) -> None:
         if isinstance(members, (str, Path)) or not members:
-            raise ValueError(f"the members are {members!r}; expected a list of pipelines or weights")
+            raise OptionError(f"the members are {members!r}; expected a list of pipelines or weights")
         if fixed := sorted({"region", "classifier"} & options.keys()):
-            raise ValueError(f"an ensemble takes no {' or '.join(fixed)}: its members say which they are")
+            raise OptionError(f"an ensemble takes no {' or '.join(fixed)}: its members say which they are")
         single: list[Pipeline | str | Path] = []
         for member in members:
             single += member.members if isinstance(member, Ensemble) else [member]
@@ -81,7 +82,7 @@ class Ensemble(Pipeline):
         ]
         orders = {member.classifier.card.classes for member in self.members}
         if len(orders) > 1:
-            raise ValueError(f"the members have different classes: {sorted(orders)}; expected the same")
+            raise OptionError(f"the members have different classes: {sorted(orders)}; expected the same")
 
     @property
     def classifier(self) -> Classifier:

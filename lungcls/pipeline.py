@@ -14,7 +14,7 @@ import numpy as np
 
 from lungcls.classifier import Classifier
 from lungcls.conformal import checked_coverage, p_values
-from lungcls.errors import LungclsError, LungMaskError, RejectedError
+from lungcls.errors import LungclsError, LungMaskError, OptionError, RejectedError
 from lungcls.files import fingerprint
 from lungcls.finder import assess
 from lungcls.gate.gate import Gate
@@ -106,13 +106,13 @@ class Pipeline:
         coverage: float | None = 0.9,
     ) -> None:
         if on_bad_mask not in ("whole", "refuse"):
-            raise ValueError(f"on_bad_mask is {on_bad_mask!r}; expected 'whole' or 'refuse'")
+            raise OptionError(f"on_bad_mask is {on_bad_mask!r}; expected 'whole' or 'refuse'")
         if on_reject not in ("flag", "raise", "abstain"):
-            raise ValueError(f"on_reject is {on_reject!r}; expected 'flag', 'raise' or 'abstain'")
+            raise OptionError(f"on_reject is {on_reject!r}; expected 'flag', 'raise' or 'abstain'")
         if batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size}; expected at least 1")
+            raise OptionError(f"batch_size is {batch_size}; expected at least 1")
         if tta < 0:
-            raise ValueError(f"tta is {tta}; expected 0 (none) or a number of changed views")
+            raise OptionError(f"tta is {tta}; expected 0 (none) or a number of changed views")
         if coverage is not None:
             checked_coverage(coverage)
         # Stage 2 is loaded when it is first asked for: segment() alone needs half of the memory.
@@ -124,7 +124,7 @@ class Pipeline:
         if not isinstance(segmenter, Segmenter):
             segmenter = Segmenter.load(segmenter, device, **running, **cleaning)
         elif cleaning:
-            raise ValueError(
+            raise OptionError(
                 f"{' and '.join(cleaning)} given beside a loaded segmenter, which has its own; give them to "
                 "Segmenter.load"
             )
@@ -146,7 +146,7 @@ class Pipeline:
         if self._classifier is None:
             found = Classifier.load(self._classifier_weights, self._device, **self._running)
             if self._region not in (None, found.region.name):
-                raise ValueError(
+                raise OptionError(
                     f"{self._classifier_weights} sees the region {found.region.name!r}, not "
                     f"{self._region!r}; leave out the region"
                 )
@@ -311,7 +311,7 @@ class Pipeline:
             As :meth:`predict`, with ``on_error="raise"``.
         """
         if on_error not in ("raise", "return"):
-            raise ValueError(f"on_error is {on_error!r}; expected 'raise' or 'return'")
+            raise OptionError(f"on_error is {on_error!r}; expected 'raise' or 'return'")
         run = self._predict_batch if classify else self._segment_batch
         remaining = iter(sources)
         size = batch_size or self.batch_size
@@ -558,7 +558,7 @@ def explain(
 def _loaded(**options: Any) -> Pipeline:
     classifier = options.get("classifier")
     if isinstance(classifier, (list, tuple)):
-        raise ValueError(f"classifier is {classifier!r}; expected one, for several use lungcls.Ensemble")
+        raise OptionError(f"classifier is {classifier!r}; expected one, for several use lungcls.Ensemble")
     named = [options.get(stage) for stage in ("segmenter", "classifier", "gate")]
     files = [find_weights(name) for name in named if isinstance(name, (str, Path))]
     states = tuple(fingerprint(one) for path in files for one in (path, path.with_suffix(".json")))

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as PILImage
 
+from lungcls.errors import OptionError
 from lungcls.tone import stretch as stretch  # the tone of views whose card names none
 
 if TYPE_CHECKING:
@@ -51,11 +52,11 @@ class Region:
 
     def __post_init__(self) -> None:
         if self.name not in _CUTS:
-            raise ValueError(f"unknown region {self.name!r}; the regions are {', '.join(REGIONS)}")
+            raise OptionError(f"unknown region {self.name!r}; the regions are {', '.join(REGIONS)}")
         for field in ("margin", "dilate"):
             value = getattr(self, field)
             if not 0 <= value <= 1:
-                raise ValueError(f"region {field} is {value}; expected a fraction in [0, 1]")
+                raise OptionError(f"region {field} is {value}; expected a fraction in [0, 1]")
 
     @property
     def needs_mask(self) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 from lungcls.data.dataset import Dataset, Record
 from lungcls.data.splits import PARTS, Split
 from lungcls.data.views import Progress, predicted_masks, quiet
+from lungcls.errors import OptionError
 from lungcls.quality import mask_quality
 from lungcls.regions import Mask
 from lungcls.segmenter import Segmenter
@@ -59,7 +60,7 @@ def usable_masks(
         }
     else:
         if segmenter is None:
-            raise ValueError("predicted masks need a segmenter")
+            raise OptionError("predicted masks need a segmenter")
         found = predicted_masks(database, database.records, segmenter, cache, progress=progress)
     return {file: mask for file, mask in found.items() if mask_quality(mask).both_lungs}
 

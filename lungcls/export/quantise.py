@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lungcls.engines.graphs import STAMP, find_graph, stamp
-from lungcls.errors import MissingExtraError
+from lungcls.errors import MissingExtraError, OptionError
 from lungcls.export.export import export_stage, write_openvino
 from lungcls.regions import Region, View
 from lungcls.weights import load_card, write_card
@@ -125,7 +125,7 @@ def calibration_views(
     masks = {}
     if region.needs_mask:
         if segmenter is None:
-            raise ValueError(f"the region {region.name!r} needs a segmenter; pass one")
+            raise OptionError(f"the region {region.name!r} needs a segmenter; pass one")
         for start in range(0, len(picked), 32):
             batch = picked[start : start + 32]
             found = segmenter.segment([read_image(dataset.path(record)).pixels for record in batch])

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lungcls.errors import WeightsError
+from lungcls.errors import OptionError, WeightsError
 from lungcls.labels import CLASSES
 from lungcls.models.build import create_model
 from lungcls.regions import View
@@ -35,14 +35,14 @@ def resolve_device(device: str = "auto") -> torch.device:
     try:
         chosen = torch.device(device)
     except RuntimeError as error:
-        raise ValueError(f"unknown device {device!r}; expected auto, cpu, cuda, cuda:N or mps") from error
+        raise OptionError(f"unknown device {device!r}; expected auto, cpu, cuda, cuda:N or mps") from error
     present = {
         "cpu": True,
         "cuda": (chosen.index or 0) < torch.cuda.device_count(),
         "mps": torch.backends.mps.is_available(),
     }
     if not present.get(chosen.type, False):
-        raise ValueError(f"the device {device!r} is not available here; use device='auto' or 'cpu'")
+        raise OptionError(f"the device {device!r} is not available here; use device='auto' or 'cpu'")
     return chosen
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from lungcls.errors import ImageError
+from lungcls.errors import ImageError, OptionError
 from lungcls.explanation import Explanation
 from lungcls.gate.gate import Gate
 from lungcls.images import Image, read_image
@@ -234,10 +234,10 @@ def _classifiers(names: tuple[str, ...]) -> dict[str, str]:
         card = load_card(name)
         region = (card.region or {}).get("name", "")
         if not region:
-            raise ValueError(f"{name} is no classifier; expected weights whose card names a region")
+            raise OptionError(f"{name} is no classifier; expected weights whose card names a region")
         if region in found:
-            raise ValueError(f"{name} and {found[region]} both see the region {region!r}; give one a region")
+            raise OptionError(f"{name} and {found[region]} both see the region {region!r}; give one a region")
         found[region] = name
     if not found:
-        raise ValueError("there is no classifier; name one, or install lungcls with its weights")
+        raise OptionError("there is no classifier; name one, or install lungcls with its weights")
     return {region: found[region] for region in REGIONS if region in found}
