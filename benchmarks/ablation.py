@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> None:
     from lungcls.ablation.plots import write_plots
     from lungcls.ablation.run import ablate
     from lungcls.data import open_radiography
-    from lungcls.evaluation.tables import write_csv, write_results
+    from lungcls.evaluation.results import write_csv, write_results
     from lungcls.progress import bar
     from lungcls.recipes import load_recipe
 

@@ -26,8 +26,9 @@ from lungcls.data.views import predicted_masks
 from lungcls.evaluation.calibration import fit_bias, fit_temperature, softmax
 from lungcls.evaluation.classification import classification_report
 from lungcls.evaluation.evaluate import groups_of, logits_on
-from lungcls.evaluation.tables import format_table, write_results
+from lungcls.evaluation.results import write_results
 from lungcls.progress import bar
+from lungcls.render.tables import format_table
 from lungcls.segmenter import Segmenter
 from lungcls.versions import package_versions
 

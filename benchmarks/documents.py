@@ -16,8 +16,8 @@ from typing import Any, Final
 
 from marks import between_marks
 
-from lungcls.evaluation.tables import format_table
 from lungcls.files import atomic_write
+from lungcls.render.tables import format_table
 
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parent / "README.md"

@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 from speed import PACKAGES, Worker, macro_f1
 
-from lungcls.evaluation.tables import format_table, write_results
+from lungcls.evaluation.results import write_results
 from lungcls.progress import bar
+from lungcls.render.tables import format_table
 from lungcls.versions import package_versions
 from lungcls.weights import count_parameters, find_weights, load_card
 

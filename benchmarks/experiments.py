@@ -16,7 +16,7 @@ from typing import Any
 
 from marks import between_marks
 
-from lungcls.evaluation.tables import write_results
+from lungcls.evaluation.results import write_results
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -31,13 +31,14 @@ from scipy import special
 from sklearn.metrics import roc_auc_score
 
 from lungcls.data import open_radiography, split_dataset
-from lungcls.evaluation.tables import format_table, write_results
+from lungcls.evaluation.results import write_results
 from lungcls.finder import assess
 from lungcls.gate.gate import FOREIGN, Gate, Screening
 from lungcls.images import find_images, read_image
 from lungcls.progress import bar
 from lungcls.quality import Quality
 from lungcls.regions import Pixels, whole_view
+from lungcls.render.tables import format_table
 from lungcls.segmenter import Segmenter
 from lungcls.versions import package_versions
 

@@ -29,11 +29,11 @@ import numpy as np
 from lungcls.data import Dataset, Split, open_dataset, split_dataset
 from lungcls.data.offline import wanted_counts
 from lungcls.data.views import predicted_masks
-from lungcls.evaluation.tables import format_table
 from lungcls.files import atomic_write
 from lungcls.progress import bar
 from lungcls.recipes import Recipe, load_recipe
 from lungcls.regions import Region
+from lungcls.render.tables import format_table
 from lungcls.reports.answers import Answers
 from lungcls.reports.compare import Comparison, compare
 from lungcls.reports.measure import measure

@@ -31,8 +31,9 @@ from typing import Any
 
 import numpy as np
 
-from lungcls.evaluation.tables import format_table, write_results
+from lungcls.evaluation.results import write_results
 from lungcls.progress import bar
+from lungcls.render.tables import format_table
 from lungcls.versions import package_versions
 
 RESULTS = Path(__file__).parent / "results"

@@ -23,7 +23,7 @@ from typing import Any, Final
 from marks import between_marks
 
 from lungcls.data import open_radiography, split_dataset
-from lungcls.evaluation.tables import write_results
+from lungcls.evaluation.results import write_results
 from lungcls.files import atomic_write
 from lungcls.recipes import Recipe, load_recipe
 from lungcls.regions import Region

@@ -24,8 +24,9 @@ import numpy as np
 from lungcls.curation.audit import audit_dataset
 from lungcls.data import open_radiography, split_dataset
 from lungcls.evaluation.classification import classification_report
-from lungcls.evaluation.tables import format_table, write_results
+from lungcls.evaluation.results import write_results
 from lungcls.labels import CLASSES
+from lungcls.render.tables import format_table
 from lungcls.versions import package_versions
 
 RESULTS = Path(__file__).parent / "results"

@@ -43,10 +43,11 @@ from lungcls.evaluation.conformal import COVERAGES, conformal_metrics, fit_confo
 from lungcls.evaluation.evaluate import groups_of, logits_on, view_logits
 from lungcls.evaluation.recalibrate import calibrated, calibration_data
 from lungcls.evaluation.release import PACKAGES
-from lungcls.evaluation.tables import format_table, write_csv, write_results
+from lungcls.evaluation.results import write_csv, write_results
 from lungcls.evaluation.trust import doubts, trust_report
 from lungcls.prediction import HIGH, MODERATE, TIERS
 from lungcls.progress import bar
+from lungcls.render.tables import format_table
 from lungcls.segmenter import Segmenter
 from lungcls.uncertainty import MAX_ANGLE, MAX_SCALE, MAX_SHIFT, changed_views, disagreement
 from lungcls.versions import package_versions

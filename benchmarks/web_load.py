@@ -29,8 +29,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from lungcls.evaluation.tables import format_table, write_results
+from lungcls.evaluation.results import write_results
 from lungcls.phantom import chest_phantom
+from lungcls.render.tables import format_table
 from lungcls.versions import package_versions
 from lungcls.weights import load_card, released
 

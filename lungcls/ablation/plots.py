@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lungcls.figures import COLOURS, new_figure, number, save_figure
+from lungcls.render.drawing import COLOURS, new_figure, number, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from lungcls.render.tables import markdown_table
+
 _HEADINGS: Final = {
     "accuracy": "accuracy",
     "macro_f1": "macro-F1",
@@ -27,7 +29,7 @@ def figures_table(rows: Rows) -> str:
         cells = [_figure(mine.get((metric, ""))) for metric in _HEADINGS]
         cells += [_figure(mine.get(("f1", name))) for name in classes]
         lines.append([arm, *cells])
-    return _markdown(["arm", *_HEADINGS.values(), *(f"F1 {name}" for name in classes)], lines)
+    return markdown_table(["arm", *_HEADINGS.values(), *(f"F1 {name}" for name in classes)], lines)
 
 
 def differences_table(rows: Rows) -> str:
@@ -52,7 +54,7 @@ def differences_table(rows: Rows) -> str:
         "macro AUROC (DeLong)",
         "macro-F1 (bootstrap)",
     ]
-    return _markdown(headings, lines)
+    return markdown_table(headings, lines)
 
 
 def swaps_table(rows: Rows, metric: str = "macro_f1") -> str:
@@ -61,7 +63,7 @@ def swaps_table(rows: Rows, metric: str = "macro_f1") -> str:
     trained = list(dict.fromkeys(_arm(row, "trained") for row in chosen))
     tested = list(dict.fromkeys(_arm(row, "tested") for row in chosen))
     values = {(_arm(row, "trained"), _arm(row, "tested")): row["value"] for row in chosen}
-    return _markdown(
+    return markdown_table(
         ["trained \\ tested", *tested],
         [[one, *(_number(values.get((one, other))) for other in tested)] for one in trained],
     )
@@ -91,8 +93,3 @@ def _difference(row: dict[str, Any]) -> str:
     p = row["p_holm"]
     chance = "" if p is None else ", p < 0.001" if p < 0.001 else f", p = {p:.3f}"
     return f"{row['value']:+.3f} ({_number(row['low'])} to {_number(row['high'])}){chance}"
-
-
-def _markdown(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    body = [f"| {' | '.join(cells)} |" for cells in (headings, *lines)]
-    return "\n".join([body[0], "|" + "---|" * len(headings), *body[1:]])

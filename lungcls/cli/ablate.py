@@ -46,10 +46,10 @@ def ablate(
     from lungcls.ablation.run import ablate as run
     from lungcls.data import Split, open_radiography
     from lungcls.errors import OptionError
-    from lungcls.evaluation.tables import write_csv, write_results
-    from lungcls.figures import new_figure
+    from lungcls.evaluation.results import write_csv, write_results
     from lungcls.progress import bar
     from lungcls.recipes import load_recipe
+    from lungcls.render.drawing import new_figure
 
     chosen = load_recipe(recipe)
     if segmenter is not None:

@@ -94,8 +94,8 @@ def calibrate(
 
 
 def _show(found: Recalibration) -> None:
-    from lungcls.evaluation.tables import format_table
     from lungcls.evaluation.trust import AFTER
+    from lungcls.render.tables import format_table
 
     reports = {"old card": found.before, "new card": found.after}
     rows: list[dict[str, Any]] = []

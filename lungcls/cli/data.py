@@ -89,7 +89,7 @@ def plots(
 ) -> None:
     """Draw classes, sources, grey values, samples, copies, masks, and a page (needs the extra "plots")."""
     from lungcls.curation.plots import make_charts, write_plots
-    from lungcls.figures import require_matplotlib
+    from lungcls.render.drawing import require_matplotlib
 
     require_matplotlib()  # before minutes are spent on reading images
     survey = _survey(_open(folder, data, layout, classes), seed)

@@ -61,8 +61,9 @@ def evaluate(
 
     from lungcls.data import open_dataset
     from lungcls.evaluation.release import evaluate_release
-    from lungcls.evaluation.tables import format_confusion, format_table, write_csv, write_results
+    from lungcls.evaluation.results import write_csv, write_results
     from lungcls.progress import bar
+    from lungcls.render.tables import format_confusion, format_table
     from lungcls.segmenter import Segmenter
 
     dataset = open_dataset(data, layout=layout, classes=classes)

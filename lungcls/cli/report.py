@@ -34,8 +34,8 @@ def report(
 ) -> None:
     """Plot and compare trained classifiers: curves, confusion, ROC, mistakes, and tests between pairs."""
     from lungcls.data import Split, open_dataset
-    from lungcls.evaluation.tables import format_table
     from lungcls.progress import bar
+    from lungcls.render.tables import format_table
     from lungcls.reports import write_report
     from lungcls.reports.text import model_rows, pair_rows
 

@@ -65,12 +65,12 @@ def shortcuts(
     """Examine whether models look at the lungs or at where pictures come from: ten checks, a verdict each."""
     from lungcls.data import Split, open_radiography, split_dataset
     from lungcls.errors import OptionError
+    from lungcls.evaluation.results import write_results
     from lungcls.evaluation.sampling import limit_records
-    from lungcls.evaluation.tables import write_results
     from lungcls.explanation import read_boxes
-    from lungcls.figures import new_figure
     from lungcls.progress import bar
-    from lungcls.shortcuts.page import write_page
+    from lungcls.render.drawing import new_figure
+    from lungcls.shortcuts.page import write_findings
     from lungcls.shortcuts.subject import load_subject
     from lungcls.shortcuts.suite import CHECKS, examine
 
@@ -120,7 +120,7 @@ def shortcuts(
             typer.echo(f"{check.verdict:12} {check.title}\n{'':12} {check.because}")
     rows = [row for one in done for row in one.rows()]
     written = [*write_results(out, "shortcuts", rows, {"models": [one.payload for one in done]})]
-    written.append(write_page(out / "shortcuts.html", done))
+    written.append(write_findings(out / "shortcuts.html", done))
     typer.echo(f"\nwritten: {', '.join(str(path) for path in written)}")
     typer.echo("The page holds parts of X-rays: keep it on your own disk.")
 

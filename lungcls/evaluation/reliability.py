@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lungcls.evaluation.calibration import ECE_BINS
 from lungcls.evaluation.trust import AFTER, BEFORE
-from lungcls.figures import new_figure, save_figure
+from lungcls.render.drawing import new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

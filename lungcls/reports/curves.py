@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lungcls.errors import DataError
-from lungcls.figures import COLOURS, new_figure
+from lungcls.render.drawing import COLOURS, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

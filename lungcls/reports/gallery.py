@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lungcls.data.dataset import Dataset, Record
-from lungcls.figures import new_figure
 from lungcls.images import read_image
+from lungcls.render.drawing import new_figure
 from lungcls.reports.answers import Answers
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lungcls.evaluation.classification import ClassificationReport
-from lungcls.figures import COLOURS, new_figure
+from lungcls.render.drawing import COLOURS, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

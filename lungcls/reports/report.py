@@ -16,16 +16,17 @@ from lungcls.data.views import Progress, predicted_masks, quiet
 from lungcls.errors import DataError
 from lungcls.evaluation.classification import ClassificationReport, classification_report
 from lungcls.evaluation.release import split_notes
-from lungcls.evaluation.tables import format_table, write_csv, write_results
-from lungcls.figures import save_figure
+from lungcls.evaluation.results import write_csv, write_results
 from lungcls.files import atomic_write
 from lungcls.regions import Mask, Region
+from lungcls.render.drawing import save_figure
+from lungcls.render.html import write_page
+from lungcls.render.tables import format_table
 from lungcls.reports.answers import Answers, ensemble
 from lungcls.reports.compare import Comparison, compare
 from lungcls.reports.curves import curves, read_history
 from lungcls.reports.gallery import gallery, misclassified
 from lungcls.reports.measure import measure
-from lungcls.reports.page import write_page
 from lungcls.reports.plots import class_bars, confusion_matrix
 from lungcls.reports.roc import roc_curves, roc_figure, roc_rows
 from lungcls.reports.runs import Run, common_split, find_runs
@@ -163,7 +164,14 @@ def write_report(
         tables = write_comparison(out, comparison, about)
         notes.insert(0, f"{len(records):,} images of {database.root.name}, part {part}, split {chosen.hash}.")
     shown = {name: files for name, files in pictures.items() if files}
-    page = write_page(out / "index.html", "Report of trained models", notes, tables, shown)
+    page = write_page(
+        out / "index.html",
+        "report.html",
+        title="Report of trained models",
+        notes=notes,
+        tables=tables,
+        pictures=shown,
+    )
     return Written(page, comparison, notes)
 
 

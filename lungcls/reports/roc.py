@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import auc, roc_curve
 
-from lungcls.figures import COLOURS, new_figure
+from lungcls.render.drawing import COLOURS, new_figure
 from lungcls.reports.answers import Answers
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from lungcls.figures import COLOURS, new_figure
+from lungcls.render.drawing import COLOURS, new_figure
 from lungcls.shortcuts import rules
 from lungcls.shortcuts.check import Check
 

@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import Callback
 from lungcls.data.dataset import Dataset
 from lungcls.data.splits import Split, split_dataset
 from lungcls.errors import MissingExtraError, RecipeError
-from lungcls.evaluation.tables import write_csv
+from lungcls.evaluation.results import write_csv
 from lungcls.files import atomic_write
 from lungcls.recipes import Recipe
 from lungcls.recipes.space import Space, changed, check_space, default_space

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from lungcls.figures import COLOURS, new_figure, number, save_figure
+from lungcls.render.drawing import COLOURS, new_figure, number, save_figure
 from release.measure import read_results
 
 if TYPE_CHECKING:

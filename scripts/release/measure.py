@@ -17,7 +17,7 @@ from lungcls.data.views import Progress, quiet
 from lungcls.errors import DataError
 from lungcls.evaluation.reading import map_images
 from lungcls.evaluation.release import evaluate_release
-from lungcls.evaluation.tables import write_csv, write_results
+from lungcls.evaluation.results import write_csv, write_results
 from lungcls.segmenter import Segmenter
 
 _STEM: Final = "released_weights_"

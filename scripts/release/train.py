@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,8 +13,8 @@ from lungcls.data.dataset import Dataset
 from lungcls.data.splits import PARTS, Split, crossing, split_dataset
 from lungcls.data.views import Progress, quiet
 from lungcls.errors import OptionError
-from lungcls.figures import require_matplotlib
 from lungcls.recipes import load_recipe
+from lungcls.render.drawing import require_matplotlib
 from lungcls.segmenter import Segmenter
 from lungcls.training.train import train
 from release.card import write_model_card
@@ -93,6 +94,8 @@ def train_release(
     made: dict[str, Path] = {}
     for step in STEPS:
         recipe = load_recipe(f"{SCHEDULES[schedule]}/{step}")
+        if "classes" in recipe.model:
+            recipe = replace(recipe, model={**recipe.model, "classes": len(database.classes)})
         made[recipe.name] = train(
             recipe if epochs is None else recipe.cut(epochs),
             database,

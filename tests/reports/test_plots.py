@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from lungcls.data import Dataset, Record
 from lungcls.errors import DataError
 from lungcls.evaluation.classification import classification_report
-from lungcls.figures import save_figure
+from lungcls.render.drawing import save_figure
 from lungcls.reports import Answers
 from lungcls.reports.curves import curves, read_history
 from lungcls.reports.gallery import gallery, misclassified

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from lungcls.curation.plots.chart import Chart, Table
 from lungcls.curation.plots.counting import counting_charts
+from lungcls.curation.plots.facts import problems, summary
 from lungcls.curation.plots.grey import grey_charts
 from lungcls.curation.plots.grids import grid_charts
-from lungcls.curation.plots.page import problems, render
 from lungcls.curation.survey import Survey
 from lungcls.data.duplicates import Progress
-from lungcls.figures import require_matplotlib
 from lungcls.files import atomic_write
+from lungcls.render.drawing import require_matplotlib
+from lungcls.render.html import write_page
 
 __all__ = ["Chart", "Table", "make_charts", "write_plots", "write_tables"]
 
@@ -94,9 +95,17 @@ def write_plots(
         written.append(path)
         if progress is not None:
             progress(done, len(charts))
-    page = folder / "index.html"
-    with atomic_write(page, "w") as file:
-        file.write(render(survey, charts, lungcls.__version__))
+    page = write_page(
+        folder / "index.html",
+        "dataset.html",
+        title=survey.dataset.root.resolve().name,
+        sections=list(dict.fromkeys(chart.section for chart in charts)),
+        summary=summary(survey),
+        notes=survey.dataset.notes,
+        problems=problems(survey),
+        charts=charts,
+        version=lungcls.__version__,
+    )
     return [*written, page]
 
 

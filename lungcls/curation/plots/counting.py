@@ -19,7 +19,7 @@ from lungcls.curation.plots.style import (
 )
 from lungcls.curation.survey import Survey
 from lungcls.data.splits import PARTS
-from lungcls.figures import COLOURS, new_figure
+from lungcls.render.drawing import COLOURS, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -13,7 +13,7 @@ from lungcls.curation.plots.chart import Chart, Table
 from lungcls.curation.plots.style import PALE, colours, dot_style, legend_right, plain, short
 from lungcls.curation.scan import BINS
 from lungcls.curation.survey import Survey
-from lungcls.figures import new_figure
+from lungcls.render.drawing import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

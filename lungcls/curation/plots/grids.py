@@ -10,8 +10,8 @@ from lungcls.curation.plots.chart import Chart, Table
 from lungcls.curation.plots.style import colours, short
 from lungcls.curation.survey import Survey
 from lungcls.errors import ImageError
-from lungcls.figures import new_figure
 from lungcls.images import read_image
+from lungcls.render.drawing import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

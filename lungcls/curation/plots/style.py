@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from lungcls.figures import COLOURS
+from lungcls.render.drawing import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,12 +15,11 @@ from PIL import Image
 
 from lungcls.curation.plots import Chart, make_charts, write_plots, write_tables
 from lungcls.curation.plots.counting import is_covid
-from lungcls.curation.plots.page import render
 from lungcls.curation.plots.style import colours, hatches
 from lungcls.curation.survey import Survey, take_survey
 from lungcls.data import ClassFolders, MaskFolder, RadiographyDatabase
-from lungcls.figures import COLOURS
 from lungcls.labels import CLASSES, NOTICE
+from lungcls.render.drawing import COLOURS
 
 
 @pytest.fixture
@@ -123,12 +122,13 @@ def test_all_is_written_and_on_the_page(survey: Survey, tmp_path: Path) -> None:
 
 
 def test_names_in_the_page_are_escaped(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
     for label in ("<b>ill", "well"):
         path = tmp_path / "set" / label / "a.png"
         path.parent.mkdir(parents=True)
         Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(path)
     survey = take_survey(ClassFolders(tmp_path / "set"))
-    page = render(survey, make_charts(survey), "1.0")
+    page = write_plots(survey, tmp_path / "out", make_charts(survey))[-1].read_text(encoding="utf-8")
     assert "<b>ill" not in page
     assert "&lt;b&gt;ill" in page
 

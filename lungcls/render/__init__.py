@@ -1,0 +1,1 @@
+"""How results are shown: Markdown tables, HTML pages from templates, and drawings."""
