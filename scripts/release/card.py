@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from lungcls.data.radiography import TITLE
 from lungcls.files import atomic_write
-from lungcls.labels import NOTICE
+from lungcls.labels import CLASSES, NOTICE
 from lungcls.weights import Card, load_card
 from release.failures import answered, save_failures
 from release.measure import read_results
@@ -80,7 +80,8 @@ def model_card(
     """
     cards = [load_card(path.with_suffix(".safetensors")) for path in sorted(Path(weights).glob("*.json"))]
     test, payloads, answers = read_results(results)
-    limits = _LIMITS_OF_DATABASE if any(_of_database(card) for card in cards) else _LIMITS
+    of_four = any(_of_database(card) and tuple(card.classes or ()) == CLASSES for card in cards)
+    limits = _LIMITS_OF_DATABASE if of_four else _LIMITS
     lines = [
         "# Released weights",
         "",
