@@ -25,7 +25,7 @@ from lungcls.classifier import Classifier
 from lungcls.data.dataset import Dataset
 from lungcls.data.splits import PARTS, Split, split_dataset
 from lungcls.data.views import Progress, quiet, region_views
-from lungcls.errors import DataError, RecipeError
+from lungcls.errors import DataError, OptionError, RecipeError
 from lungcls.evaluation.calibration import fit_temperature
 from lungcls.evaluation.sampling import limit_records
 from lungcls.files import atomic_write
@@ -154,7 +154,7 @@ def ablate(
             f"the recipe {recipe.name!r} is for {recipe.task}; an ablation needs a classifier's"
         )
     if seeds < 1:
-        raise ValueError(f"seeds is {seeds}; expected at least 1")
+        raise OptionError(f"seeds is {seeds}; expected at least 1")
     out = Path(out)
     study = _Study(recipe, database, out, Path(cache or out), masks, split, limit, gate, device, progress)
     jobs = study.jobs(choose_arms(arms))
@@ -185,7 +185,7 @@ class _Study:
         progress: Progress[Any],
     ) -> None:
         if masks not in ("predicted", "truth", "both"):
-            raise ValueError(f"masks is {masks!r}; expected 'predicted', 'truth' or 'both'")
+            raise OptionError(f"masks is {masks!r}; expected 'predicted', 'truth' or 'both'")
         self.recipe, self.out, self.device, self.progress = recipe, out, device, progress
         self.sources: tuple[MaskSource, ...] = ("predicted", "truth") if masks == "both" else (masks,)
         finder = Finder.load(recipe.segmenter if "predicted" in self.sources else None, gate, device)

@@ -240,7 +240,9 @@ def _normal(value: float, influence: Floats, groups: Iterable[Any] | None) -> Di
         if count < MIN_GROUPS:
             return Difference(value, math.nan, math.nan, math.nan)
         reference = stats.t(count - 1)
-        influence = np.bincount(resamples.codes, weights=influence) * math.sqrt(count / (count - 1))
+        influence = np.asarray(
+            np.bincount(resamples.codes, weights=influence) * math.sqrt(count / (count - 1))
+        )
     error = float(np.sqrt((influence**2).sum()))
     if error == 0:
         return Difference(value, value, value, 1.0 if value == 0 else 0.0)
@@ -281,7 +283,7 @@ def bootstrap_difference(
 
 
 def resampled_p(drawn: Floats) -> float:
-    """Return the p value of a difference from its resamples, nan ones left out; see `bootstrap_difference`."""
+    """Return the p value of a difference from its resamples, nan ones left out: `bootstrap_difference`."""
     drawn = drawn[~np.isnan(drawn)]
     tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
     return min(1.0, 2 * (tail + 1) / (len(drawn) + 1)) if drawn.size else math.nan

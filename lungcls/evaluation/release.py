@@ -15,11 +15,12 @@ import numpy.typing as npt
 from lungcls.classifier import Classifier
 from lungcls.data.dataset import Dataset, Record
 from lungcls.data.splits import Split
-from lungcls.data.views import Progress, predicted_masks, quiet
+from lungcls.data.views import Progress, find_lungs, quiet
 from lungcls.errors import DataError
 from lungcls.evaluation.calibration import softmax
 from lungcls.evaluation.evaluate import N_RESAMPLES, groups_of, logits_on, report_logits, segmentation_on
 from lungcls.evaluation.trust import predicted_sets, trust_report
+from lungcls.finder import Finder
 from lungcls.segmenter import Segmenter
 from lungcls.versions import package_versions
 from lungcls.weights import Card
@@ -52,7 +53,7 @@ PACKAGES = ("lungcls", "torch", "torchvision", "segmentation-models-pytorch", "n
 def evaluate_release(
     dataset: Dataset,
     records: Sequence[Record],
-    segmenter: Segmenter,
+    finder: Finder,
     classifiers: Sequence[Classifier],
     cache: str | Path,
     *,
@@ -69,11 +70,12 @@ def evaluate_release(
     dataset : Dataset
     records : sequence of Record
         Those to evaluate on.
-    segmenter : Segmenter
+    finder : Finder
+        Its segmenter is evaluated too.
     classifiers : sequence of Classifier
-        Each is run on regions cut with the segmenter's masks. Empty for a dataset without classes.
+        Each is run on the regions of the lungs that the finder finds. Empty for a dataset without classes.
     cache : path-like
-        Folder for predicted masks.
+        Folder for what the finder finds.
     split : Split, optional
         That `records` were chosen by.
     part : str, default="all"
@@ -106,15 +108,16 @@ def evaluate_release(
             )
         notes.append("none of the images has a lung mask to compare with: stage 1 is not evaluated")
     start = time.perf_counter()
-    masks = predicted_masks(dataset, records, segmenter, cache, progress=progress)
+    lungs = find_lungs(dataset, records, finder, cache, progress=progress)
     reports: dict[str, Any] = {}
     rows: list[dict[str, Any]] = []
     answers: list[dict[str, Any]] = []
-    if any(record.mask for record in records):
+    segmenter = finder.segmenter
+    if segmenter and any(record.mask for record in records):
         found = segmentation_on(
             dataset,
             records,
-            masks,
+            lungs,
             split=split,
             n_resamples=n_resamples,
             seed=seed,
@@ -123,7 +126,7 @@ def evaluate_release(
         reports[segmenter.card.name] = found.to_dict()
         rows += [{"model": segmenter.card.name, **row} for row in found.to_rows()]
     for classifier in classifiers:
-        logits, labels = logits_on(dataset, records, masks, classifier, progress=progress)
+        logits, labels = logits_on(records, lungs, classifier, progress=progress)
         report = report_logits(
             logits, labels, records, classifier.card, split=split, n_resamples=n_resamples, seed=seed
         )
@@ -140,7 +143,8 @@ def evaluate_release(
                 "label": record.label,
             }
             answers.append({"model": classifier.card.name, **common, **named})
-    cards = [segmenter.card, *(classifier.card for classifier in classifiers)]
+    stages: list[Segmenter | Classifier] = [*([segmenter] if segmenter else []), *classifiers]
+    cards = [stage.card for stage in stages]
     payload = {
         "dataset": dataset.root.name,
         "layout": dataset.layout,
@@ -150,7 +154,7 @@ def evaluate_release(
         "weights": {card.name: card.sha256 for card in cards},
         "notes": [*notes, *(note for card in cards for note in _trained_on(card, dataset, split, part))],
         "bootstrap": {"resamples": n_resamples, "seed": seed, "by": "group"},
-        "device": str(segmenter.device),
+        "device": stages[0].device,
         "versions": {**package_versions(PACKAGES), "machine": platform.machine()},
         "seconds": round(time.perf_counter() - start, 1),
         "reports": reports,

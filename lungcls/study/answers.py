@@ -72,7 +72,7 @@ class Answers:
     def of(self, chosen: Bools) -> Answers:
         """Return the answers to some of the films."""
         at = np.flatnonzero(chosen)
-        flags = {
+        flags: dict[str, Any] = {
             name: None if (flag := getattr(self, name)) is None else flag[at]
             for name in ("accepted", "corrected", "fallback")
         }
@@ -150,6 +150,7 @@ def ensemble(several: Sequence[Answers], name: str = "ensemble") -> Answers:
     # A probability that underflowed is not zero for certain.
     logits = np.log(np.maximum(mean, np.finfo(np.float64).tiny))
     fallback = None
-    if all(one.fallback is not None for one in several):
-        fallback = np.any([one.fallback for one in several], axis=0)
+    flags = [one.fallback for one in several if one.fallback is not None]
+    if len(flags) == len(several):
+        fallback = np.any(np.stack(flags), axis=0)
     return replace(several[0], name=name, logits=logits, temperature=1.0, fallback=fallback, about=about)
