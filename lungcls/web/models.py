@@ -106,8 +106,6 @@ class Models:
             region: self._pipeline(weights, segmenter, gate, settings.engine)
             for region, weights in chosen.items()
         }
-        self._weights = chosen
-        self._explainers: dict[str, Pipeline] = {}
         self.regions = tuple(chosen)
         self.cards: dict[str, Card] = {
             **{region: pipeline.classifier.card for region, pipeline in self._pipelines.items()},
@@ -138,16 +136,19 @@ class Models:
         return [answer if answer is not None else RuntimeError("no answer") for answer in answers]
 
     def explain(self, jobs: Sequence[ExplainJob]) -> list[Explained | Exception]:
-        """Explain images one by one."""
+        """Explain images one by one; needs the engine torch."""
         answers: list[Explained | Exception] = []
         for job in jobs:
             try:
                 image = self._read(job.content, job.name)
-                pipeline = self._explainer(job.region)
+                pipeline = self._pipelines[job.region]
                 explanation = pipeline.explain(image, method=job.method, target=job.target)
                 answers.append(Explained(image, explanation))
             except Exception as error:
                 answers.append(error)
+            finally:
+                for network in self._shared:
+                    network.forget()
         return answers
 
     def _pipeline(self, weights: str, segmenter: Segmenter, gate: Gate | None, engine: str) -> Pipeline:
@@ -161,16 +162,6 @@ class Models:
             batch_size=settings.batch_size,
             max_megapixels=settings.max_megapixels,
         )
-
-    def _explainer(self, region: str) -> Pipeline:
-        # A network of its own: maps hook into the layers, which the other thread uses meanwhile. Only torch
-        # gives gradients, whatever engine runs the predictions.
-        if region not in self._explainers:
-            settings, loaded = self._settings, next(iter(self._explainers.values()), None)
-            segmenter = loaded.segmenter if loaded else _segmenter(settings, "torch")
-            gate = loaded.gate if loaded else _gate(settings, "torch")
-            self._explainers[region] = self._pipeline(self._weights[region], segmenter, gate, "torch")
-        return self._explainers[region]
 
     def _read(self, content: bytes, name: str) -> Image:
         # Read as bytes, so that the content alone tells the format; the name is for people.
