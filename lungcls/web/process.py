@@ -1,7 +1,7 @@
 """The networks in a process of their own: what ends it costs one request, and a new one takes its place.
 
-Pictures of strangers go through decoders in C and Rust. One that crashes, hangs or takes all memory there leaves
-the service standing, which only passes bytes on.
+Images of strangers go through decoders in C and Rust. One that crashes, hangs or takes all memory there
+leaves the service standing, which only passes bytes on.
 """
 
 from __future__ import annotations
@@ -154,8 +154,8 @@ class ModelProcess:
 
 
 def _context() -> BaseContext:
-    # A plain fork would inherit the threads and locks of the service. A fork server has none, and has imported
-    # what takes seconds, so that a process that died is soon replaced.
+    # A plain fork would inherit the threads and locks of the service. A fork server has none, and has
+    # imported what takes seconds, so that a process that died is soon replaced.
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")

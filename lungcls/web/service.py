@@ -117,7 +117,9 @@ class Service:
         Problem
         """
         future = self._explanations.submit(ExplainTask(upload, region, options))
-        return (await _gathered([future], [upload], self.settings.explain_timeout))[0]
+        answer: schemas.ExplainAnswer
+        [answer] = await _gathered([future], [upload], self.settings.explain_timeout)
+        return answer
 
     def _predict(self, tasks: Sequence[PredictTask]) -> list[Any]:
         started = time.perf_counter()
@@ -159,8 +161,8 @@ async def _gathered(
         elif isinstance(result, WorkerDiedError):
             raise Problem(
                 "worker-died",
-                "The process that worked on the request ended, and was replaced. It may be sent again once; if "
-                "that happens again, the file is at fault.",
+                "The process that worked on the request ended, and was replaced. Send it again once; if that "
+                "happens again, the file is at fault.",
             ) from result
         elif isinstance(result, WorkerHungError):
             raise Problem("worked-too-long", f"No answer within {timeout:g} seconds.") from result

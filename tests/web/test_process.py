@@ -55,7 +55,7 @@ def test_a_process_that_dies_at_rest_costs_no_request(client: Any, png: bytes) -
     predictor = client.app.state.service.predictor
     os.kill(predictor.pid, signal.SIGKILL)
     answer = client.post("/v1/predict", files={"files": png})
-    # The parent may need a moment to learn of it; then the request is answered with an error, and the next is not.
+    # The parent may need a moment to learn of it; a request of that moment is answered with an error.
     assert answer.status_code in (200, 500)
     assert client.post("/v1/predict", files={"files": png}).status_code == 200
 
