@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 from highdicom.sc import SCImage
@@ -21,6 +21,8 @@ from lungcls.pacs.seg import COLOURS
 from lungcls.pacs.sides import LungPart
 from lungcls.pacs.source import copy_body_part
 from lungcls.regions import Pixels, stretch
+
+Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 MAX_SIDE: Final = 1536
 """Longer pictures are made smaller: they are for looking, not for measuring."""
@@ -56,14 +58,16 @@ def draw_picture(pixels: Pixels, parts: Sequence[LungPart], lines: Sequence[str]
             rows, columns = np.nonzero(part.mask)
             place = ((columns.mean() + 0.5) * scale, (rows.min() + 0.5) * scale)
             letter = part.side[0].upper()
-            draw.text(place, letter, COLOURS[part.side], font, anchor="md", stroke_width=1, stroke_fill="black")
+            draw.text(
+                place, letter, COLOURS[part.side], font, anchor="md", stroke_width=1, stroke_fill="black"
+            )
     text = _wrapped([*lines, NOTICE], font, max(size[0], 32))
     step = round(points * 1.3)
     sheet = PILImage.new("RGB", (size[0], size[1] + step * len(text) + step // 2))
     sheet.paste(film)
     below = ImageDraw.Draw(sheet)
-    for number, line in enumerate(text):
-        below.text((step // 4, size[1] + step // 4 + number * step), line, "white", font)
+    for number, words in enumerate(text):
+        below.text((step // 4, size[1] + step // 4 + number * step), words, "white", font)
     return np.asarray(sheet)
 
 
@@ -101,11 +105,12 @@ def make_capture(
         **software.equipment(),
     )
     # highdicom wants an orientation; the film's is the one that holds, known or not.
-    result.PatientOrientation = header.get("PatientOrientation") or ""
+    result["PatientOrientation"].value = header.get("PatientOrientation")
     copy_body_part(header, result)
     result.ConversionType = "WSD"
-    result.DerivationDescription = "Film with the outlines of the lungs and a notice burnt in; not for measuring"
-    result.BurnedInAnnotation = header.get("BurnedInAnnotation") or "NO"
+    result.DerivationDescription = "Film, outlines of the lungs and a notice burnt in; not for measuring"
+    if header.get("BurnedInAnnotation"):
+        result.BurnedInAnnotation = header.BurnedInAnnotation
     result.copy_patient_and_study_information(header)
     if header.get("LossyImageCompression") == "01":
         for keyword in ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod"):
@@ -121,7 +126,9 @@ def make_capture(
     return result
 
 
-def _wrapped(lines: Sequence[str], font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:
+def _wrapped(
+    lines: Sequence[str], font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int
+) -> list[str]:
     """Break lines at spaces where they would leave the picture."""
     result = []
     for line in lines:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from highdicom.seg import Segmentation
@@ -41,7 +41,9 @@ def checked_kinds(names: Sequence[str]) -> tuple[Kind, ...]:
     """Return the kinds in their order; ValueError for an unknown name or none."""
     unknown = sorted(set(names) - set(KINDS))
     if unknown or not names:
-        raise ValueError(f"DICOM objects {', '.join(unknown) or '(none)'}; expected some of {', '.join(KINDS)}")
+        raise ValueError(
+            f"DICOM objects {', '.join(unknown) or '(none)'}; expected some of {', '.join(KINDS)}"
+        )
     return tuple(kind for kind in KINDS if kind in names)
 
 
@@ -70,8 +72,8 @@ def make_objects(
     Returns
     -------
     Objects
-        UIDs follow from the film, the software and what was found: the same result is the same object, however
-        often it is made.
+        UIDs follow from the film, the software and what was found: the same result is the same object,
+        however often it is made.
 
     Raises
     ------
@@ -84,11 +86,11 @@ def make_objects(
     shape = (int(header.Rows), int(header.Columns))
     if mask.shape != shape or pixels.shape != shape:
         raise ImageError(
-            f"found a lung mask of {mask.shape} and an image of {pixels.shape} pixels, expected the {shape} of the "
-            "DICOM film; pass both at the film's own size"
+            f"found a lung mask of {mask.shape} and an image of {pixels.shape} pixels, expected the {shape} "
+            "of the DICOM film; pass both at the film's own size"
         )
     parts, notes = _parts(header, mask, chosen)
-    findings = Findings(**{**_shallow(findings), "notes": (*findings.notes, *notes)})
+    findings = replace(findings, notes=(*findings.notes, *notes))
     identity = (str(header.SOPInstanceUID), str(software.device_uid), _digest(mask, findings, header))
 
     def uids(kind: Kind) -> tuple[str, str]:
@@ -134,10 +136,6 @@ def _lines(findings: Findings) -> list[str]:
             lines[0] = "No label is given"
     wrong = [reason.message for reason in findings.reasons]
     return lines + (["; ".join(wrong)] if wrong else []) + list(findings.notes)
-
-
-def _shallow(findings: Findings) -> dict[str, object]:
-    return {name: getattr(findings, name) for name in Findings.__dataclass_fields__}
 
 
 def _digest(mask: Mask, findings: Findings, header: Dataset) -> str:

@@ -26,8 +26,8 @@ def outlines(mask: Mask, tolerance: float = 0.5) -> list[NDArray[np.float64]]:
     Returns
     -------
     list of float array [N, 2]
-        Closed polygons of (x, y), in pixels from the upper left corner of the image's first pixel, so that this
-        pixel's centre is at (0.5, 0.5).
+        Closed polygons of (x, y), in pixels from the upper left corner of the image's first pixel, so that
+        this pixel's centre is at (0.5, 0.5).
     """
     height, width = mask.shape
     lines = find_contours(np.pad(mask, 1).astype(np.float32), 0.5)

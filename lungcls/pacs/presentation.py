@@ -26,7 +26,7 @@ from lungcls.pacs.source import copy_body_part
 def make_gsps(
     header: Dataset, parts: Sequence[LungPart], software: Software, series_uid: str, instance_uid: str
 ) -> GrayscaleSoftcopyPresentationState:
-    """Draw the lungs' outlines, their names and the notice over the film, for viewers that know no segmentation.
+    """Draw the lungs' outlines and names and the notice over the film, for viewers without segmentations.
 
     Parameters
     ----------
@@ -52,9 +52,7 @@ def make_gsps(
         layers.append(layer)
         annotations.append(GraphicAnnotation([header], layer, graphic_objects=lines, text_objects=[text]))
     notice = GraphicLayer("NOTICE", order=len(layers) + 1, description="Research notice")
-    corner = TextObject(
-        NOTICE, "DISPLAY", bounding_box=(0.0, 0.95, 1.0, 1.0), text_justification="LEFT"
-    )
+    corner = TextObject(NOTICE, "DISPLAY", bounding_box=(0.0, 0.95, 1.0, 1.0), text_justification="LEFT")
     annotations.append(GraphicAnnotation([header], notice, text_objects=[corner]))
     # A presentation state's own LUT shape stands in for the film's MONOCHROME1, which it overrules.
     mirrored = header.get("PhotometricInterpretation") == "MONOCHROME1"

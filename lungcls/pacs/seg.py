@@ -52,8 +52,8 @@ def make_seg(
     shape = (int(header.Rows), int(header.Columns))
     if parts[0].mask.shape != shape:
         raise ImageError(
-            f"found a lung mask of {parts[0].mask.shape} pixels, expected the {shape} of the DICOM film; pass the "
-            "mask at the film's own size"
+            f"found a lung mask of {parts[0].mask.shape} pixels, expected the {shape} of the DICOM film; "
+            "pass the mask at the film's own size"
         )
     number, description = SERIES["seg"]
     algorithm = software.segmentation_algorithm()

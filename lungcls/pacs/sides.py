@@ -1,8 +1,8 @@
 """Which part of a lung mask is the left lung, and which the right: the patient's, by what the file says.
 
 The two lungs are the mask's two largest connected parts, and the patient's side of each is told by
-``PatientOrientation`` (or by ``ImageOrientationPatient``) alone: not by where the heart is, so that a film of a
-patient with dextrocardia and a film that was flipped in software are not mistaken for each other. Where the
+``PatientOrientation`` (or by ``ImageOrientationPatient``) alone: not by where the heart is, so that the film
+of a patient with dextrocardia and one that was flipped in software are not mistaken for each other. Where the
 file says nothing, neither does lungcls: the parts are then called by their side of the image.
 """
 
@@ -76,7 +76,7 @@ class PatientAxis:
 
 
 def patient_axis(header: Dataset) -> PatientAxis | None:
-    """Read from a film's header where the patient's left is; None where it does not say, or contradicts itself."""
+    """Read where the patient's left is; None where the header does not say, or contradicts itself."""
     by_letters, by_vectors = _from_letters(header), _from_vectors(header)
     if by_letters and by_vectors and by_letters != by_vectors:
         return None
@@ -95,8 +95,8 @@ def lung_parts(mask: Mask, axis: PatientAxis | None) -> tuple[LungPart, ...]:
     Returns
     -------
     tuple of LungPart
-        The patient's right lung first, or the part at the image's left where sides are unknown; one part where
-        there is one lung, or two that touch.
+        The patient's right lung first, or the part at the image's left where sides are unknown; one part
+        where there is one lung, or two that touch.
 
     Raises
     ------
@@ -105,8 +105,8 @@ def lung_parts(mask: Mask, axis: PatientAxis | None) -> tuple[LungPart, ...]:
     """
     if not mask.any():
         raise LungMaskError(
-            "found an empty lung mask, expected at least one lung; a segmentation and outlines cannot be written "
-            "for this film, a report and a picture can"
+            "found an empty lung mask, expected at least one lung; a segmentation and outlines cannot be "
+            "written for this film, a report and a picture can"
         )
     labels = cc3d.connected_components(np.ascontiguousarray(mask), connectivity=4)
     areas = np.bincount(labels.ravel())[1:]

@@ -140,8 +140,8 @@ def checked_header(dataset: Dataset, name: str) -> Dataset:
         )
     if not is_single_frame_image(header.SOPClassUID):
         raise ImageError(
-            f"{name}: found SOP class {header.SOPClassUID}, expected an image of one frame (CR, DX or secondary "
-            "capture); results for others cannot be written"
+            f"{name}: found SOP class {header.SOPClassUID}, expected an image of one frame (CR, DX or "
+            "secondary capture); results for others cannot be written"
         )
     for keyword in _TYPE_2:
         if keyword not in header:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 from highdicom.seg import Segmentation
@@ -46,6 +46,8 @@ from lungcls.pacs.codes import (
 from lungcls.pacs.sides import LungPart
 from lungcls.pacs.source import physical_spacing
 from lungcls.quality import Reason
+
+Group: TypeAlias = MeasurementsAndQualitativeEvaluations | PlanarROIMeasurementsAndQualitativeEvaluations
 
 _NO_UNIT: Final = Code("1", "UCUM", "no units")
 _PIXELS: Final = Code("{pixels}", "UCUM", "pixels")
@@ -109,7 +111,7 @@ def make_sr(
         The same lungs as a segmentation; the report then points at its segments.
     """
     number, description = SERIES["sr"]
-    groups = [_film_group(header, findings, software)]
+    groups: list[Group] = [_film_group(header, findings, software)]
     groups += [_lung_group(header, part, order, software, seg) for order, part in enumerate(parts, 1)]
     context = ObservationContext(
         observer_device_context=ObserverContext(
@@ -155,8 +157,12 @@ def _film_group(
     if findings.label is not None:
         evaluations.append(_evaluation("Most probable class", findings.label))
     if findings.coverage is not None and findings.conformal_set:
-        measurements.append(Measurement(private_code("Coverage of the conformal set"), findings.coverage, _NO_UNIT))
-        evaluations += [_evaluation("Class not ruled out at this coverage", name) for name in findings.conformal_set]
+        measurements.append(
+            Measurement(private_code("Coverage of the conformal set"), findings.coverage, _NO_UNIT)
+        )
+        evaluations += [
+            _evaluation("Class not ruled out at this coverage", name) for name in findings.conformal_set
+        ]
     evaluations.append(_evaluation("Is a frontal chest film", "yes" if findings.accepted else "no"))
     evaluations += [
         _evaluation("Quality finding, corrected" if reason.corrected else "Quality finding", reason.name)
@@ -187,7 +193,7 @@ def _film_group(
 
 def _lung_group(
     header: Dataset, part: LungPart, order: int, software: Software, seg: Segmentation | None
-) -> MeasurementsAndQualitativeEvaluations | PlanarROIMeasurementsAndQualitativeEvaluations:
+) -> Group:
     pixels = int(np.count_nonzero(part.mask))
     measurements = [Measurement(private_code("Area in pixels"), pixels, _PIXELS)]
     if (spacing := physical_spacing(header)) is not None:
@@ -232,7 +238,7 @@ def _add_comments(group: MeasurementsAndQualitativeEvaluations, texts: Sequence[
 
 
 def _fits_library(header: Dataset) -> bool:
-    """Whether highdicom's image library can describe the film; it asks some modalities for more than they need."""
+    """Whether the image library can describe the film: highdicom asks more of some than the standard."""
     if header.get("Modality") not in ("CR", "DX", "RF", "RG", "XA"):
         return header.get("Modality") not in (None, "CT", "MR", "PT", "IO", "MG", "PX")
     spacing = header.get("ImagerPixelSpacing")
