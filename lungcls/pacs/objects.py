@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
+from typing import Final
 
 import numpy as np
 from highdicom.seg import Segmentation
@@ -19,6 +21,8 @@ from lungcls.pacs.seg import make_seg
 from lungcls.pacs.sides import LungPart, lung_parts, patient_axis
 from lungcls.pacs.sr import Findings, make_sr
 from lungcls.regions import Mask, Pixels
+
+_TEXTS: Final = ("PatientName", "PatientID", "AccessionNumber", "StudyID", "ReferringPhysicianName")
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +100,7 @@ def make_objects(
     def uids(kind: Kind) -> tuple[str, str]:
         return stable_uid("series", kind, *identity), stable_uid("instance", kind, *identity)
 
+    film, header = header, _without_texts(header)
     datasets: dict[Kind, Dataset] = {}
     seg: Segmentation | None = None
     if "seg" in chosen and parts:
@@ -107,7 +112,25 @@ def make_objects(
     if "sc" in chosen:
         picture = draw_picture(pixels, parts, _lines(findings))
         datasets["sc"] = make_capture(header, picture, software, *uids("sc"))
+    for dataset in datasets.values():
+        for keyword in _TEXTS:
+            dataset.add(deepcopy(film[keyword]))
     return Objects(datasets, notes)
+
+
+def _without_texts(header: Dataset) -> Dataset:
+    """A header for highdicom, which warns and fails, naming the patient, where a film has unlawful texts.
+
+    What the film has is taken over afterwards, letter for letter.
+    """
+    bare = Dataset()
+    bare.update(header)
+    for keyword in _TEXTS:
+        del bare[keyword]
+        setattr(bare, keyword, "")
+    if "ImagePositionPatient" in bare and "SliceThickness" not in bare:
+        bare.SliceThickness = None  # asked for beside a position; a film has none
+    return bare
 
 
 def _parts(

@@ -88,8 +88,8 @@ def make_seg(
         omit_empty_frames=False,
         **software.equipment(),
     )
-    if "ImagePositionPatient" not in header and header.get("PatientOrientation"):
-        result.PatientOrientation = header.PatientOrientation
+    if "ImagePositionPatient" not in header:
+        result.PatientOrientation = header.get("PatientOrientation") or ""
     return result
 
 
