@@ -11,7 +11,7 @@ import typer
 
 from lungcls.cli.batch import Batch
 from lungcls.cli.tables import printable
-from lungcls.errors import LungclsError, MissingExtraError
+from lungcls.errors import LungclsError, MissingExtraError, OptionError
 
 if TYPE_CHECKING:
     from lungcls.cli.inputs import Input
@@ -83,7 +83,7 @@ class Exporting(Batch):
 
     def __post_init__(self) -> None:
         if self.out is None:
-            raise ValueError("--dicom and --formats write files; name a folder with --out")
+            raise OptionError("--dicom and --formats write files; name a folder with --out")
         try:
             from lungcls.pacs.deidentify import Deidentifier
             from lungcls.pacs.folder import ResultFolder, checked_formats

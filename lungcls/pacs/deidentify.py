@@ -21,7 +21,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import UID
 
-from lungcls.errors import ImageError
+from lungcls.errors import ImageError, OptionError
 from lungcls.files import atomic_write
 from lungcls.pacs.standard import is_single_frame_image
 
@@ -79,16 +79,16 @@ class Deidentifier:
 
     Raises
     ------
-    ValueError
+    OptionError
         If the key is shorter than 16 bytes, or a keyword is unknown, a name or a patient's ID.
     """
 
     def __init__(self, key: bytes, keep: Collection[str] = ()) -> None:
         if len(key) < 16:
-            raise ValueError(f"the key for de-identification has {len(key)} bytes; expected at least 16")
+            raise OptionError(f"the key for de-identification has {len(key)} bytes; expected at least 16")
         wrong = sorted(set(keep) - keyword_dict.keys() | set(keep) & _NEVER)
         if wrong:
-            raise ValueError(
+            raise OptionError(
                 f"to keep: found {', '.join(wrong)}, expected DICOM keywords such as PatientSex or "
                 "PatientAge, and none that names a patient"
             )

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from pydicom.dataset import Dataset
 
-from lungcls.errors import ImageError, LungclsError, LungMaskError
+from lungcls.errors import ImageError, LungclsError, LungMaskError, OptionError
 from lungcls.files import atomic_write
 from lungcls.pacs.codes import Software
 from lungcls.pacs.deidentify import Deidentifier
@@ -161,7 +161,7 @@ def _measured(
 
 
 def checked_formats(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the formats in their order; ValueError for an unknown name."""
+    """Return the formats in their order; OptionError for an unknown name."""
     if unknown := sorted(set(names) - set(FORMATS)):
-        raise ValueError(f"formats: found {', '.join(unknown)}, expected some of {', '.join(FORMATS)}")
+        raise OptionError(f"formats: found {', '.join(unknown)}, expected some of {', '.join(FORMATS)}")
     return tuple(name for name in FORMATS if name in names)

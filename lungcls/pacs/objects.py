@@ -13,7 +13,7 @@ import numpy as np
 from highdicom.seg import Segmentation
 from pydicom.dataset import Dataset
 
-from lungcls.errors import ImageError, LungMaskError
+from lungcls.errors import ImageError, LungMaskError, OptionError
 from lungcls.pacs.capture import draw_picture, make_capture
 from lungcls.pacs.codes import KINDS, Kind, Software, stable_uid
 from lungcls.pacs.presentation import make_gsps
@@ -42,10 +42,10 @@ class Objects:
 
 
 def checked_kinds(names: Sequence[str]) -> tuple[Kind, ...]:
-    """Return the kinds in their order; ValueError for an unknown name or none."""
+    """Return the kinds in their order; OptionError for an unknown name or none."""
     unknown = sorted(set(names) - set(KINDS))
     if unknown or not names:
-        raise ValueError(
+        raise OptionError(
             f"DICOM objects {', '.join(unknown) or '(none)'}; expected some of {', '.join(KINDS)}"
         )
     return tuple(kind for kind in KINDS if kind in names)
@@ -83,7 +83,7 @@ def make_objects(
     ------
     ImageError
         If the mask is not of the film's size.
-    ValueError
+    OptionError
         If a kind is unknown.
     """
     chosen = checked_kinds(kinds)

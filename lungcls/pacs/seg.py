@@ -88,6 +88,9 @@ def make_seg(
         omit_empty_frames=False,
         **software.equipment(),
     )
+    for measures in result.SharedFunctionalGroupsSequence[0].get("PixelMeasuresSequence") or ():
+        if "SpacingBetweenSlices" in measures and "SpacingBetweenSlices" not in header:
+            del measures.SpacingBetweenSlices  # highdicom's for what has no slices
     if "ImagePositionPatient" not in header:
         result.PatientOrientation = header.get("PatientOrientation") or ""
     return result
@@ -97,4 +100,6 @@ def _measures(header: Dataset) -> PixelMeasuresSequence | None:
     """The film's spacing, where it holds in the patient; that at the detector is not of the patient."""
     if "PixelSpacing" not in header:
         return None
-    return PixelMeasuresSequence([float(number) for number in header.PixelSpacing], slice_thickness=None)
+    return PixelMeasuresSequence(
+        [float(number) for number in header.PixelSpacing], slice_thickness=header.get("SliceThickness")
+    )
