@@ -48,7 +48,7 @@ _FILM = (
     "PatientOrientation PositionReferenceIndicator ImagePositionPatient ImageOrientationPatient PixelSpacing "
     "ImagerPixelSpacing NominalScannedPixelSpacing PixelSpacingCalibrationType "
     "EstimatedRadiographicMagnificationFactor DistanceSourceToDetector DistanceSourceToPatient "
-    "AnatomicRegionSequence ViewCodeSequence AcquisitionContextSequence CodeValue CodingSchemeDesignator "
+    "AnatomicRegionSequence ViewCodeSequence CodeValue CodingSchemeDesignator "
     "CodeMeaning DetectorType KVP ExposureTime XRayTubeCurrent Exposure Manufacturer"
 )
 KEPT: Final = frozenset(" ".join((_PIXELS, _GREY, _FILM)).split()) | UIDS
@@ -147,6 +147,8 @@ class Deidentifier:
         for keyword in _EMPTY:
             if keyword not in result:
                 setattr(result, keyword, "")
+        if "AcquisitionContextSequence" in film:
+            result.AcquisitionContextSequence = []  # a digital X-ray has to have one
         patient = str(film.get("PatientID") or "")
         result.PatientID = self.pseudonym("patient", patient)[:16] if patient else ""
         result.PatientName = f"{result.PatientID}^" if patient else ""

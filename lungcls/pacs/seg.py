@@ -88,9 +88,14 @@ def make_seg(
         omit_empty_frames=False,
         **software.equipment(),
     )
-    for measures in result.SharedFunctionalGroupsSequence[0].get("PixelMeasuresSequence") or ():
+    shared = result.SharedFunctionalGroupsSequence[0]
+    for measures in shared.get("PixelMeasuresSequence") or ():
         if "SpacingBetweenSlices" in measures and "SpacingBetweenSlices" not in header:
             del measures.SpacingBetweenSlices  # highdicom's for what has no slices
+    placed = any(keyword in header for keyword in ("ImagePositionPatient", "SliceThickness"))
+    if "FrameOfReferenceUID" in header and not placed and "PixelMeasuresSequence" in shared:
+        # Within a frame of reference spacing is of slices with a thickness. The film itself has the spacing.
+        del shared.PixelMeasuresSequence
     if "ImagePositionPatient" not in header:
         result.PatientOrientation = header.get("PatientOrientation") or ""
     return result
