@@ -320,6 +320,7 @@ def test_hostile_senders_bring_nothing_down(
     assert resident_mb() - before < 60
 
 
+@pytest.mark.slow
 def test_many_silent_connections_keep_nobody_out(
     running: tuple[Node, FilmQueue], film: Callable[..., Dataset]
 ) -> None:
