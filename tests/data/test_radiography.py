@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from lungcls.data import RadiographyDatabase
-from lungcls.data.dataset import read_mask
+from lungcls.data.masks import read_mask
 from lungcls.errors import DataError
 from lungcls.labels import CLASSES
 from lungcls.phantom import chest_phantom
@@ -150,14 +150,16 @@ def test_no_folder_and_empty_folders(tmp_path: Path) -> None:
 
 def test_a_wrong_manifest_says_what_was_expected(manifest_database: Path) -> None:
     manifest = manifest_database / "manifest.csv"
-    _rewrite(manifest, "COVID/images/COVID-2.png,COVID", "COVID/images/COVID-2.png,Covid")
-    with pytest.raises(DataError, match=r"manifest\.csv, line 3: label 'Covid'; expected one of"):
+    _rewrite(manifest, "COVID/images/COVID-2.png,COVID", "COVID/images/COVID-2.png,Covid ")
+    assert RadiographyDatabase(manifest_database).records[1].label == "COVID"  # case and blanks do not count
+    _rewrite(manifest, "COVID/images/COVID-2.png,Covid ", "COVID/images/COVID-2.png,Flu")
+    with pytest.raises(DataError, match=r"manifest\.csv, row 3: label 'Flu'; expected one of"):
         RadiographyDatabase(manifest_database)
     manifest.write_text("path,class\na.png,COVID\n")
     with pytest.raises(DataError, match=r"columns of manifest\.csv are \['path', 'class'\]"):
         RadiographyDatabase(manifest_database)
     manifest.write_text("")
-    with pytest.raises(DataError, match=r"columns of manifest\.csv are None"):
+    with pytest.raises(DataError, match=r"columns of manifest\.csv are \[\]"):
         RadiographyDatabase(manifest_database)
 
 
