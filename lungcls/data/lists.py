@@ -91,25 +91,28 @@ class ImageLists(Dataset):
         index = FileIndex(self.root, SUFFIXES)
         seen: dict[str, tuple[str, str, Path]] = {}
         records: dict[str, Record] = {}
-        read = {path: read_list(path) for path in found}
-        spelled = one_spelling(line.label for lines in read.values() for line in lines)
-        for path, lines in read.items():
-            part = part_of_list(path)
-            for line in lines:
-                file, patient = _locate(index, line, part, path)
-                if file is None:
-                    self.missing_files.append(line.names[0])
-                    continue
-                label = spelled[line.label]
-                before = seen.setdefault(file, (label, part, path))
-                if before[:2] != (label, part):
-                    raise DataError(
-                        f"{path}: {line.names[0]} is {label!r} in the part {part or 'none'!r}; "
-                        f"{before[2].name} says "
-                        f"{before[0]!r} and {before[1] or 'none'!r}. Give the lists that belong together "
-                        "(lists=)"
-                    )
-                records[file] = Record(file=file, label=label, source=line.source, patient=patient, part=part)
+        entries = [
+            (path, part_of_list(path), *_located(index, line, part_of_list(path), path))
+            for path in found
+            for line in read_list(path)
+        ]
+        spelled = one_spelling(line.label for _, _, _, line in entries)
+        for path, part, file, line in entries:
+            if file is None:
+                self.missing_files.append(line.names[0])
+                continue
+            label = spelled[line.label]
+            before = seen.setdefault(file, (label, part, path))
+            if before[:2] != (label, part):
+                raise DataError(
+                    f"{path}: {line.names[0]} is {label!r} in the part {part or 'none'!r}; "
+                    f"{before[2].name} says "
+                    f"{before[0]!r} and {before[1] or 'none'!r}. Give the lists that belong together "
+                    "(lists=)"
+                )
+            records[file] = Record(
+                file=file, label=label, source=line.source, patient=line.patient, part=part
+            )
         joined = sorted(name for name in spelled if spelled[name] != name)
         if joined:
             self.notes.append(f"Labels that differ in case or blanks are one class: {', '.join(joined)}.")
@@ -231,8 +234,8 @@ def _looks_like_list(path: Path) -> bool:
     )
 
 
-def _locate(index: FileIndex, line: Line, part: str, path: Path) -> tuple[str | None, str]:
-    """Return the file that a line means, and its patient where the name leaves a word for one."""
+def _located(index: FileIndex, line: Line, part: str, path: Path) -> tuple[str | None, Line]:
+    """Return the file that a line means, and the line as it reads with the name of that file."""
     hits = {name: file for name in line.names if (file := index.find(name, part)) is not None}
     if len(set(hits.values())) > 1:
         raise DataError(
@@ -240,6 +243,9 @@ def _locate(index: FileIndex, line: Line, part: str, path: Path) -> tuple[str | 
             "cells by tabs or commas"
         )
     if not hits:
-        return None, ""
+        return None, line
     name = next(iter(hits))
-    return hits[name], line.patient if name == line.names[0] else ""
+    if name == line.names[0]:
+        return hits[name], line
+    # The words before belong to the name: there is no patient, and so no source, but a label of two words.
+    return hits[name], Line((name,), f"{line.label} {line.source}".strip())

@@ -147,4 +147,5 @@ def _levels(values: NDArray[np.float64]) -> list[float]:
             runs[-1].append(place)
         else:
             runs.append([place])
-    return [max(float(np.average(run, weights=bins[run])) / _BINS, 0.5 / _BINS) for run in runs]
+    least = float(values[values > 0].min())
+    return [max(float(np.average(run, weights=bins[run])) / _BINS, least) for run in runs]

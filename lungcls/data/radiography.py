@@ -130,6 +130,10 @@ class RadiographyDatabase(Dataset):
                 raise DataError(
                     f"{path}, row {number}: {row['file']} is there twice, with other values; keep one row"
                 )
+        unnamed = [name for name in index.files if name not in records and "/masks/" not in f"/{name}"]
+        unnamed = [name for name in unnamed if name not in named]
+        if unnamed:
+            self.dropped[f"not named in {MANIFEST}"] = len(unnamed)
         self.orphan_masks = sorted({name for name in index.files if "/masks/" in name} - named)
         if not records and self.missing_files:
             raise DataError(

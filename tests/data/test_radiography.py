@@ -207,3 +207,21 @@ def test_real_manifest(real_data: Path) -> None:
     assert min(database.summary()["classes_with_mask"].values()) > 0
     record = next(record for record in database.records if record.mask)
     assert 0.05 < database.read_mask(record).mean() < 0.6
+
+
+@pytest.mark.parametrize(
+    "row",
+    ["img\\a.png,COVID", "./img/a.png,COVID", "IMG/A.png, covid", "/elsewhere/set/img/a.png,COVID"],
+)
+def test_manifests_as_programs_write_them(tmp_path: Path, row: str) -> None:
+    (tmp_path / "img").mkdir()
+    for name in "ab":
+        Image.fromarray(np.eye(8, dtype=np.uint8)).save(tmp_path / "img" / f"{name}.png")
+    for text in (f"File,label\n{row}\n", f"file;label\r\n{row.replace(',', ';')}\r\n"):
+        (tmp_path / "manifest.csv").write_text(text)
+        database = RadiographyDatabase(tmp_path)
+        assert [(r.file, r.label) for r in database.records] == [("img/a.png", "COVID")]
+        assert database.dropped == {"not named in manifest.csv": 1}
+    (tmp_path / "manifest.csv").write_text("file,label\nfilms/c.png,COVID\n")
+    with pytest.raises(DataError, match=r"none of the 1 files that it names is there, such as films/c\.png"):
+        RadiographyDatabase(tmp_path)
