@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from lungcls.cli.exporting import ViewerPlane
 from lungcls.cli.options import BatchSize, Device, Engine, SegmenterName
 from lungcls.errors import OptionError
 
@@ -83,6 +84,7 @@ def serve(
     timeout: Annotated[float, typer.Option(help="Seconds of silence that end an association.")] = 30,
     deidentify: Deidentify = None,
     keep: Keep = None,
+    viewer_plane: ViewerPlane = False,
 ) -> None:
     """Take chest films by C-STORE and answer with DICOM objects, until it is stopped.
 
@@ -117,7 +119,7 @@ def serve(
             batch_size=batch_size,
             max_megapixels=max_megapixels,
         )
-        answerer = answer_films(pipeline, kinds, cleaner)
+        answerer = answer_films(pipeline, kinds, cleaner, viewer_plane)
         courier = Courier(films, answerer, destination, aet, batch_size)
         with courier, Node(films, settings) as node:
             typer.echo(f"lungcls: {aet} listens on {host}:{node.port}, answers go to {to}")

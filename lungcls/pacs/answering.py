@@ -80,7 +80,10 @@ class Destination:
 
 
 def answer_films(
-    pipeline: Pipeline, kinds: Sequence[str], deidentifier: Deidentifier | None = None
+    pipeline: Pipeline,
+    kinds: Sequence[str],
+    deidentifier: Deidentifier | None = None,
+    viewer_plane: bool = False,
 ) -> Answerer:
     """Return the function that answers films with a pipeline.
 
@@ -90,6 +93,8 @@ def answer_films(
     kinds : sequence of {"seg", "sr", "gsps", "sc"}
     deidentifier : Deidentifier, optional
         Takes the patient off the answers.
+    viewer_plane : bool, default=False
+        Of segmentations: see :func:`lungcls.pacs.seg.make_seg`.
     """
     from lungcls.prediction import Failure
 
@@ -106,7 +111,8 @@ def answer_films(
         header = read_header(path)
         if deidentifier is not None:
             header = deidentifier.film(header, path.stem)
-        made = make_objects(header, mask_of(lungs), lungs.pixels(), findings_of(result), software, kinds)
+        pixels, findings = lungs.pixels(), findings_of(result)
+        made = make_objects(header, mask_of(lungs), pixels, findings, software, kinds, viewer_plane)
         return Answer({str(kind): dataset for kind, dataset in made.datasets.items()})
 
     def answer(paths: Sequence[Path]) -> Iterable[Answer]:
