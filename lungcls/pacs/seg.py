@@ -49,8 +49,8 @@ def make_seg(
     software : Software
     series_uid, instance_uid : str
     viewer_plane : bool, default=False
-        Write the plane in which viewers on cornerstone3D (OHIF) put a film that has none: without it they show
-        no segmentation. It is theirs, and says nothing of the patient.
+        Write the plane in which viewers on cornerstone3D (OHIF) put a film that has none: without it they
+        show no segmentation. It is theirs, and says nothing of the patient.
 
     Raises
     ------
