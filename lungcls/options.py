@@ -143,6 +143,12 @@ class PipelineOptions:
         return {name: _plain(value) for name, value in self.keywords().items()}
 
 
+def same_option(name: str, default: Any) -> Any:
+    """A field of another class of options, which says what the pipeline's of this name says."""
+    (like,) = (each for each in fields(PipelineOptions) if each.name == name)
+    return field(default=default, metadata=like.metadata)
+
+
 def check_device(device: str) -> None:
     """Refuse what is no name of a device, with an OptionError; whether it is here is seen when it is used."""
     if not isinstance(device, str) or not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):

@@ -131,7 +131,7 @@ Data: TypeAlias = Annotated[
         show_envvar=True,
     ),
 ]
-Split: TypeAlias = Annotated[
+SplitFile: TypeAlias = Annotated[
     Path | None,
     typer.Option(
         "--split",
@@ -141,10 +141,11 @@ Split: TypeAlias = Annotated[
         help="A split of `lungcls data split`; made by the seed if left out.",
     ),
 ]
-PartHelp: Final = "Part of the split."
 Part: TypeAlias = Annotated[
     str,
-    typer.Option("--part", metavar="|".join(PARTS), callback=one_of("--part", PARTS), help="Part of the split."),
+    typer.Option(
+        "--part", metavar="|".join(PARTS), callback=one_of("--part", PARTS), help="Part of the split."
+    ),
 ]
 Layout: TypeAlias = Annotated[
     str | None,
@@ -176,7 +177,22 @@ Inputs: TypeAlias = Annotated[
     list[str],
     typer.Argument(metavar="INPUT...", help="Files, folders and patterns such as 'scans/**/*.dcm'."),
 ]
-Segmenter: TypeAlias = Annotated[
+Out: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "-o", "--out", file_okay=False, help="Folder for tables and pictures; the answer is printed as well."
+    ),
+]
+Classifiers: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--classifier",
+        metavar="NAME|PATH",
+        help="Weights of stage 2; several make an ensemble.",
+        show_default=False,
+    ),
+]
+SegmenterName: TypeAlias = Annotated[
     str,
     typer.Option("--segmenter", metavar="NAME|PATH", help=_OF_PIPELINE["segmenter"].metadata["help"]),
 ]
