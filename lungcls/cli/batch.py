@@ -262,7 +262,7 @@ class Batch:
         self.done = len(inputs) - len(todo)
         if self.continued:
             typer.echo(
-                f"lungcls: going on with an earlier run, {self.continued} of {len(inputs)} images were done",
+                f"lungcls: continuing an earlier run, {self.continued} of {len(inputs)} images were done",
                 err=True,
             )
         results = self.stream(item.path for _, item, _ in todo)

@@ -62,7 +62,7 @@ try:
     app(["--help"])
 except SystemExit:
     commands = {name for name in sys.modules if name.startswith("lungcls.cli.")}
-    assert commands == {"lungcls.cli.main", "lungcls.cli.lazy"}, commands
+    assert commands == {f"lungcls.cli.{name}" for name in ("lazy", "main", "renamed")}, commands
 """
     assert python(code).stderr == ""
 
