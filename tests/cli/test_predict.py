@@ -51,8 +51,8 @@ def leftovers(folder: Path) -> list[Path]:
 
 @pytest.mark.usefixtures("known_lungs")
 def test_tables_and_pictures(run: Run, draw: Draw, tmp_path: Path) -> None:
-    first = draw(tmp_path / "in/a.png", (60, 80))
-    second = draw(tmp_path / "in/sub/b.tif", (90, 50), dtype=np.uint16)
+    first = draw(tmp_path / "in/a.png", (120, 160))
+    second = draw(tmp_path / "in/sub/b.tif", (180, 100), dtype=np.uint16)
     out = tmp_path / "out"
     result = run("predict", tmp_path / "in", "-o", out)
     assert result.exit_code == 0, result.output
@@ -89,14 +89,19 @@ def test_tables_and_pictures(run: Run, draw: Draw, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("known_lungs")
 def test_segment_writes_boxes(run: Run, draw: Draw, tmp_path: Path) -> None:
-    draw(tmp_path / "a.png", (60, 80))
+    draw(tmp_path / "a.png", (120, 160))
     result = run("segment", tmp_path / "a.png", "-o", tmp_path / "out", "--no-overlays")
     assert result.exit_code == 0, result.output
     (row,) = read_csv(tmp_path / "out/segments.csv")
     assert list(row)[:1] == ["path"]
-    assert [row[edge] for edge in ("x0", "y0", "x1", "y1")] == ["10", "10", "70", "50"]
+    assert [row[edge] for edge in ("x0", "y0", "x1", "y1")] == ["20", "20", "140", "100"]
     assert (row["ok"], row["error"]) == ("true", "")
-    assert json.loads((tmp_path / "out/segments.json").read_text())["segments"][0]["box"] == [10, 10, 70, 50]
+    assert json.loads((tmp_path / "out/segments.json").read_text())["segments"][0]["box"] == [
+        20,
+        20,
+        140,
+        100,
+    ]
     assert (tmp_path / "out/masks/a.png").is_file()
     assert not (tmp_path / "out/overlays").exists()
 
@@ -171,7 +176,7 @@ def test_bad_mask_refused_or_whole(run: Run, draw: Draw, tmp_path: Path) -> None
         (["--region", "background", "--classifier", ""], "classifier-background: no such weight file"),
         (["--region", "full"], "sees the region 'mask', not 'full'"),
         (["--classifier", "nobody"], "nobody: no such weight file"),
-        (["--on-bad-mask", "cry"], "expected 'whole' or 'refuse'"),
+        (["--on-bad-mask", "cry"], "expected one of 'whole', 'refuse'"),
         (["--device", "quantum"], "unknown device"),
         (["--value-range", "5", "1"], "lo < hi"),
         (["--max-megapixels", "0"], "expected a positive number"),
@@ -212,7 +217,7 @@ def test_wrong_use_of_paths(run: Run, draw: Draw, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("known_lungs")
 def test_value_range_and_pixel_limit_reach_the_reader(run: Run, draw: Draw, tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
-    Image.fromarray(np.linspace(-5, 5, 4800, dtype=np.float32).reshape(60, 80)).save(path)
+    Image.fromarray(np.linspace(-5, 5, 19200, dtype=np.float32).reshape(120, 160)).save(path)
     assert run("segment", path).exit_code == 1
     assert run("segment", path, "--value-range", -5, 5).exit_code == 0
     result = run("segment", draw(tmp_path / "b.png"), "--max-megapixels", 0.001)
@@ -299,7 +304,7 @@ def test_interrupted_run_is_continued(
     stage = Stopping(monkeypatch)
     result = run("predict", tmp_path / "in", "-o", interrupted, "--batch-size", 3)
     assert result.exit_code == 0
-    assert result.stderr == "lungcls: continuing, 4 of 7 images were done\n"
+    assert result.stderr == "lungcls: continuing an earlier run, 4 of 7 images were done\n"
     assert stage.images == 3
     assert leftovers(interrupted) == []
     continued = (interrupted / "predictions.csv").read_bytes()
@@ -356,7 +361,8 @@ def test_other_options_start_anew(
     stage = Stopping(monkeypatch)
     result = run("predict", tmp_path / "in", "-o", interrupted, *options)
     assert result.exit_code == 0
-    assert result.stderr == ""
+    assert "had other weights or options: started anew" in result.stderr
+    assert result.stderr.count("\n") == 1
     assert stage.images == 7
 
 
