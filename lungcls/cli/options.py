@@ -211,6 +211,18 @@ Device: TypeAlias = Annotated[
         help=_OF_PIPELINE["device"].metadata["help"],
     ),
 ]
+Engine: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        metavar=_OF_PIPELINE["engine"].metadata["metavar"],
+        callback=one_of("--engine", _OF_PIPELINE["engine"].metadata["choices"]),
+        help=_OF_PIPELINE["engine"].metadata["help"],
+    ),
+]
+BatchSize: TypeAlias = Annotated[
+    int, typer.Option("--batch-size", min=1, help=_OF_PIPELINE["batch_size"].metadata["help"])
+]
 RecipeName: TypeAlias = Annotated[
     str,
     typer.Argument(

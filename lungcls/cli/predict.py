@@ -8,7 +8,15 @@ from typing import Annotated, Any
 import typer
 
 from lungcls.cli.batch import Batch, collect_files, load_pipeline, work
-from lungcls.cli.exporting import Deidentify, DicomKinds, Exporting, ExportOptions, Formats, NewStudy
+from lungcls.cli.exporting import (
+    Deidentify,
+    DicomKinds,
+    Exporting,
+    ExportOptions,
+    Formats,
+    NewStudy,
+    ViewerPlane,
+)
 from lungcls.cli.inputs import Input
 from lungcls.cli.options import Classifiers, Inputs, Out, ValueRange, takes
 from lungcls.errors import OptionError
@@ -32,12 +40,13 @@ def predict(
     formats: Formats = "",
     new_study: NewStudy = False,
     deidentify: Deidentify = None,
+    viewer_plane: ViewerPlane = False,
 ) -> None:
     """Say which of four classes the lungs on chest X-rays look like.
 
     Exit code: 0 all done, 1 some inputs failed (each is named, the rest is done), 2 wrong use.
     """
-    export = ExportOptions(dicom, formats, new_study, deidentify)
+    export = ExportOptions(dicom, formats, new_study, deidentify, viewer_plane)
     files = collect_files(inputs, out, value_range)
     pipeline = load_pipeline(options, classifier or [])
     wanted: Any = context.get_parameter_source("coverage")
@@ -64,12 +73,13 @@ def segment(
     formats: Formats = "",
     new_study: NewStudy = False,
     deidentify: Deidentify = None,
+    viewer_plane: ViewerPlane = False,
 ) -> None:
     """Find the lungs on chest X-rays.
 
     Exit code: 0 all done, 1 some inputs failed (each is named, the rest is done), 2 wrong use.
     """
-    export = ExportOptions(dicom, formats, new_study, deidentify)
+    export = ExportOptions(dicom, formats, new_study, deidentify, viewer_plane)
     files = collect_files(inputs, out, value_range)
     pipeline = load_pipeline(options)
     batch = Batch("segments", pipeline, None, out, value_range, not no_masks, not no_overlays)

@@ -51,7 +51,7 @@ def leftovers(folder: Path) -> list[Path]:
 
 @pytest.mark.usefixtures("known_lungs")
 def test_tables_and_pictures(run: Run, draw: Draw, tmp_path: Path) -> None:
-    first = draw(tmp_path / "in/a.png", (120, 160))
+    first = draw(tmp_path / "in/a.png", (150, 200))
     second = draw(tmp_path / "in/sub/b.tif", (180, 100), dtype=np.uint16)
     out = tmp_path / "out"
     result = run("predict", tmp_path / "in", "-o", out)
@@ -89,18 +89,18 @@ def test_tables_and_pictures(run: Run, draw: Draw, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("known_lungs")
 def test_segment_writes_boxes(run: Run, draw: Draw, tmp_path: Path) -> None:
-    draw(tmp_path / "a.png", (120, 160))
+    draw(tmp_path / "a.png", (150, 200))
     result = run("segment", tmp_path / "a.png", "-o", tmp_path / "out", "--no-overlays")
     assert result.exit_code == 0, result.output
     (row,) = read_csv(tmp_path / "out/segments.csv")
     assert list(row)[:1] == ["path"]
-    assert [row[edge] for edge in ("x0", "y0", "x1", "y1")] == ["20", "20", "140", "100"]
+    assert [row[edge] for edge in ("x0", "y0", "x1", "y1")] == ["25", "25", "175", "125"]
     assert (row["ok"], row["error"]) == ("true", "")
     assert json.loads((tmp_path / "out/segments.json").read_text())["segments"][0]["box"] == [
-        20,
-        20,
-        140,
-        100,
+        25,
+        25,
+        175,
+        125,
     ]
     assert (tmp_path / "out/masks/a.png").is_file()
     assert not (tmp_path / "out/overlays").exists()
@@ -217,7 +217,7 @@ def test_wrong_use_of_paths(run: Run, draw: Draw, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("known_lungs")
 def test_value_range_and_pixel_limit_reach_the_reader(run: Run, draw: Draw, tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
-    Image.fromarray(np.linspace(-5, 5, 19200, dtype=np.float32).reshape(120, 160)).save(path)
+    Image.fromarray(np.linspace(-5, 5, 4800, dtype=np.float32).reshape(60, 80)).save(path)
     assert run("segment", path).exit_code == 1
     assert run("segment", path, "--value-range", -5, 5).exit_code == 0
     result = run("segment", draw(tmp_path / "b.png"), "--max-megapixels", 0.001)
