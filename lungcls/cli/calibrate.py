@@ -7,8 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lungcls.cli.options import Classes, Data, Device, Layout, MaskCache, SplitOfSeed
-from lungcls.cli.parts import chosen_part
+from lungcls.cli.options import (
+    Cache,
+    Classes,
+    Data,
+    Device,
+    Layout,
+    Part,
+    Resamples,
+    Seed,
+    SegmenterName,
+    SplitFile,
+)
+from lungcls.cli.parts import check_weights, chosen_part
 
 if TYPE_CHECKING:
     from lungcls.evaluation.recalibrate import Recalibration
@@ -26,13 +37,8 @@ def calibrate(
             "folder replaces their card. Without it nothing is written.",
         ),
     ] = None,
-    split: Annotated[
-        str,
-        typer.Option(
-            help="Part to calibrate on: train, validation, test, or all (of images never trained on)."
-        ),
-    ] = "validation",
-    split_file: SplitOfSeed = None,
+    part: Part = "validation",
+    split: SplitFile = None,
     layout: Layout = None,
     classes: Classes = None,
     bias: Annotated[
@@ -43,12 +49,10 @@ def calibrate(
             "weights.",
         ),
     ] = False,
-    segmenter: Annotated[str, typer.Option(help="Weights of stage 1.")] = "segmenter",
-    seed: Annotated[
-        int, typer.Option(help="Of the split, where no file is given, and of the bootstrap.")
-    ] = 0,
-    resamples: Annotated[int, typer.Option(help="Bootstrap resamples, drawn by group.")] = 2000,
-    cache: MaskCache = None,
+    segmenter: SegmenterName = "segmenter",
+    seed: Seed = 0,
+    resamples: Resamples = 2000,
+    cache: Cache = None,
     device: Device = "auto",
 ) -> None:
     """Fit a classifier's temperature and conformal sets anew, on any database it was not trained on."""
@@ -61,8 +65,10 @@ def calibrate(
     from lungcls.finder import Finder
     from lungcls.progress import bar
 
+    check_weights([weights], "classification")
+    check_weights([segmenter], "segmentation")
     dataset = open_dataset(data, layout=layout, classes=classes)
-    records, chosen = chosen_part(dataset, split, split_file, seed)
+    records, chosen = chosen_part(dataset, part, split, seed)
     classifier = Classifier.load(weights, device)
     check_classes(dataset, records, classifier.card)
     with tempfile.TemporaryDirectory() as temporary:
@@ -73,14 +79,14 @@ def calibrate(
             classifier,
             cache or temporary,
             split=chosen,
-            part=split,
+            part=part,
             bias=bias,
             n_resamples=resamples,
             seed=seed,
             progress=bar,
         )
-    typer.echo(f"{classifier.card.name} on {len(records)} images of {dataset.root.name}, part {split}")
-    notes = split_notes(classifier.card, chosen, split)
+    typer.echo(f"{classifier.card.name} on {len(records)} images of {dataset.root.name}, part {part}")
+    notes = split_notes(classifier.card, chosen, part)
     if chosen is None:
         notes = [f"all images were taken: make sure that {classifier.card.name} was trained on none of them"]
     for note in notes:

@@ -7,7 +7,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lungcls.cli.options import Data, Device, Epochs, MaskCache, SplitOfSeed, Workers
+from lungcls.cli.options import (
+    Cache,
+    Classes,
+    Data,
+    Device,
+    Epochs,
+    Layout,
+    Limit,
+    OutFolder,
+    Part,
+    Recipe,
+    Resamples,
+    Seed,
+    SegmenterName,
+    SplitFile,
+    Workers,
+    one_of,
+)
+from lungcls.cli.parts import check_weights
+from lungcls.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,45 +45,58 @@ def shortcuts(
         ),
     ],
     data: Data,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the JSON, CSV and HTML files.")],
-    part: Annotated[str, typer.Option(help="Part of the split: test, validation, train or all.")] = "test",
-    split_file: SplitOfSeed = None,
+    out: OutFolder,
+    part: Part = "test",
+    split: SplitFile = None,
+    layout: Layout = None,
+    classes: Classes = None,
     checks: Annotated[
         str,
         typer.Option(
-            help="Checks, separated by commas, or 'all'; an unknown one makes the command list them."
+            "--checks",
+            help="Checks by number or name, separated by commas, or 'all'; an unknown one makes the command "
+            "list them.",
         ),
     ] = "all",
     masks: Annotated[
-        str, typer.Option(help="predicted (by the segmenter) or truth (the dataset's own).")
+        str,
+        typer.Option(
+            "--masks",
+            callback=one_of("--masks", ("predicted", "truth")),
+            help="predicted (by the segmenter) or truth (the dataset's own).",
+        ),
     ] = "predicted",
-    segmenter: Annotated[str, typer.Option(help="Weights of stage 1.")] = "segmenter",
+    segmenter: SegmenterName = "segmenter",
     external: Annotated[
-        list[Path] | None, typer.Option(help="Folder of an external set for check 10; may be repeated.")
+        list[Path] | None,
+        typer.Option("--external", exists=True, help="External set for check 10; may be repeated."),
     ] = None,
     boxes: Annotated[
-        Path | None, typer.Option(help="CSV with file, x0, y0, x1, y1; boxes.csv of the dataset if left out.")
+        Path | None,
+        typer.Option(
+            "--boxes",
+            exists=True,
+            dir_okay=False,
+            help="CSV with file, x0, y0, x1, y1; boxes.csv of the dataset if left out.",
+        ),
     ] = None,
     train_checks: Annotated[
         bool, typer.Option("--train-checks", help="Also train what checks 4, 5 and 8 need (hours on a CPU).")
     ] = False,
-    recipe: Annotated[str, typer.Option(help="A classifier's recipe for --train-checks.")] = "ablation",
+    recipe: Recipe = "ablation",
     epochs: Epochs = None,
-    limit: Annotated[
-        int, typer.Option(help="Examine only about so many images of each class; 0 takes all.")
-    ] = 0,
-    per_pair: Annotated[int, typer.Option(help="Composites of each pair of classes in check 1.")] = 50,
-    resamples: Annotated[int, typer.Option(help="Bootstrap resamples, drawn by group.")] = 1000,
-    seed: Annotated[
-        int, typer.Option(help="Of the split, where no file is given, and of all that is drawn.")
-    ] = 0,
-    cache: MaskCache = None,
+    limit: Limit = 0,
+    per_pair: Annotated[
+        int, typer.Option("--per-pair", min=1, help="Composites of each pair of classes in check 1.")
+    ] = 50,
+    resamples: Resamples = 1000,
+    seed: Seed = 0,
+    cache: Cache = None,
     device: Device = "auto",
     workers: Workers = 1,
 ) -> None:
     """Examine whether models look at the lungs or at where pictures come from: ten checks, a verdict each."""
-    from lungcls.data import Split, open_radiography, split_dataset
-    from lungcls.errors import OptionError
+    from lungcls.data import Split, open_dataset, open_externals, split_dataset
     from lungcls.evaluation.results import write_results
     from lungcls.evaluation.sampling import limit_records
     from lungcls.explanation import read_boxes
@@ -72,28 +104,32 @@ def shortcuts(
     from lungcls.render.drawing import new_figure
     from lungcls.shortcuts.page import write_findings
     from lungcls.shortcuts.subject import load_subject
-    from lungcls.shortcuts.suite import CHECKS, examine
+    from lungcls.shortcuts.suite import CHECKS, External, examine
 
-    if masks not in ("predicted", "truth"):
-        raise OptionError(f"--masks is {masks!r}; expected predicted or truth")
+    names = _checks(checks, CHECKS)
+    check_weights([segmenter], "segmentation")
     new_figure(1, 1)  # a missing matplotlib is told before minutes of work, not after
-    database = open_radiography(data)
-    split = Split.read_csv(split_file) if split_file else split_dataset(database, seed=seed)
-    records = database.records if part == "all" else split.select(database.records, part)
-    if limit:
-        records = limit_records(records, split, limit, seed)
     subjects = [load_subject(model, device) for model in models]
+    database = open_dataset(data, layout=layout, classes=classes)
+    others = open_externals(external or [])
+    chosen = Split.read_csv(split) if split else split_dataset(database, seed=seed)
+    records = database.records if part == "all" else chosen.select(database.records, part)
+    if limit:
+        records = limit_records(records, chosen, limit, seed)
     folder = cache or out / "masks"
     found_boxes = boxes or database.root / "boxes.csv"
     known = read_boxes(found_boxes) if found_boxes.is_file() or boxes else None
     lungs = _lungs(database, database.records if train_checks else records, masks, segmenter, folder, device)
-    abroad = _externals(external or [], segmenter, folder, device)
+    abroad = {
+        name: External(other, _lungs(other, other.records, "predicted", segmenter, folder, device))
+        for name, other in others.items()
+    }
     done = []
     for subject in subjects:
         training = None
         if train_checks:
             training = _trainings(
-                subject, recipe, epochs, database, split, lungs, out / "trainings", device, workers
+                subject, recipe, epochs, database, chosen, lungs, out / "trainings", device, workers
             )
         done.append(
             examine(
@@ -101,9 +137,9 @@ def shortcuts(
                 database,
                 records,
                 lungs,
-                split=split,
+                split=chosen,
                 part=part,
-                checks=CHECKS if checks == "all" else [name.strip() for name in checks.split(",")],
+                checks=names,
                 boxes=known,
                 externals=abroad,
                 training=training,
@@ -138,17 +174,16 @@ def _lungs(
     return find_lungs(database, records, Finder.load(segmenter, device=device), cache, progress=bar)
 
 
-def _externals(folders: Sequence[Path], segmenter: str, cache: Path, device: str) -> dict[str, Any]:
-    from lungcls.data import open_external
-    from lungcls.shortcuts.suite import External
-
-    found = {}
-    for folder in folders:
-        dataset = open_external(folder)
-        found[folder.name] = External(
-            dataset, _lungs(dataset, dataset.records, "predicted", segmenter, cache, device)
-        )
-    return found
+def _checks(words: str, known: Sequence[str]) -> list[str]:
+    """The checks that ``--checks`` names, by number or by name."""
+    if words == "all":
+        return list(known)
+    numbers = {str(number): name for number, name in enumerate(known, 1)}
+    names = [numbers.get(word.strip(), word.strip()) for word in words.split(",")]
+    if unknown := [name for name in names if name not in known]:
+        listed = ", ".join(f"{number} {name}" for number, name in numbers.items())
+        raise OptionError(f"unknown checks {', '.join(unknown)}; the checks are {listed}")
+    return names
 
 
 def _trainings(

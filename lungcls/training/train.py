@@ -372,7 +372,7 @@ class _Run:
             logger.warning(
                 "%s was trained with the split %s, this run has the split %s: validation and test images may "
                 "be among those that %s has learnt from, and figures on them too high; use the split of "
-                "those weights (--split-file), or weights made with this split",
+                "those weights (--split), or weights made with this split",
                 *(name, used, self.split.hash, name),
             )
         return found

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, fields
 
 from lungcls.errors import OptionError
+from lungcls.options import PipelineOptions, option, same_option
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,26 +47,28 @@ class Settings:
 
     Raises
     ------
-    ValueError
-        If a limit is not a positive number.
+    OptionError
+        If an option is unknown or impossible, or a limit is not a positive number.
     """
 
     classifiers: tuple[str, ...] = ()
-    segmenter: str = "segmenter"
-    gate: str | None = "gate"
-    device: str = "auto"
-    engine: str = "auto"
-    batch_size: int = 8
-    max_upload_mb: float = 32
-    max_megapixels: float = 32
-    max_files: int = 8
-    max_requests: int = 32
-    max_explanations: int = 4
-    upload_timeout: float = 30
-    timeout: float = 60
-    explain_timeout: float = 120
+    segmenter: str = same_option("segmenter", "segmenter")
+    gate: str | None = same_option("gate", "gate")
+    device: str = same_option("device", "auto")
+    engine: str = same_option("engine", "auto")
+    batch_size: int = same_option("batch_size", 8)
+    max_megapixels: float = same_option("max_megapixels", 32)
+    max_upload_mb: float = option(32, "Largest request, in units of 10^6 bytes.", metavar="MB")
+    max_files: int = option(8, "Most files of a request.", low=1)
+    max_requests: int = option(32, "Requests at a time; the next one gets 429.", low=1)
+    max_explanations: int = option(4, "Explanations at a time.", low=1)
+    upload_timeout: float = option(30, "Seconds in which a request must have arrived.", metavar="SECONDS")
+    timeout: float = option(60, "Seconds until a prediction must be there.", metavar="SECONDS")
+    explain_timeout: float = option(120, "Seconds until an explanation must be there.", metavar="SECONDS")
 
     def __post_init__(self) -> None:
+        names = {field.name for field in fields(PipelineOptions)} & {field.name for field in fields(self)}
+        PipelineOptions(**{name: getattr(self, name) for name in names})
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, (int, float)) and not (math.isfinite(value) and value > 0):
