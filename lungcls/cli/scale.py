@@ -29,6 +29,8 @@ OutUri: TypeAlias = Annotated[
         help="Folder for tables and pictures, or for shards; without it a table is printed.",
     ),
 ]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ManyOptions:
     """The options of ``lungcls predict`` that are about many films."""
@@ -42,8 +44,8 @@ class ManyOptions:
     )
     masks: str | None = option(
         None,
-        "Masks of shards: COCO run lengths in a column (if left out), PNG in tar files, or none.",
-        metavar="rle|png|none",
+        "Masks of shards: COCO run lengths in a column (if left out), or PNG in tar files.",
+        metavar="rle|png",
     )
     workers: int | None = option(
         None, "Worker processes, on Ray at most so many; chosen from what there is if left out.", low=1
@@ -101,8 +103,8 @@ class ManyOptions:
         if out is None:
             raise OptionError("manifests and shards need a folder for the results; name one with -o")
         masks: Any = "none" if no_masks else self.masks or "rle"
-        if masks not in ("rle", "png", "none"):
-            raise OptionError(f"--masks is {masks!r}; expected rle, png or none")
+        if self.masks not in (None, "rle", "png"):
+            raise OptionError(f"--masks is {self.masks!r}; expected rle or png; --no-masks writes none")
         if self.gpus_per_worker is not None and self.ray is None:
             raise OptionError("--gpus-per-worker is for Ray; name a cluster with --ray, or leave it out")
         from lungcls.scale import run
