@@ -52,6 +52,14 @@ class DataError(LungclsError):
     """A dataset folder, manifest or split file is not what was expected."""
 
 
+class StorageError(LungclsError):
+    """A file cannot be read from, or written to, where a URI says."""
+
+
+class FilmError(LungclsError):
+    """A row of a manifest names no film, or one that cannot be fetched."""
+
+
 class WeightsError(LungclsError):
     """A weight file or its card is missing, incomplete or does not match."""
 
@@ -70,3 +78,8 @@ class MissingExtraError(LungclsError, ImportError):
         )
         self.package = package
         self.extra = extra
+        self.purpose = purpose
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str, str]]:
+        """Let it pass from one process to another."""
+        return type(self), (self.package, self.extra, self.purpose)
