@@ -16,6 +16,7 @@ from lungcls.phantom import chest_phantom
 from lungcls.web import Settings, create_app, process
 from lungcls.web.models import Models
 from lungcls.web.process import Loaded, ModelProcess
+from lungcls.web.server import make_server
 from lungcls.weights import load_state, save_weights
 
 NAMES = ("Alpha", "Beta <b>", "Gamma", "Delta")
@@ -68,6 +69,7 @@ def make_settings(tiny_segmenter: Path, tiny_classifier: Path, other_classifier:
             "max_upload_mb": 2,
             "max_megapixels": 1,
             "max_files": 3,
+            "allowed_hosts": ("testserver",),
             **changes,
         }
         return Settings(**values)
@@ -104,13 +106,10 @@ def make_client(make_settings: Any) -> Iterator[Callable[..., Any]]:
 @pytest.fixture(scope="module")
 def serve() -> Iterator[Callable[[Settings], int]]:
     """Run a service on a free port of this machine, and return the port."""
-    import uvicorn
-
     running = []
 
     def start(settings: Settings) -> int:
-        config = uvicorn.Config(quick_app(settings), port=0, log_level="error", ws="none")
-        server = uvicorn.Server(config)
+        server = make_server(quick_app(settings), port=0, log_level="critical")
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
         pause = threading.Event()
