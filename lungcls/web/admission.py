@@ -62,7 +62,7 @@ class Admission:
                 "--allowed-host.",
             )
         site, origin = headers.get("sec-fetch-site"), headers.get("origin")
-        # `none` is the user's own doing. What a page of another site only shows or links to is no request of it.
+        # `none` is the user's own doing; a link on another site's page may be followed.
         other_site = site not in (None, "same-origin", "none") and scope["method"] not in _SAFE
         if other_site or (origin is not None and not _same(origin, host)):
             raise Problem("foreign-origin", "A page of another site may not use this service.")

@@ -7,7 +7,8 @@ come back where too many connections are open. Here it is the one that does noth
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+import socket
+from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import h11
@@ -17,23 +18,26 @@ from uvicorn.server import ServerState
 from lungcls.web.middleware import HEADERS
 from lungcls.web.problems import Problem
 
-HEAD_SECONDS: Final = 10
-"""Time from the first byte (or the connection) to the end of a request's head."""
-
-STALL_SECONDS: Final = 10
-"""Time in which a client must have taken `STALL_BYTES` of its answer, or all of it."""
-
-STALL_BYTES: Final = 160_000
-
 _idle: WeakKeyDictionary[ServerState, dict[Connection, None]] = WeakKeyDictionary()
 
 
 class Connection(H11Protocol):
     """One connection; what uvicorn takes as ``http``.
 
-    ``limit_concurrency`` bounds the connections: one more ends the one that has waited longest without a request,
-    or itself where all have one.
+    ``limit_concurrency`` bounds the connections: one more ends the one that has waited longest without a
+    request, or itself where all have one.
+
+    Attributes
+    ----------
+    head_seconds : float
+        Time from the connection, or a first byte after a request, to the end of a request's head.
+    stall_seconds : float
+        Time in which a client must have taken `stall_bytes` of its answer, or all of it.
     """
+
+    head_seconds: ClassVar[float] = 10
+    stall_seconds: ClassVar[float] = 10
+    stall_bytes: ClassVar[int] = 160_000
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -46,6 +50,9 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Make room where there is none."""
         super().connection_made(transport)
+        if (connection := transport.get_extra_info("socket")) is not None:
+            # Or the system takes in megabytes of an answer for a client that does not.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.stall_bytes)
         self._watch_head()
         if self._most is not None and len(self.connections) > self._most:
             next(iter(self._waiting), self).transport.abort()
@@ -88,7 +95,7 @@ class Connection(H11Protocol):
 
     def _watch_head(self) -> None:
         self._waiting.setdefault(self)
-        self._head = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+        self._head = self.loop.call_later(self.head_seconds, self.transport.abort)
 
     def _unwatch_head(self) -> None:
         self._waiting.pop(self, None)
@@ -99,11 +106,11 @@ class Connection(H11Protocol):
     def _watch_stall(self) -> None:
         left = self.transport.get_write_buffer_size()
         if left and self._stall is None:
-            self._stall = self.loop.call_later(STALL_SECONDS, self._check_stall, left)
+            self._stall = self.loop.call_later(self.stall_seconds, self._check_stall, left)
 
     def _check_stall(self, before: int) -> None:
         self._stall = None
-        if self.transport.get_write_buffer_size() > max(0, before - STALL_BYTES):
+        if self.transport.get_write_buffer_size() > max(0, before - self.stall_bytes):
             self.transport.abort()
         else:
             self._watch_stall()

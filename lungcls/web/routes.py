@@ -104,9 +104,7 @@ def make_router(service: Service) -> APIRouter:
             answer = await service.explain(form.files[0], region, options)
         return _json(answer)
 
-    @router.get(
-        "/v1/models", summary="What is loaded", responses=documented(*_DOOR), tags=["service"]
-    )
+    @router.get("/v1/models", summary="What is loaded", responses=documented(*_DOOR), tags=["service"])
     async def loaded(service: TheService) -> schemas.Models:
         """Regions, classes with references, limits, and the model card of every loaded weight file."""
         return describe(service)

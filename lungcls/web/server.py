@@ -20,8 +20,8 @@ _SPARE_FILES: Final = 200  # of the process: weights, pipes, log files
 class Server(uvicorn.Server):
     """A server that finishes what it has taken in.
 
-    At the end, requests that are whole are worked on and answered; bodies that are still coming in are told that
-    the service stops.
+    At the end, requests that are whole are worked on and answered; bodies that are still coming in are told
+    that the service stops.
     """
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
@@ -45,18 +45,16 @@ def make_server(app: FastAPI, **options: Any) -> Server:
     """
     service: Service = app.state.service
     settings = service.settings
-    config = uvicorn.Config(
-        app,
-        http=Connection,
-        ws="none",
-        server_header=False,
-        limit_concurrency=_most_connections(),
-        backlog=4096,
-        timeout_keep_alive=15,
-        timeout_graceful_shutdown=math.ceil(max(settings.timeout, settings.explain_timeout)),
-        **options,
-    )
-    return Server(config, service)
+    values: dict[str, Any] = {
+        "http": Connection,
+        "ws": "none",
+        "server_header": False,
+        "limit_concurrency": _most_connections(),
+        "backlog": 4096,
+        "timeout_keep_alive": 15,
+        "timeout_graceful_shutdown": math.ceil(max(settings.timeout, settings.explain_timeout)),
+    }
+    return Server(uvicorn.Config(app, **{**values, **options}), service)
 
 
 def _most_connections() -> int:

@@ -18,7 +18,16 @@ def kind(answer: Any) -> str:
 
 @pytest.mark.parametrize(
     "host",
-    ["evil.example", "testserver.evil.example", "127.0.0.1.evil.example", "10.1.2.3", "[::2]", "[", "a@b", ""],
+    [
+        "evil.example",
+        "testserver.evil.example",
+        "127.0.0.1.evil.example",
+        "10.1.2.3",
+        "[::2]",
+        "[",
+        "a@b",
+        "",
+    ],
 )
 @pytest.mark.parametrize("path", ["/", "/v1/models", "/static/app.js", "/metrics", "/nowhere"])
 def test_a_foreign_host_is_refused(shared_client: Any, host: str, path: str) -> None:
