@@ -40,8 +40,9 @@ from lungcls.evaluation.segmentation import dice
 from lungcls.files import atomic_write
 from lungcls.finder import Finder
 from lungcls.gate.gate import Gate
+from lungcls.lineage import ancestors
 from lungcls.lungs import Lungs
-from lungcls.models.catalog import MODELS
+from lungcls.models import MODELS
 from lungcls.models.pretrained import PretrainedError, copy_weights
 from lungcls.recipes import Recipe
 from lungcls.recipes.recipe import recipe_from_dict
@@ -209,13 +210,20 @@ class _Run:
         films = [self.lungs[record.file] for record in records]
         if part == "train" and recipe.lungs_beside:
             views, shares = lung_views(films, recipe.region, size, self.progress, tone=recipe.tone)
-            return Views(views, labels, shares)
+            return Views(views, labels, shares, self._strata(part))
         views = region_views(films, recipe.region, size, self.progress, tone=recipe.tone)
         if part == "train" and recipe.offline:
             views, labels = add_copies(
                 views, labels, self._wanted(), recipe.offline_augmentation, recipe.seed
             )
-        return Views(views, labels)
+        return Views(views, labels, strata=self._strata(part) if part == "train" else None)
+
+    def _strata(self, part: str) -> npt.NDArray[np.int64] | None:
+        within = self.recipe.balance_within
+        if within == "none":
+            return None
+        values = [getattr(record, within) for record in self.records[part]]
+        return np.unique(values, return_inverse=True)[1].astype(np.int64)
 
     def labels(self, part: str) -> npt.NDArray[np.int64]:
         return np.asarray([self.classes.index(record.label) for record in self.records[part]], np.int64)
@@ -297,6 +305,12 @@ class _Run:
             versions=_versions(self.device),
             licence=LICENCE,
             tone=recipe.tone,
+            ancestors=ancestors(
+                self.architecture,
+                init=self.init,
+                segmenter=self.segmenter if self.predicts else "",
+                teachers=self.teachers,
+            ),
         )
 
     def _validated_segmenter(self, path: Path) -> Card:
