@@ -50,7 +50,7 @@ def _appearance(strength: float) -> list[Any]:
     ]
 
 
-class MonotoneCurve(A.ImageOnlyTransform):
+class MonotoneCurve(A.ImageOnlyTransform):  # type: ignore[misc]
     """Bend the grey levels along a chance curve that rises everywhere: black and white stay what they are.
 
     What scanners, look-up tables, gamma and hands on a slider do to a film keeps the order of its grey
@@ -81,7 +81,7 @@ class MonotoneCurve(A.ImageOnlyTransform):
         return cv2.LUT(img, levels)
 
 
-class LungOcclusion(A.ImageOnlyTransform):
+class LungOcclusion(A.ImageOnlyTransform):  # type: ignore[misc]
     """Paint consolidation or effusion into a lung; the mask stays whole, as the lung does.
 
     A network that learnt where lungs are from dark lungs alone cuts out what is white in them. A patch of
@@ -138,8 +138,8 @@ class LungOcclusion(A.ImageOnlyTransform):
 def _clouds(draw: np.random.Generator, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
     """Noise in [-1, 1] that changes slowly over an image."""
     coarse = draw.uniform(-1, 1, (6, 6)).astype(np.float32)
-    smooth: npt.NDArray[np.float32] = cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC)
-    return np.clip(smooth, -1, 1)
+    smooth = cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC)
+    return np.clip(smooth, -1, 1).astype(np.float32)
 
 
 def _resistance() -> list[Any]:
