@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from lungcls.cards import FORMAT as FORMAT
-from lungcls.cards import Card, check_card
+from lungcls.cards import Card as Card
+from lungcls.cards import check_card
 from lungcls.errors import WeightsError
 from lungcls.files import atomic_write, file_sha256
 

@@ -76,13 +76,3 @@ def summarise(architecture: Mapping[str, Any], size: int) -> list[Layer]:
             model = architecture.get("model")
             raise OptionError(f"{model} cannot run on {size} pixels as it was built: {error}") from error
     return found
-
-
-def count_parameters(architecture: Mapping[str, Any]) -> int:
-    """Count the weights and biases of a network, without memory for them.
-
-    The running statistics of batch norm are none. `architecture` and errors as :func:`summarise`.
-    """
-    with torch.device("meta"):
-        network = create_model({**architecture, "pretrained": "none"})
-    return sum(value.numel() for value in network.parameters())

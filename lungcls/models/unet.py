@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import segmentation_models_pytorch as smp
 from torch import nn
@@ -54,7 +55,7 @@ def unet(
     if variant is not None:
         encoder = f"tu-{lite_name(variant)}"
     try:
-        model: nn.Module = smp.Unet(
+        model: Any = smp.Unet(
             encoder,
             encoder_depth=encoder_depth,
             encoder_weights=None if pretrained == "none" or variant is not None else pretrained,
@@ -67,4 +68,5 @@ def unet(
         raise OptionError(f"unknown U-Net encoder {encoder!r}: {error}") from error
     if variant is not None and pretrained == "imagenet":
         load_lite(model.encoder, variant, prefix="model.")
-    return model
+    network: nn.Module = model
+    return network

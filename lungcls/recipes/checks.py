@@ -113,7 +113,7 @@ def _value(name: str, value: Any, kind: str) -> str | None:
         right = isinstance(value, (list, tuple)) and all(isinstance(one, str) for one in value)
         wanted = None if right else "a list of names or paths of weight files"
     elif name == "stages":
-        right = isinstance(value, (list, tuple)) and value and all(isinstance(s, dict) for s in value)
+        right = isinstance(value, (list, tuple)) and bool(value) and all(isinstance(s, dict) for s in value)
         wanted = None if right else "at least one stage, such as { size = 128, epochs = 5 }"
     elif kind == "str":
         wanted = None if isinstance(value, str) else _TEXT

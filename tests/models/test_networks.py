@@ -75,7 +75,7 @@ class NetworkTester:
         assert network(views).shape[0] == 2
         larger = torch.empty(2, 1, self.small + 40, self.small + 40, device="meta")
         if MODELS[self.name].fixed_size:
-            with pytest.raises(RuntimeError, match="shape|reduction dim"):
+            with pytest.raises(RuntimeError, match=r"shape|reduction dim"):
                 network(larger)
         else:
             assert network(larger).shape[0] == 2
