@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 
 class LungclsError(Exception):
     """Base of all errors that lungcls raises on purpose."""
@@ -12,7 +17,23 @@ class OptionError(LungclsError, ValueError):
 
 
 class ImageError(LungclsError, ValueError):
-    """An image cannot be read, or is not something that lungcls can use."""
+    """An image cannot be read, or is not something that lungcls can use.
+
+    Attributes
+    ----------
+    finding, advice : str
+        What was found and expected, and the way out in Python; empty where only the message says it.
+    """
+
+    finding: str = ""
+    advice: str = ""
+
+    @classmethod
+    def of(cls, source: str, finding: str, advice: str) -> Self:
+        """Return an error whose message is all three, and which keeps the latter two apart."""
+        error = cls(f"{source}: {finding}; {advice}")
+        error.finding, error.advice = finding, advice
+        return error
 
 
 class ImageFormatError(ImageError):

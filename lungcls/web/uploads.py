@@ -120,10 +120,8 @@ def _checked(uploads: list[tuple[str, bytearray]]) -> list[Upload]:
 
 def image_problem(error: ImageError) -> Problem:
     """Return an error of reading as one that its sender is told."""
-    # In front stands the name, which here is none; behind, for format and size, advice for Python.
-    text = _OBJECTS.sub("data", str(error).partition(": ")[2])
-    if isinstance(error, (ImageFormatError, ImageSizeError)):
-        text = text.partition(";")[0]
+    # The advice is for Python where it stands apart; the reader calls what has no name of its own so.
+    text = _OBJECTS.sub("data", error.finding or str(error).removeprefix("<bytes>: "))
     kind = "not-an-image" if isinstance(error, ImageFormatError) else "damaged-image"
     kind = "image-too-large" if isinstance(error, ImageSizeError) else kind
     return Problem(kind, f"{text[:1].upper()}{text[1:]}.")
