@@ -23,15 +23,7 @@ from lungcls.classifier import Classifier
 from lungcls.data.dataset import Dataset
 from lungcls.data.offline import add_copies, wanted_counts
 from lungcls.data.splits import Split, split_dataset
-from lungcls.data.views import (
-    Progress,
-    drawn_lungs,
-    find_lungs,
-    lung_views,
-    quiet,
-    region_views,
-    segmentation_pairs,
-)
+from lungcls.data.views import drawn_lungs, find_lungs, lung_views, region_views, segmentation_pairs
 from lungcls.errors import DataError, RecipeError
 from lungcls.evaluation.calibration import fit_bias
 from lungcls.evaluation.evaluate import logits_on, segmentation_on
@@ -44,6 +36,7 @@ from lungcls.lineage import ancestors
 from lungcls.lungs import Lungs
 from lungcls.models import MODELS
 from lungcls.models.pretrained import PretrainedError, copy_weights
+from lungcls.progress import Progress, quiet
 from lungcls.recipes import Recipe
 from lungcls.recipes.recipe import recipe_from_dict
 from lungcls.regions import unletterbox, whole_view
@@ -137,7 +130,7 @@ def train(
     """
     out = Path(out)
     finished = out / f"{recipe.name}.safetensors"
-    split = split or split_dataset(database, seed=recipe.split_seed)
+    split = split or split_dataset(database, seed=recipe.split_seed, progress=progress)
     _claim(out, recipe, split, database)
     if finished.is_file() and finished.with_suffix(".json").is_file():
         logger.info("%s is finished", out)
