@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from PIL import Image as PILImage
@@ -13,6 +15,9 @@ from PIL import Image as PILImage
 from lungcls.errors import DataError
 from lungcls.images import SUFFIXES
 from lungcls.regions import Mask
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +121,12 @@ class Dataset:
             "dropped": dict(self.dropped),
             "notes": list(self.notes),
         }
+
+    def only(self, records: Iterable[Record]) -> Self:
+        """Return the dataset of some of its records, or of changed ones."""
+        part = copy.copy(self)
+        part.records = list(records)
+        return part
 
     def path(self, record: Record) -> Path:
         """Return the full path of a record's image."""

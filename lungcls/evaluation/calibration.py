@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import special
 from scipy.optimize import minimize, minimize_scalar
 
 from lungcls.errors import DataError
@@ -332,7 +333,4 @@ def _in_bins(values: NDArray[np.float64], place: NDArray[np.intp], bins: int) ->
 def _log_softmax(logits: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
     if not (math.isfinite(temperature) and temperature > 0):
         raise DataError(f"the temperature is {temperature}; expected a positive finite number")
-    shifted = logits / temperature
-    shifted = shifted - shifted.max(axis=-1, keepdims=True)
-    log_probabilities: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-    return log_probabilities
+    return np.asarray(special.log_softmax(logits / temperature, axis=-1))

@@ -220,11 +220,11 @@ def _differences(
         first = models[pair[0]][0]
         one, two = (means[name] for name in pair)
         right = [mean.argmax(axis=1) == first.labels for mean in (one, two)]
-        counts = mcnemar_test(*right, first.groups)
+        counts = mcnemar_test(right[0], right[1], first.groups)
         changes = {metric: _change(pair, metric, points, over) for metric in TESTED}
         ends, _ = changes["accuracy"]
         only = {"only_first": counts.only_first, "only_second": counts.only_second}
-        add("mcnemar", pair, "accuracy", ends, counts.p, **only)
+        add("mcnemar", pair, "accuracy", ends, counts.p, "", **only)
         if any(2 <= (first.labels == k).sum() <= len(first) - 2 for k in range(len(first.classes))):
             area = macro_delong_test(first.labels, one, two, first.groups)
             add("delong", pair, "macro_auroc", (area.value, area.low, area.high), area.p)
