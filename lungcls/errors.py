@@ -19,6 +19,23 @@ class ImageFormatError(ImageError):
     """The content is of no format that lungcls reads."""
 
 
+class ConstantImageError(ImageError):
+    """The image, or what its window shows of it, holds one value throughout.
+
+    Attributes
+    ----------
+    value : float
+        That value, in [0, 1].
+    """
+
+    def __init__(self, message: str, value: float) -> None:
+        super().__init__(message)
+        self.value = value
+
+    def __reduce__(self) -> tuple[type[ConstantImageError], tuple[str, float]]:
+        return type(self), (str(self), self.value)
+
+
 class ImageSizeError(ImageError):
     """The image has more pixels than the caller allows."""
 

@@ -4,66 +4,44 @@ from __future__ import annotations
 
 import glob
 import os
-import stat
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeAlias
 
 import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
 from lungcls import dicom
-from lungcls.errors import ImageError, ImageFormatError
-from lungcls.pixels import MAX_MEGAPIXELS, array_to_unit, check_size, checked_limit, checked_range
+from lungcls.errors import ConstantImageError, ImageError
+from lungcls.imagefiles import DICOM_SUFFIXES, SUFFIXES, find_images, image_format, read_file
+from lungcls.pixels import (
+    MAX_MEGAPIXELS,
+    Grey,
+    array_to_unit,
+    checked_limit,
+    checked_range,
+    narrow_range,
+)
 from lungcls.rasters import picture_to_unit, read_raster
 from lungcls.reasons import Reason
 
 if TYPE_CHECKING:
     import torch
+    from pydicom import Dataset
 
-DICOM_SUFFIXES: Final = (".dcm", ".dicom")
-SUFFIXES: Final[tuple[str, ...]] = (
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".tif",
-    ".tiff",
-    ".bmp",
-    ".webp",
-    *DICOM_SUFFIXES,
-)
-"""Suffixes (in lower case) that a search in a folder takes; reading goes by content, not by suffix."""
-
-_FORMATS: Final = "PNG, JPEG, TIFF, BMP, WebP or DICOM"
-_MAGIC: Final[tuple[tuple[bytes, str], ...]] = (
-    (b"\x89PNG\r\n\x1a\n", "PNG"),
-    (b"\xff\xd8\xff", "JPEG"),
-    (b"II*\x00", "TIFF"),
-    (b"MM\x00*", "TIFF"),
-    (b"II+\x00", "TIFF"),
-    (b"MM\x00+", "TIFF"),
-    (b"BM", "BMP"),
-)
-# Not read, but named, so that the error says what the file is.
-_FOREIGN: Final[tuple[tuple[bytes, str], ...]] = (
-    (b"GIF8", "a GIF"),
-    (b"%PDF", "a PDF"),
-    (b"PK\x03\x04", "a ZIP archive (or an office document)"),
-    (b"\x1f\x8b", "a gzip archive"),
-    (b"\x00\x00\x00\x0cjP  ", "a JPEG 2000 file"),
-    (b"\xff\x4f\xff\x51", "a JPEG 2000 codestream"),
-    (b"\x93NUMPY", "a numpy file (load it with numpy.load and pass the array)"),
-    (b"\x89HDF", "an HDF5 file"),
-    (b"<!DOCTYPE", "an HTML or XML page"),
-    (b"<!doctype", "an HTML or XML page"),
-    (b"<html", "an HTML page"),
-    (b"<?xml", "an XML or SVG file"),
-    (b"<svg", "an SVG drawing"),
-)
-
+__all__ = [
+    "DICOM_SUFFIXES",
+    "NOTES",
+    "SUFFIXES",
+    "Image",
+    "ImageSource",
+    "find_images",
+    "image_format",
+    "read_image",
+    "several_sources",
+]
 
 NOTES: Final = (
     "narrow_range",
@@ -118,7 +96,7 @@ class Image:
 
 ImageSource: TypeAlias = (
     "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | PIL.Image.Image | NDArray[Any] "
-    "| torch.Tensor | Image"
+    "| torch.Tensor | Dataset | Image"
 )
 """All that `read_image` takes."""
 
@@ -133,7 +111,7 @@ def read_image(
 
     Parameters
     ----------
-    source : path, bytes, binary file, PIL image, ndarray, tensor or Image
+    source : path, bytes, binary file, PIL image, ndarray, tensor, pydicom.Dataset or Image
         Files are PNG, JPEG, TIFF, BMP, WebP or DICOM, told apart by their content; an open file is read from
         where it stands and left open. Arrays and tensors have the shape ``[H, W]``, ``[1, H, W]``, ``[H, W,
         1]``, ``[H, W, 3]`` or ``[3, H, W]``; one that could be read in two ways is refused. An `Image` is
@@ -162,14 +140,21 @@ def read_image(
     refused.
 
     Colour becomes luminance (ITU-R BT.601 [1]_, with the rounding of Pillow for 8 bits); where the three
-    channels are equal it is exactly that channel. Transparency is dropped. Pillow keeps 8 of the 16 bits of
+    channels are equal it is exactly that channel. What is transparent lies over black. Pillow keeps 8 of
+    the 16 bits of
     *colour* files. Of a JPEG with appended pictures (previews, gain maps) the main one is read; any other
     file with more than one picture is refused. EXIF orientation is applied.
+
+    What cannot be put right for certain is noted (`Image.notes`) and left as it is: a range of values that is
+    far narrower than the type's, a window that clips most pixels, pixels that are not square (which are not
+    resampled, so that masks and annotations fit).
 
     DICOM goes through rescale or modality LUT, then the first VOI LUT or, without one, the first window, and
     is scaled by the range that these can give. Without both, it is scaled by the range of the stored bits (12
     bits: 0 to 4095) after the rescale, never by the smallest and largest value of the one image, so that
-    equal exposures stay equal. MONOCHROME1 is inverted.
+    equal exposures stay equal. MONOCHROME1 is inverted; padding
+    (PixelPaddingValue) is black. Compressed pixels are decoded in a process of their own
+    (:mod:`lungcls.decoding`), so that what damaged ones do to a decoder stays there.
 
     References
     ----------
@@ -185,28 +170,34 @@ def read_image(
         return source
     limit = checked_limit(max_megapixels)
     bounds = checked_range(value_range)
+    grey, name = _decoded(source, bounds, limit)
+    image = _finished(grey, name, bounds)
+    return replace(image, path=name) if isinstance(source, (str, os.PathLike)) else image
+
+
+def _decoded(source: Any, bounds: tuple[float, float] | None, limit: float) -> tuple[Grey, str]:
     if isinstance(source, (str, os.PathLike)):
-        path = os.fspath(source)
-        name = os.fsdecode(path)
-        image = _from_bytes(_read_file(name, limit), name, bounds, limit)
-        return replace(image, path=name)
+        name = os.fsdecode(os.fspath(source))
+        return _from_bytes(read_file(name, limit), name, bounds, limit), name
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _from_bytes(bytes(source), "<bytes>", bounds, limit)
+        return _from_bytes(bytes(source), "<bytes>", bounds, limit), "<bytes>"
     if isinstance(source, PIL.Image.Image):
-        name = getattr(source, "filename", "") or "<PIL image>"
-        name = os.fsdecode(name)
-        return _finished(picture_to_unit(source, name, bounds, limit), name, None)
+        name = os.fsdecode(getattr(source, "filename", "") or "<PIL image>")
+        return picture_to_unit(source, name, bounds, limit), name
     if isinstance(source, np.ndarray):
-        return _finished(array_to_unit(source, "<array>", bounds, limit), "<array>", None)
+        return Grey(array_to_unit(source, "<array>", bounds, limit)), "<array>"
     if _is_tensor(source):
-        values = _tensor_to_array(cast("torch.Tensor", source))
-        return _finished(array_to_unit(values, "<tensor>", bounds, limit), "<tensor>", None)
+        return Grey(array_to_unit(_tensor_to_array(source), "<tensor>", bounds, limit)), "<tensor>"
+    if _is_dicom_dataset(source):
+        name = os.fsdecode(getattr(source, "filename", None) or "<Dataset>")
+        return dicom.from_dataset(source, name, max_pixels=limit).grey(bounds), name
     if hasattr(source, "read"):
         data, name = _read_stream(source)
-        return _from_bytes(data, name, bounds, limit)
+        return _from_bytes(data, name, bounds, limit), name
     raise ImageError(
         f"<{type(source).__name__}>: found an object of type {type(source).__name__}, expected a path, "
-        "bytes, an open binary file, a PIL image, a numpy array or a torch tensor; convert it to one of these"
+        "bytes, an open binary file, a PIL image, a numpy array, a torch tensor or a pydicom dataset; "
+        "convert it to one of these"
     )
 
 
@@ -234,7 +225,8 @@ def several_sources(source: Any) -> list[Any] | None:
     """
     if isinstance(source, (str, os.PathLike)):
         text = os.fsdecode(os.fspath(source))
-        if os.path.isdir(text) or (glob.has_magic(text) and not os.path.lexists(text)):
+        listed = os.path.isdir(text) or os.path.basename(text).upper() == "DICOMDIR"
+        if listed or (glob.has_magic(text) and not os.path.lexists(text)):
             return list(find_images([text]))
         return None
     if source is None or isinstance(source, (bytes, bytearray, memoryview, PIL.Image.Image, Image)):
@@ -272,147 +264,6 @@ def _is_dicom_dataset(source: Any) -> bool:
     return module is not None and isinstance(source, module.Dataset)
 
 
-def find_images(inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """List the image files that paths, folders and patterns stand for.
-
-    Parameters
-    ----------
-    inputs : path or iterable of paths
-        A file is taken whatever its suffix. A folder gives all its images, those in its subfolders included.
-        A pattern (``*``, ``?``, ``[...]``, and ``**`` for any depth) gives the images that match. Folders and
-        patterns skip what is hidden (names that start with a dot) and what has no suffix of `SUFFIXES`,
-        except DICOM files without suffix, as scanners export them.
-
-    Returns
-    -------
-    list of Path
-        In the order of `inputs`, sorted within each, each file once.
-
-    Raises
-    ------
-    ImageError
-        An input does not exist, matches nothing or holds no image; or there is no input.
-    """
-    entries = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
-    if not entries:
-        raise ImageError(
-            "<inputs>: found an empty list, expected at least one file, folder or pattern; name one"
-        )
-    found: dict[str, Path] = {}
-    for entry in entries:
-        for path in _expand(os.fsdecode(os.fspath(entry))):
-            found.setdefault(os.path.abspath(path), path)
-    return list(found.values())
-
-
-def _expand(text: str) -> list[Path]:
-    path = Path(text)
-    if text and os.path.isdir(text):
-        files = sorted(_walk(path))
-        if not files:
-            raise ImageError(
-                f"{text}: found a folder without images, expected files with one of the suffixes "
-                f"{' '.join(SUFFIXES)}; check the folder, or name the files themselves"
-            )
-        return files
-    if text and os.path.lexists(text):
-        return [path]
-    if not glob.has_magic(text):
-        raise ImageError(
-            f"{text or '<empty path>'}: found no such file or folder, expected an existing one; check the "
-            f"spelling (the current folder is {os.getcwd()})"
-        )
-    matches = sorted(Path(match) for match in glob.glob(text, recursive=True))
-    files = [match for match in matches if match.is_file() and _looks_like_image(match)]
-    if not files:
-        raise ImageError(
-            f"{text}: found no image that matches the pattern, expected files with one of the suffixes "
-            f"{' '.join(SUFFIXES)}; check the pattern (the current folder is {os.getcwd()})"
-        )
-    return files
-
-
-def _walk(root: Path) -> Iterable[Path]:
-    def refuse(error: OSError) -> None:
-        # os.walk would leave out what it may not enter, and the user would never know.
-        raise ImageError(
-            f"{error.filename}: found a folder that cannot be listed ({error.strerror}), expected a readable "
-            "one; check its permissions"
-        ) from error
-
-    visited = set()
-    # Links are followed, as collections of several hospitals are often made of them; each place once.
-    for folder, subfolders, names in os.walk(root, onerror=refuse, followlinks=True):
-        place = os.path.realpath(folder)
-        if place in visited:
-            subfolders.clear()
-            continue
-        visited.add(place)
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        for name in names:
-            path = Path(folder, name)
-            if not name.startswith(".") and _looks_like_image(path):
-                yield path
-
-
-def _looks_like_image(path: Path) -> bool:
-    suffix = path.suffix.lower()
-    if suffix in SUFFIXES:
-        return True
-    # Scanners name files "IM000001" or by a UID, whose last number passes for a suffix.
-    if path.name.upper() == "DICOMDIR" or not (suffix == "" or suffix[1:].isdigit()):
-        return False
-    try:
-        if not path.is_file():
-            return False
-        with path.open("rb") as file:
-            return dicom.has_preamble(file.read(132))
-    except OSError:
-        return False
-
-
-def _read_file(name: str, limit: float) -> bytes:
-    """Return a file's content, after a look at its start where it is too large to be an image."""
-    try:
-        info = os.stat(name)
-        if stat.S_ISDIR(info.st_mode):
-            raise ImageError(
-                f"{name}: found a folder, expected an image file; list its images with "
-                f"lungcls.images.find_images"
-            )
-        if not stat.S_ISREG(info.st_mode):
-            raise ImageError(
-                f"{name}: found a device, pipe or socket, expected a regular file; read it and pass the bytes"
-            )
-        with open(name, "rb") as file:
-            head = file.read(132)
-            if info.st_size > 8 * limit + (64 << 20):
-                image_format(head, name)
-                raise ImageError(
-                    f"{name}: found a file of {info.st_size / 1e6:.0f} MB, more than an image of "
-                    f"{limit / 1e6:g} megapixels can need, expected a smaller one; raise max_megapixels if "
-                    f"you trust the file"
-                )
-            return head + file.read()
-    except FileNotFoundError as error:
-        advice = "download it first" if "://" in name else "check the spelling"
-        raise ImageError(
-            f"{name or '<empty path>'}: found no such file, expected an image file; {advice} "
-            f"(the current folder is {os.getcwd()})"
-        ) from error
-    except PermissionError as error:
-        raise ImageError(
-            f"{name}: found a file that may not be read, expected read permission; change its permissions"
-        ) from error
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the path, but also our own errors
-        if isinstance(error, ImageError):
-            raise
-        raise ImageError(
-            f"{name!r}: found a file that cannot be opened ({error}), expected a readable image file; check "
-            f"the path"
-        ) from error
-
-
 def _read_stream(source: Any) -> tuple[bytes, str]:
     label = getattr(source, "name", None)
     name = os.fsdecode(label) if isinstance(label, (str, bytes)) and label else "<file>"
@@ -430,55 +281,11 @@ def _read_stream(source: Any) -> tuple[bytes, str]:
     return bytes(data), name
 
 
-def image_format(head: bytes, name: str) -> str:
-    """Return the format that the first bytes tell.
-
-    Parameters
-    ----------
-    head : bytes
-        The first 132 bytes of a file, or more.
-    name : str
-        What error messages call it; one that ends as DICOM files do lets content without a preamble pass.
-
-    Returns
-    -------
-    {"PNG", "JPEG", "TIFF", "BMP", "WebP", "DICOM"}
-
-    Raises
-    ------
-    ImageFormatError
-        Empty, or of another format; the message says what it is instead.
-    """
-    if not head:
-        raise ImageFormatError(
-            f"{name}: found no bytes (an empty file, or one read to its end), expected {_FORMATS}; "
-            "fetch the file again, or rewind it with seek(0)"
-        )
-    if dicom.has_preamble(head):  # first: a DICOM preamble may itself hold a TIFF header
-        return "DICOM"
-    for magic, kind in _MAGIC:
-        if head.startswith(magic):
-            return kind
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "WebP"
-    if name.lower().endswith(DICOM_SUFFIXES):
-        return "DICOM"
-    foreign = next((kind for magic, kind in _FOREIGN if head.lstrip().startswith(magic)), None)
-    if foreign is None:
-        printable = all(byte >= 32 or byte in b"\t\n\r\f" for byte in head)
-        foreign = "text" if printable else f"unknown content (it starts with {head[:8].hex(' ')})"
-    raise ImageFormatError(
-        f"{name}: found {foreign}, expected {_FORMATS}; convert it, or pass the image itself"
-    )
-
-
-def _from_bytes(data: bytes, name: str, bounds: tuple[float, float] | None, limit: float) -> Image:
+def _from_bytes(data: bytes, name: str, bounds: tuple[float, float] | None, limit: float) -> Grey:
     kind = image_format(data[:132], name)
     if kind == "DICOM":
-        scan = dicom.open_dicom(data, name, max_pixels=limit, force=name.lower().endswith(DICOM_SUFFIXES))
-        check_size(scan.height, scan.width, name, limit)
-        return _finished(scan.pixels(bounds), name, scan.pixel_spacing)
-    return _finished(read_raster(data, kind, name, bounds, limit), name, None)
+        return dicom.open_dicom(data, name, max_pixels=limit).grey(bounds)
+    return read_raster(data, kind, name, bounds, limit)
 
 
 def _tensor_to_array(tensor: torch.Tensor) -> NDArray[Any]:
@@ -494,10 +301,14 @@ def _tensor_to_array(tensor: torch.Tensor) -> NDArray[Any]:
         ) from error
 
 
-def _finished(pixels: NDArray[np.float32], name: str, spacing: tuple[float, float] | None) -> Image:
+def _finished(grey: Grey, name: str, bounds: tuple[float, float] | None) -> Image:
+    pixels = grey.pixels
     if pixels.min() == pixels.max():
-        raise ImageError(
+        raise ConstantImageError(
             f"{name}: found a constant image ({pixels.shape[0]} x {pixels.shape[1]} pixels, all "
-            f"{pixels.min():.3g}), expected an X-ray; check how it was exported"
+            f"{pixels.min():.3g}), expected an X-ray; check how it was exported",
+            float(pixels.min()),
         )
-    return Image(np.ascontiguousarray(pixels), name, spacing)
+    # Who passes a range knows what the values mean.
+    notes = (*grey.notes, *(() if bounds else narrow_range(pixels)))
+    return Image(np.ascontiguousarray(pixels), name, grey.pixel_spacing, grey.pixel_aspect, notes)

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, label, zoom
 from skimage.draw import line
 
+from lungcls.errors import OptionError
+
 Array = NDArray[np.float64]
 
 _GLYPHS = {
@@ -82,13 +84,13 @@ def chest_phantom(
     """
     height, width = (size, size) if isinstance(size, int) else size
     if height < 32 or width < 32:
-        raise ValueError(f"size={size!r} is too small for a chest; give at least 32 pixels a side")
+        raise OptionError(f"size={size!r} is too small for a chest; give at least 32 pixels a side")
     if not 0.0 <= opacity <= 1.0:
-        raise ValueError(f"opacity={opacity!r} is outside [0, 1]")
+        raise OptionError(f"opacity={opacity!r} is outside [0, 1]")
     if not 0.0 <= noise <= 0.5:
-        raise ValueError(f"noise={noise!r} is outside [0, 0.5]")
+        raise OptionError(f"noise={noise!r} is outside [0, 0.5]")
     if letter is not None and letter not in _GLYPHS:
-        raise ValueError(f"letter={letter!r} is not one of {sorted(_GLYPHS)} or None")
+        raise OptionError(f"letter={letter!r} is not one of {sorted(_GLYPHS)} or None")
 
     rng = np.random.default_rng(seed)
     frame = _Frame.draw(rng, height, width)

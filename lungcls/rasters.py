@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
 from lungcls.errors import ImageError, ImageSizeError
-from lungcls.pixels import check_size, to_unit
+from lungcls.pixels import Grey, check_size, checked_aspect, to_unit
+from lungcls.quietly import library_warnings, one_line
+from lungcls.reasons import Reason
 
 _log = logging.getLogger(__name__)
 
@@ -28,12 +30,11 @@ _ORIENTATIONS: Final[dict[int, tuple[bool, bool, bool]]] = {
     8: (True, True, False),
 }
 _EXIF_ORIENTATION: Final = 0x0112
+_KEYED: Final = 0.01  # share of pixels of the one transparent colour from which on it is worth a word
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_SAMPLE_FORMAT = 258, 262, 339
 
 
-def read_raster(
-    data: bytes, kind: str, name: str, bounds: tuple[float, float] | None, limit: float
-) -> NDArray[np.float32]:
+def read_raster(data: bytes, kind: str, name: str, bounds: tuple[float, float] | None, limit: float) -> Grey:
     """Decode a whole file of a known format to grey in [0, 1].
 
     Parameters
@@ -51,7 +52,7 @@ def read_raster(
 
     Returns
     -------
-    ndarray of float32, shape (H, W)
+    Grey
 
     Raises
     ------
@@ -60,7 +61,9 @@ def read_raster(
     """
     try:
         file = _StrictBytes(data)
-        with _PLUGINS[kind](file) as picture:
+        with library_warnings(name, kind):
+            opened = _PLUGINS[kind](file)
+        with opened as picture:
             check_size(picture.height, picture.width, name, limit)
             file.strict = True
             return picture_to_unit(picture, name, bounds, limit, kind)
@@ -76,10 +79,8 @@ def read_raster(
 
 
 def _damaged(name: str, kind: str, error: Exception) -> ImageError:
-    printable = "".join(letter if letter.isprintable() else " " for letter in str(error))
-    reason = " ".join(printable.split())[:300] or type(error).__name__
     return ImageError(
-        f"{name}: found a {kind} that cannot be decoded ({reason}), expected a complete one; "
+        f"{name}: found a {kind} that cannot be decoded ({one_line(error)}), expected a complete one; "
         "it is truncated, damaged or of an unusual kind: fetch it again, or save it as a grey PNG"
     )
 
@@ -127,7 +128,7 @@ def picture_to_unit(
     bounds: tuple[float, float] | None,
     limit: float,
     kind: str | None = None,
-) -> NDArray[np.float32]:
+) -> Grey:
     """Decode a PIL image, turn it upright, and scale it to grey in [0, 1]."""
     try:
         check_size(picture.height, picture.width, name, limit)
@@ -138,8 +139,10 @@ def picture_to_unit(
                 "you mean as a file of its own, or pass a copy of it: picture.seek(k); picture.copy()"
             )
         picture.load()
-        values, full = _pil_values(picture, name)
-        turn = _ORIENTATIONS.get(_orientation(picture, name))
+        values, full, notes = _pil_values(picture, name)
+        aspect = _aspect(picture)
+        with library_warnings(name, kind or "image"):
+            turn = _ORIENTATIONS.get(_orientation(picture, name))
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # see read_raster
@@ -149,7 +152,9 @@ def picture_to_unit(
         values = values.swapaxes(0, 1) if transpose else values
         values = values[::-1] if flip_rows else values
         values = values[:, ::-1] if flip_columns else values
-    return to_unit(values, name, bounds, full)
+        aspect = 1 / aspect if transpose else aspect
+    aspect, stretched = checked_aspect(aspect)
+    return Grey(to_unit(values, name, bounds, full), (*notes, *stretched), None, aspect)
 
 
 def _orientation(picture: PIL.Image.Image, name: str) -> int:
@@ -160,29 +165,90 @@ def _orientation(picture: PIL.Image.Image, name: str) -> int:
         return 1
 
 
-def _pil_values(picture: PIL.Image.Image, name: str) -> tuple[NDArray[Any], float | None]:
-    """Return [H, W] or [H, W, 3] stored values, and the value of white where their type does not tell it."""
+def _aspect(picture: PIL.Image.Image) -> float:
+    """Return height over width of a pixel as the file's resolution tells it, before it is turned."""
+    for key in ("dpi", "resolution", "aspect"):
+        try:
+            across, down = (float(number) for number in picture.info[key])
+        except (KeyError, TypeError, ValueError, ZeroDivisionError):
+            continue
+        if across > 0 and down > 0:
+            return across / down
+    return 1.0
+
+
+def _pil_values(picture: PIL.Image.Image, name: str) -> tuple[NDArray[Any], float | None, tuple[Reason, ...]]:
+    """Return [H, W] or [H, W, 3] stored values, the value of white where their type hides it, and notes."""
     mode = picture.mode
-    if mode == "P" and "transparency" in picture.info:
+    notes: tuple[Reason, ...] = ()
+    key = picture.info.get("transparency")
+    if mode in ("P", "PA") and key is not None and not _one_colour(key):
         picture, mode = picture.convert("RGBA"), "RGBA"  # straight to RGB, Pillow warns of lost transparency
-    elif mode in ("P", "PA", "CMYK", "HSV", "RGBX"):
-        picture, mode = picture.convert("RGB"), "RGB"
-    elif mode in ("La", "RGBa"):
+    elif key is not None and mode in ("1", "L", "RGB", "P"):
+        # A colour that stands for "transparent" hides nothing: each of its pixels has that colour.
+        notes = _keyed(picture, key)
+        picture = picture.copy()
+        del picture.info["transparency"]
+    if mode in ("La", "RGBa"):
         mode = {"La": "LA", "RGBa": "RGBA"}[mode]
         picture = picture.convert(mode)
+    elif mode in ("P", "CMYK", "HSV", "RGBX"):
+        picture, mode = picture.convert("RGB"), "RGB"
+    elif mode == "PA":
+        picture, mode = picture.convert("RGBA"), "RGBA"
     values = np.asarray(picture)
     values = values.astype(values.dtype.newbyteorder("="), copy=False)  # mode I;16B is big-endian
-    if mode in ("LA", "YCbCr"):
-        values = values[..., 0]  # YCbCr: its first channel is the luminance
-    elif mode == "RGBA":
-        values = values[..., :3]
+    if mode == "YCbCr":
+        values = values[..., 0]  # its first channel is the luminance
+    elif mode in ("LA", "RGBA"):
+        colours = values[..., 0] if mode == "LA" else values[..., :3]
+        values, notes = _without_alpha(colours, values[..., -1], name)
     elif mode not in ("1", "L", "RGB", "I", "F") and not mode.startswith("I;16"):
         raise ImageError(
             f"{name}: found a picture of mode {mode!r}, expected one of 1, L, LA, P, RGB, RGBA, CMYK, YCbCr, "
             "HSV, I;16, I or F; convert it with picture.convert('L')"
         )
     tags = getattr(picture, "tag_v2", None)
-    return (values, None) if tags is None else _tiff_values(values, tags, mode, name)
+    return (values, None, notes) if tags is None else (*_tiff_values(values, tags, mode, name), notes)
+
+
+def _without_alpha(
+    colours: NDArray[np.uint8], alpha: NDArray[np.uint8], name: str
+) -> tuple[NDArray[np.uint8], tuple[Reason, ...]]:
+    """Lay a picture over black, which is what lies beside a film; what is transparent may hold anything."""
+    lowest, highest = int(alpha.min()), int(alpha.max())
+    if lowest == highest:
+        if highest:
+            return colours, ()
+        message = "the whole picture is transparent; its colours are taken as if it were not"
+        return colours, (Reason("transparent", 1.0, _KEYED, message),)
+    if (colours == colours[0, 0]).all():
+        raise ImageError(
+            f"{name}: found one colour throughout and a picture in the alpha channel ({lowest} to "
+            f"{highest}), expected the picture in the colours; if the alpha channel is the film, pass it: "
+            "np.asarray(picture)[..., -1] (or 255 minus it, where opaque means dark)"
+        )
+    opaque = alpha.astype(np.uint16) if colours.ndim == 2 else alpha.astype(np.uint16)[..., None]
+    over_black = ((colours * opaque + 127) // 255).astype(np.uint8)
+    if np.array_equal(over_black, colours):
+        return colours, ()
+    share = float((alpha < 255).mean())
+    message = f"{share:.1%} of the pixels are transparent; they are taken as lying over black"
+    return over_black, (Reason("transparent", share, 0.0, message, corrected=True),)
+
+
+def _one_colour(key: object) -> bool:
+    return not isinstance(key, bytes) or (key.count(255) == len(key) - 1 and min(key) == 0)
+
+
+def _keyed(picture: PIL.Image.Image, key: Any) -> tuple[Reason, ...]:
+    wanted = key.index(0) if isinstance(key, bytes) else key
+    hits = np.asarray(picture) == np.asarray(wanted)
+    share = float((hits.all(axis=-1) if hits.ndim == 3 else hits).mean())
+    if share < _KEYED:
+        return ()
+    message = f"{share:.1%} of the pixels have a colour that stands for transparent; it is taken as it is"
+    return (Reason("transparent", share, _KEYED, message),)
 
 
 def _tiff_values(values: NDArray[Any], tags: Any, mode: str, name: str) -> tuple[NDArray[Any], float | None]:

@@ -191,6 +191,19 @@ def tiny_segmenter(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def dark_segmenter(tiny_segmenter: Path) -> Any:
+    """A stage 1 that takes for lung what is darker than 0.3."""
+    from lungcls.segmenter import Segmenter
+
+    class DarkSegmenter(Segmenter):
+        def segment_with_agreement(self, images: Any, aspects: Any = None) -> Any:
+            return [(pixels < 0.3, 1.0) for pixels in images]
+
+    loaded = Segmenter.load(tiny_segmenter, "cpu")
+    return DarkSegmenter(loaded.card, loaded.network)
+
+
+@pytest.fixture(scope="session")
 def tiny_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weight file of a DenseNet121 for 32 pixels that was never trained; its region is ``mask``."""
     values = card_values(name="tiny-classifier")

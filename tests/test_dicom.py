@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import struct
+import warnings
 import zlib
 from pathlib import Path
 from typing import Any
@@ -11,8 +14,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from lungcls.errors import ImageError
-from lungcls.images import read_image
+from lungcls.errors import ConstantImageError, ImageError
+from lungcls.images import find_images, read_image
+from lungcls.pixels import NARROW
 
 pydicom = pytest.importorskip("pydicom")
 
@@ -144,18 +148,17 @@ def test_jpeg_baseline() -> None:
     assert np.abs(result - smooth / 255).max() < 0.03
 
 
-@pytest.mark.parametrize("suffix", [".dcm", ".DICOM"])
+@pytest.mark.parametrize("suffix", [".dcm", ".DICOM", ".ima", ".bin", ""])
 @pytest.mark.parametrize("implicit", [True, False])
-def test_bare_dataset_is_read_where_the_suffix_says_so(suffix: str, implicit: bool, tmp_path: Path) -> None:
+def test_bare_dataset_is_read_whatever_its_suffix(suffix: str, implicit: bool, tmp_path: Path) -> None:
     path = tmp_path / f"bare{suffix}"
     buffer = io.BytesIO()
     pydicom.dcmwrite(buffer, scan(), implicit_vr=implicit, little_endian=True)
     assert buffer.getvalue()[128:132] != b"DICM"
     path.write_bytes(buffer.getvalue())
     assert np.array_equal(read_image(path).pixels, UNIT)
-    path.rename(tmp_path / "bare.bin")
-    with pytest.raises(ImageError, match=r"bare\.bin"):
-        read_image(tmp_path / "bare.bin")
+    if suffix != ".bin":
+        assert find_images(tmp_path) == [path]
 
 
 def test_content_decides_not_the_suffix(tmp_path: Path) -> None:
@@ -179,12 +182,147 @@ def test_without_a_window_the_stored_bits_are_the_range() -> None:
     assert np.array_equal(falling, UNIT[::-1, ::-1])
 
 
-def test_flat_scan_is_mentioned_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    pixels(scan(GREY.astype(np.uint16)))
-    assert "<bytes>: the values fill only 0.4%" in caplog.text
-    caplog.clear()
-    pixels(scan())
-    assert not caplog.text
+def notes(data: Any, **options: Any) -> dict[str, Any]:
+    return {note.name: note for note in read_image(data, **options).notes}
+
+
+def test_fourteen_bits_in_sixteen_are_noted() -> None:
+    note = notes(saved(scan(GREY.astype(np.uint16) * 64)))["narrow_range"]
+    assert note.value == pytest.approx(255 * 64 / 65535)
+    assert note.threshold == NARROW
+    assert not note.corrected
+    assert not notes(saved(scan(GREY.astype(np.uint16) * 64)), value_range=(0, 16383))
+    assert not notes(saved(scan()))
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_padding_is_black(photometric: str) -> None:
+    values = np.where(GREY < 20, 0 if photometric == "MONOCHROME1" else 255, GREY)
+    data = scan(
+        values.astype(np.uint8), PhotometricInterpretation=photometric, PixelPaddingValue=int(values[0, 0])
+    )
+    image = read_image(saved(data))
+    assert (image.pixels[GREY < 20] == 0).all()
+    assert image.notes[0].name == "padding"
+    assert image.notes[0].corrected
+    assert image.notes[0].value == pytest.approx((values == values[0, 0]).mean())
+    assert not notes(saved(scan(PixelPaddingValue=0)))  # black already
+
+
+def test_padding_range_and_padding_that_is_all() -> None:
+    image = read_image(saved(scan(PixelPaddingValue=250, PixelPaddingRangeLimit=255)))
+    assert np.array_equal(image.pixels, np.where(GREY >= 250, 0, UNIT))
+    assert np.array_equal(pixels(scan(PixelPaddingValue=0, PixelPaddingRangeLimit=255)), UNIT)
+
+
+def test_lut_whose_entries_need_fewer_bits_than_it_states() -> None:
+    table = [value * 16 for value in range(256)]  # 12 bits
+    image = read_image(saved(scan(VOILUTSequence=lookup(0, 16, table))))
+    assert image.pixels.max() == pytest.approx(255 * 16 / 4095)
+    assert (image.notes[0].name, image.notes[0].value, image.notes[0].corrected) == ("lut_bits", 12, True)
+
+
+def test_window_that_hides_most_or_all() -> None:
+    note = notes(saved(scan(WindowCenter=10, WindowWidth=8)))["clipped"]
+    assert note.value > 0.9
+    with pytest.raises(
+        ConstantImageError, match=r"window of width 2.* at 900.* 0 to 255, become black.*value_range"
+    ):
+        read_image(saved(scan(WindowCenter=900, WindowWidth=2)))
+
+
+@pytest.mark.parametrize(
+    ("tags", "aspect"),
+    [
+        ({"PixelSpacing": [0.2, 0.1]}, 2.0),
+        ({"ImagerPixelSpacing": [0.1, 0.2]}, 0.5),
+        ({"PixelAspectRatio": [5, 4]}, 1.25),
+        ({"PixelSpacing": [0.143, 0.1431]}, 1.0),
+        ({"PixelAspectRatio": [100, 1]}, 1.0),
+    ],
+)
+def test_pixels_that_are_not_square(tags: dict[str, Any], aspect: float) -> None:
+    image = read_image(saved(scan(**tags)))
+    assert image.pixel_aspect == pytest.approx(aspect)
+    assert image.pixels.shape == GREY.shape
+    stretched = max(next(iter(tags.values()))) / min(next(iter(tags.values()))) > 1.02
+    assert [note.name for note in image.notes] == ["pixel_aspect"] * stretched
+
+
+def test_a_dataset_in_hand_is_read_and_left_alone() -> None:
+    data = pydicom.dcmread(io.BytesIO(saved(scan(WindowCenter=128, WindowWidth=256, VOILUTFunction=""))))
+    before = data.to_json()
+    assert np.array_equal(read_image(data).pixels, UNIT)
+    assert data.to_json() == before
+    assert np.array_equal(read_image(scan()).pixels, UNIT)  # never written, without a meta header
+
+
+def test_dicomdir_stands_for_the_files_that_it_names(tmp_path: Path) -> None:
+    from pydicom.fileset import FileSet
+
+    files = FileSet()
+    for _ in range(2):
+        one = pydicom.dcmread(io.BytesIO(saved(scan(PatientID="1", PatientName="A", StudyInstanceUID="1.2"))))
+        one.SeriesInstanceUID, one.StudyDate, one.StudyTime = "1.2.3", "20200101", "1200"
+        one.StudyID, one.SeriesNumber, one.InstanceNumber = "1", 1, 1
+        files.add(one)
+    files.write(tmp_path)
+    listed = find_images(tmp_path / "DICOMDIR")
+    assert len(listed) == 2
+    assert sorted(listed) == find_images(tmp_path)
+    listed[0].unlink()
+    with pytest.raises(ImageError, match="1 of the 2 files that it names missing"):
+        find_images(tmp_path / "DICOMDIR")
+
+
+def test_warnings_of_pydicom_are_said_once_in_our_words(caplog: pytest.LogCaptureFixture) -> None:
+    data = saved(scan(PixelData=GREY.tobytes() + b"0123456789"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_image(data)
+        read_image(data)
+    ours = [record for record in caplog.records if record.name.startswith("lungcls")]
+    assert len(ours) == 1
+    assert "read all the same" in ours[0].message
+
+
+# --- decoders ------------------------------------------------------------------------------------
+
+
+def rle() -> bytes:
+    data = pydicom.dcmread(io.BytesIO(saved(scan())))
+    data.compress(RLELossless)
+    buffer = io.BytesIO()
+    data.save_as(buffer)
+    return buffer.getvalue()
+
+
+def test_what_kills_a_decoder_costs_one_file() -> None:
+    whole = rle()
+    assert np.array_equal(read_image(whole).pixels, UNIT)
+    start = whole.rindex(b"\xfe\xff\x00\xe0") + 8
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        damaged = bytearray(whole)
+        for position in rng.integers(start, start + 68, 6):  # the RLE header with its offsets
+            damaged[position] = rng.integers(0, 256)
+        with contextlib.suppress(ImageError):
+            read_image(bytes(damaged))
+    assert np.array_equal(read_image(whole).pixels, UNIT)
+
+
+def test_decoder_that_dies_is_replaced() -> None:
+    from lungcls import decoding
+
+    worker = decoding._Worker()
+    options = {"rows": 16, "columns": 16, "samples_per_pixel": 1, "number_of_frames": 1}
+    worker._process.kill()
+    with pytest.raises(decoding.DecodingError, match=r"crashed.*code -9"):
+        worker.decode(RLELossless, b"", options)
+    assert not worker.alive
+    with pytest.raises(decoding.DecodingError):
+        decoding.decode_apart(RLELossless, b"", options)
+    assert np.array_equal(read_image(rle()).pixels, UNIT)
 
 
 def test_linear_window_is_scaled_by_its_own_range() -> None:
@@ -304,6 +442,22 @@ def without_pixels() -> bytes:
     return saved(data)
 
 
+def float_pixels() -> bytes:
+    data = scan()
+    del data.PixelData
+    data.FloatPixelData = UNIT.tobytes()
+    return saved(data)
+
+
+def busy() -> bytes:
+    """A small deflated file that inflates to very many elements."""
+    whole = saved(scan(), DeflatedExplicitVRLittleEndian)
+    start = 144 + pydicom.dcmread(io.BytesIO(whole)).file_meta.FileMetaInformationGroupLength
+    elements = b"".join(struct.pack("<HH2sH", 9, 0x1000 + k, b"LO", 0) for k in range(60_000))
+    deflate = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return whole[:start] + deflate.compress(elements * 4) + deflate.flush()
+
+
 BROKEN: dict[str, tuple[Any, str]] = {
     "rgb.dcm": (lambda: colour("RGB"), "PhotometricInterpretation 'RGB'"),
     "ybr.dcm": (lambda: colour("YBR_FULL"), "PhotometricInterpretation 'YBR_FULL'"),
@@ -337,7 +491,9 @@ BROKEN: dict[str, tuple[Any, str]] = {
     "function.dcm": (lambda: saved(scan(WindowCenter=5, WindowWidth=9, VOILUTFunction="CUBIC")), "CUBIC"),
     "slope.dcm": (lambda: saved(scan(RescaleSlope=0, RescaleIntercept=5)), "5 ... 5"),
     "constant.dcm": (lambda: saved(scan(np.full((8, 8), 9, np.uint8))), "constant"),
-    "dark_window.dcm": (lambda: saved(scan(WindowCenter=900, WindowWidth=2)), "constant"),
+    "dark_window.dcm": (lambda: saved(scan(WindowCenter=900, WindowWidth=2)), "shows nothing"),
+    "float.dcm": (float_pixels, "Float Pixel Data"),
+    "busy.dcm": (busy, "more than 100000 elements"),
     "large.dcm": (lambda: saved(scan(Rows=60_000, Columns=60_000)), "3600.0 megapixels"),
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import pickle
 import stat
 import struct
 import threading
@@ -20,7 +21,7 @@ import PIL.ImageFile
 import pytest
 from pydicom.dataset import Dataset
 
-from lungcls.errors import ImageError
+from lungcls.errors import ConstantImageError, ImageError
 from lungcls.images import SUFFIXES, Image, find_images, read_image
 
 GREY = (np.add.outer(np.arange(40), 2 * np.arange(30)) * 255 // 97).astype(np.uint8)
@@ -235,7 +236,8 @@ def test_transparent_palette_raises_no_warning() -> None:
     data = encoded(picture, "PNG", transparency=bytes(range(256)))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert np.array_equal(read_image(data).pixels, EXPECTED)
+        over_black = (GREY.astype(np.uint16) ** 2 + 127) // 255
+        assert np.array_equal(read_image(data).pixels, over_black.astype(np.float32) / np.float32(255))
 
 
 # --- arrays and tensors ---------------------------------------------------------------------------
@@ -569,7 +571,7 @@ def test_limit_is_configurable(source: Any) -> None:
 
 def test_large_files_are_judged_by_their_first_bytes(tmp_path: Path) -> None:
     for name, head, reason in (
-        ("film.mp4", b"\0\0\0 ftypisom", "unknown"),
+        ("film.mp4", b"\0\0\0 ftypisom", "an MP4"),
         ("big.png", png(), "MB, more than"),
     ):
         path = tmp_path / name
@@ -717,3 +719,69 @@ def test_notes_are_empty_by_default() -> None:
     image = read_image(GREY)
     assert image.notes == ()
     assert image.pixel_aspect == 1.0
+
+
+def rgba(colours: np.ndarray, alpha: np.ndarray) -> bytes:
+    return encoded(PIL.Image.fromarray(np.dstack([colours] * 3 + [alpha])), "PNG")
+
+
+def test_hidden_white_under_transparency_is_black() -> None:
+    clear = np.zeros(GREY.shape, bool)
+    clear[:10] = True
+    image = read_image(
+        rgba(np.where(clear, 255, GREY).astype(np.uint8), np.where(clear, 0, 255).astype("uint8"))
+    )
+    assert np.array_equal(image.pixels, np.where(clear, 0, EXPECTED).astype(np.float32))
+    assert [(note.name, note.value, note.corrected) for note in image.notes] == [("transparent", 0.25, True)]
+
+
+def test_picture_in_the_alpha_channel_is_refused_with_the_way_out() -> None:
+    with pytest.raises(ImageError, match=r"one colour throughout.*alpha channel.*\[\.\.\., -1\]"):
+        read_image(rgba(np.zeros_like(GREY), GREY))
+    assert not read_image(rgba(GREY, np.full_like(GREY, 255))).notes
+    assert read_image(rgba(GREY, np.zeros_like(GREY))).notes[0].value == 1.0
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
+def test_resolutions_that_differ_make_pixels_that_are_not_square(kind: str) -> None:
+    image = read_image(encoded(PIL.Image.fromarray(GREY), kind, dpi=(200, 100)))
+    assert image.pixel_aspect == pytest.approx(2, rel=1e-3)
+    assert "pixel_aspect" in [note.name for note in image.notes]
+    assert image.pixels.shape == GREY.shape
+    assert read_image(encoded(PIL.Image.fromarray(GREY), kind, dpi=(100, 100))).pixel_aspect == 1.0
+
+
+@pytest.mark.parametrize("array", [GREY // 17, GREY.astype(np.uint16) * 16, EXPECTED / 4])
+def test_values_in_too_wide_a_type_are_noted(array: np.ndarray) -> None:
+    (note,) = read_image(array).notes
+    assert (note.name, note.corrected) == ("narrow_range", False)
+    assert note.value < note.threshold
+    assert not read_image(GREY).notes
+
+
+def test_masked_arrays_are_not_unmasked() -> None:
+    with pytest.raises(ImageError, match=r"1200 pixels are masked.*filled"):
+        read_image(np.ma.masked_array(GREY, mask=True))
+    assert np.array_equal(read_image(np.ma.masked_array(GREY)).pixels, EXPECTED)
+
+
+def test_constant_images_have_an_error_of_their_own() -> None:
+    with pytest.raises(ConstantImageError) as caught:
+        read_image(np.full((4, 4), 0.5))
+    assert caught.value.value == 0.5
+    assert pickle.loads(pickle.dumps(caught.value)).value == 0.5
+
+
+def test_photos_are_named() -> None:
+    with pytest.raises(ImageError, match="an HEIC photo"):
+        read_image(bytes([0, 0, 0, 24]) + b"ftypheic" + bytes(120))
+
+
+def test_pictures_of_other_formats_are_left_out_aloud(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "film").write_bytes(png())
+    (tmp_path / "film.part").write_bytes(png())
+    (tmp_path / "scan.gif").write_bytes(encoded(PIL.Image.fromarray(GREY), "GIF"))
+    assert find_images(tmp_path) == [tmp_path / "film"]
+    assert "1 files of formats that are not read were left out" in caplog.text

@@ -6,7 +6,7 @@ import io
 import json
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from lungcls.uncertainty import changed_views, disagreement
 Pixels = npt.NDArray[np.float32]
 
 
-def xray(shape: tuple[int, int] = (72, 96), lungs: int = 2, seed: int = 0) -> Pixels:
+def xray(shape: tuple[int, int] = (150, 200), lungs: int = 2, seed: int = 0) -> Pixels:
     """Dark lungs on grey."""
     height, width = shape
     pixels = np.random.default_rng(seed).uniform(0.5, 0.9, shape).astype(np.float32)
@@ -48,23 +48,8 @@ def saved(path: Path, pixels: Pixels) -> Path:
     return path
 
 
-class DarkSegmenter(Segmenter):
-    """A stage 1 that takes for lung what is darker than 0.3."""
-
-    def segment_with_agreement(
-        self, images: Sequence[Pixels], aspects: Sequence[float] | None = None
-    ) -> list[tuple[npt.NDArray[np.bool_], float]]:
-        return [(pixels < 0.3, 1.0) for pixels in images]
-
-
 @pytest.fixture(scope="module")
-def dark_segmenter(tiny_segmenter: Path) -> DarkSegmenter:
-    loaded = Segmenter.load(tiny_segmenter, "cpu")
-    return DarkSegmenter(loaded.card, loaded.network)
-
-
-@pytest.fixture(scope="module")
-def make(dark_segmenter: DarkSegmenter, tiny_classifier: Path) -> Callable[..., Pipeline]:
+def make(dark_segmenter: Segmenter, tiny_classifier: Path) -> Callable[..., Pipeline]:
     def build(**options: Any) -> Pipeline:
         stages = {"segmenter": dark_segmenter, "classifier": tiny_classifier, "gate": None, "device": "cpu"}
         return Pipeline(**{**stages, **options})
@@ -119,9 +104,9 @@ def test_a_name_with_brackets_is_a_file_if_it_exists(pipeline: Pipeline, tmp_pat
 
 def test_fields(pipeline: Pipeline) -> None:
     found = pipeline.predict(xray())
-    assert found.lungs.mask.shape == (72, 96)
+    assert found.lungs.mask.shape == (150, 200)
     assert found.lungs.mask.dtype == np.bool_
-    assert found.box == (12, 12, 84, 60)
+    assert found.box == (25, 25, 175, 125)
     assert found.quality.ok
     assert list(found.probabilities) == list(CLASSES)
     assert sum(found.probabilities.values()) == pytest.approx(1)
@@ -138,7 +123,7 @@ def test_to_dict_is_safe_for_json(pipeline: Pipeline) -> None:
     values = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert next(iter(values)) == "path"
     assert values["probabilities"] == found.probabilities
-    assert (values["height"], values["width"], values["box"]) == (72, 96, [12, 12, 84, 60])
+    assert (values["height"], values["width"], values["box"]) == (72, 96, [25, 25, 175, 125])
     assert values["quality"]["ok"] is True
     assert values["notice"] == NOTICE
     segment = pipeline.segment(xray()).to_dict()
@@ -146,7 +131,7 @@ def test_to_dict_is_safe_for_json(pipeline: Pipeline) -> None:
     json.dumps(segment, allow_nan=False)
 
 
-@pytest.mark.parametrize("shape", [(66, 80), (97, 64)])
+@pytest.mark.parametrize("shape", [(150, 200), (217, 164)])
 def test_every_road_gives_the_same_tensor(pipeline: Pipeline, tmp_path: Path, shape: tuple[int, int]) -> None:
     from lungcls.data import RadiographyDatabase
     from lungcls.data.views import find_lungs, region_views
@@ -175,7 +160,7 @@ def test_every_road_gives_the_same_tensor(pipeline: Pipeline, tmp_path: Path, sh
 
 
 def test_batches_do_not_change_answers(pipeline: Pipeline) -> None:
-    sources = [xray((70 + place, 80), seed=place) for place in range(5)]
+    sources = [xray((150 + place, 180), seed=place) for place in range(5)]
     alone = [pipeline.predict(source) for source in sources]
     for size in (1, 3, 8):
         together = list(pipeline.stream(sources, batch_size=size))
@@ -288,9 +273,9 @@ def test_region_full_needs_no_lungs(
 
 def test_value_range_and_pixel_limit(make: Callable[..., Pipeline], tmp_path: Path) -> None:
     wide = xray() * 2000 - 1000
-    small = make(max_megapixels=0.001)
+    small = make(max_megapixels=0.01)
     with pytest.raises(ImageError, match="value_range"):
-        small.segment(wide[:20, :20])
+        small.segment(wide[:80, :80])
     found = make().segment(wide, value_range=(-1000, 1000))
     assert np.array_equal(found.mask, xray() < 0.3)
     path = saved(tmp_path / "a.png", xray())
@@ -392,7 +377,7 @@ def test_module_functions_keep_the_pipeline_loaded(
     first = lungcls.predict(xray(), **options)
     again = lungcls.predict(xray(), **options)
     assert first.probabilities == again.probabilities
-    assert lungcls.segment(xray(), **options).mask.shape == (72, 96)
+    assert lungcls.segment(xray(), **options).mask.shape == (150, 200)
     assert len(loads) == 1
 
     answers: list[Any] = [None] * 4
@@ -482,7 +467,7 @@ def test_real_images(pipeline: Pipeline, real_data: Path) -> None:
 def test_own_masks_stand_in_for_stage_1(pipeline: Pipeline, tmp_path: Path) -> None:
     pixels = xray()
     mask = np.zeros(pixels.shape, np.bool_)
-    mask[20:50, 15:40] = mask[20:50, 55:80] = True
+    mask[30:120, 25:80] = mask[30:120, 110:180] = True
     alone = pipeline.predict(pixels, masks=mask)
     assert np.array_equal(alone.lungs.mask, mask)
     assert alone.segmenter == "own mask"
@@ -512,9 +497,9 @@ def test_a_torch_module_serves_as_either_stage(make: Callable[..., Pipeline]) ->
         def forward(self, batch: torch.Tensor) -> torch.Tensor:
             return self.layer(batch).mean((2, 3))
 
-    stage_1 = Segmenter.of_module(Dark(), input_size=96, mean=0.0, std=1.0)
-    found = make(segmenter=stage_1, classifier=Mean(), region="crop").predict(xray((96, 96)))
-    assert np.mean(found.lungs.mask == (xray((96, 96)) < 0.3)) > 0.99
+    stage_1 = Segmenter.of_module(Dark(), input_size=160, mean=0.0, std=1.0)
+    found = make(segmenter=stage_1, classifier=Mean(), region="crop").predict(xray((160, 160)))
+    assert np.mean(found.lungs.mask == (xray((160, 160)) < 0.3)) > 0.99
     assert (found.region, found.fallback, found.classifier) == ("crop", False, "Mean")
     assert found.view.shape == (224, 224)
     assert sum(found.probabilities.values()) == pytest.approx(1)
@@ -547,7 +532,7 @@ def test_a_list_becomes_a_table(pipeline: Pipeline) -> None:
 
 
 def test_the_released_classifier_of_whole_films_answers_where_no_lungs_were_found(
-    dark_segmenter: DarkSegmenter,
+    dark_segmenter: Segmenter,
 ) -> None:
     pipeline = Pipeline(segmenter=dark_segmenter, device="cpu", gate=None)
     plain, whole = pipeline.predict([xray(), xray(lungs=0)])
@@ -564,7 +549,7 @@ def test_repr_is_short_and_a_notebook_shows_film_and_bars(pipeline: Pipeline) ->
     found = pipeline.predict(xray())
     assert len(repr(found)) < 200
     assert repr(found).startswith("Prediction('<array>', ")
-    assert repr(found.lungs) == "Lungs('<array>', 96 x 72, box=(12, 12, 84, 60), nothing wrong)"
+    assert repr(found.lungs) == "Lungs('<array>', 200 x 150, box=(25, 25, 175, 125), nothing wrong)"
     assert "tiny-classifier" in repr(pipeline)
     page = found._repr_html_()
     assert "data:image/png;base64," in page

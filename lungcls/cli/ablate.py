@@ -45,7 +45,7 @@ def ablate(
     from lungcls.ablation.plots import write_plots
     from lungcls.ablation.run import ablate as run
     from lungcls.data import Split, open_radiography
-    from lungcls.errors import MissingExtraError
+    from lungcls.errors import OptionError
     from lungcls.evaluation.results import write_csv, write_results
     from lungcls.progress import bar
     from lungcls.recipes import load_recipe
@@ -57,27 +57,24 @@ def ablate(
     if epochs is not None:
         chosen = chosen.cut(epochs)
     if masks not in ("predicted", "truth", "both"):
-        raise typer.BadParameter(f"{masks!r}; expected predicted, truth or both", param_hint="--masks")
+        raise OptionError(f"--masks is {masks!r}; expected predicted, truth or both")
     new_figure(1, 1)  # a missing matplotlib is told before hours of training, not after
-    try:
-        found = run(
-            chosen,
-            open_radiography(data),
-            out,
-            arms=DEFAULT_ARMS if arms == "all" else [name.strip() for name in arms.split(",")],
-            seeds=seeds,
-            masks=masks,  # type: ignore[arg-type]
-            split=Split.read_csv(split_file) if split_file else None,
-            limit=limit,
-            cache=cache,
-            device=device,
-            workers=workers,
-            n_resamples=resamples,
-            show_progress=True,
-            progress=bar,
-        )
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(error.name or "lightning", "train", "training") from error
+    found = run(
+        chosen,
+        open_radiography(data),
+        out,
+        arms=DEFAULT_ARMS if arms == "all" else [name.strip() for name in arms.split(",")],
+        seeds=seeds,
+        masks=masks,  # type: ignore[arg-type]
+        split=Split.read_csv(split_file) if split_file else None,
+        limit=limit,
+        cache=cache,
+        device=device,
+        workers=workers,
+        n_resamples=resamples,
+        show_progress=True,
+        progress=bar,
+    )
     results = out / "results"
     written = [*write_results(results, "ablation", found.rows, found.payload)]
     written.append(write_csv(results, "ablation_differences", found.differences))

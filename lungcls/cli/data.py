@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from lungcls.cli.lazy import Commands
 from lungcls.cli.options import Classes, Layout
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from lungcls.data import Dataset
     from lungcls.data.duplicates import Progress
 
-app = typer.Typer(help="Download, count, audit, split and draw datasets.", no_args_is_help=True)
+app = typer.Typer(help="Download, count, audit, split and draw datasets.", cls=Commands, add_completion=False)
 
 Folder: TypeAlias = Annotated[
     Path | None,

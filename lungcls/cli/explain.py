@@ -17,7 +17,8 @@ from lungcls.cli.options import (
     SegmenterName,
     ValueRange,
 )
-from lungcls.cli.running import collect_files, load_pipeline, stop, stopped_by_wrong_use, work
+from lungcls.cli.running import collect_files, load_pipeline, work
+from lungcls.errors import OptionError
 
 
 def explain(
@@ -81,13 +82,12 @@ def explain(
         "on_reject": on_reject,
         "engine": "torch",  # the others have no gradients
     }
-    with stopped_by_wrong_use():
-        if panels not in (2, 4):
-            stop(f"--panels is {panels}; expected 2 or 4")
-        files = collect_files(inputs, out, value_range, max_megapixels)
-        pipeline = load_pipeline(options, [classifier])
-        stage_two = pipeline.classifier
-        check_options(stage_two, method, target, layer)
+    if panels not in (2, 4):
+        raise OptionError(f"--panels is {panels}; expected 2 or 4")
+    files = collect_files(inputs, out, value_range, max_megapixels)
+    pipeline = load_pipeline(options, [classifier])
+    stage_two = pipeline.classifier
+    check_options(stage_two, method, target, layer)
     batch = Explaining(
         "explanations",
         pipeline,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lungcls.errors import OptionError
 from lungcls.labels import NOTICE
 
 if TYPE_CHECKING:
@@ -58,22 +59,24 @@ def export(
 
     names = weights or ["segmenter", "classifier-mask"]
     if format not in FORMATS:
-        _stop(f"unknown format {format!r}; the formats are {', '.join(FORMATS)}")
+        raise OptionError(f"unknown format {format!r}; the formats are {', '.join(FORMATS)}")
     if share_weights:
         if out is not None or format != "onnx" or int8:
-            _stop("--share-weights writes ONNX beside the weights; leave out --out, --format and --int8")
+            raise OptionError(
+                "--share-weights writes ONNX beside the weights; leave out --out, --format and --int8"
+            )
         for name in names:
             _say(write_graph(name))
         return
     if out is None:
-        _stop("name a folder with --out")
+        raise OptionError("name a folder with --out")
     tasks = {name: load_card(name).task for name in names}
     segmenters = [name for name in names if tasks[name] == "segmentation"]
     if int8:
         if format != "openvino":
-            _stop("--int8 is for --format openvino")
+            raise OptionError("--int8 is for --format openvino")
         if data is None:
-            _stop("--int8 needs images to calibrate on: name a dataset with --data")
+            raise OptionError("--int8 needs images to calibrate on: name a dataset with --data")
         from lungcls.export.quantise import quantise_stage
 
         for name in names:
@@ -98,7 +101,7 @@ def _calibration_views(name: str, task: str, segmenter: str, data: Path, images:
     from lungcls.segmenter import Segmenter
 
     if task == "gate":
-        _stop(f"{name}: the gate is too small to gain from --int8; leave it out")
+        raise OptionError(f"{name}: the gate is too small to gain from --int8; leave it out")
     database = open_radiography(data)
     records = split_dataset(database, seed=seed).select(database.records, "train")
     if task == "segmentation":
@@ -113,8 +116,3 @@ def _say(path: Path) -> None:
     parts = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
     size = sum(part.stat().st_size for part in parts)
     typer.echo(f"{path} ({size / 1e6:.1f} MB)")
-
-
-def _stop(message: str) -> NoReturn:
-    typer.echo(f"lungcls: {message}", err=True)
-    raise typer.Exit(2)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from lungcls.errors import OptionError
 from lungcls.labels import NOTICE
 
 if TYPE_CHECKING:
@@ -28,19 +29,14 @@ def info(
     ] = False,
 ) -> None:
     """Show versions, weights and recipes, or the card of one weight file or network."""
-    from lungcls.errors import LungclsError
     from lungcls.weights import find_weights, load_card
 
     if models:
         _show_models(name, as_json)
         return
     if name is not None:
-        try:
-            card = load_card(name)
-            path = find_weights(name)
-        except LungclsError as error:
-            typer.echo(f"lungcls: {error}", err=True)
-            raise typer.Exit(2) from error
+        card = load_card(name)
+        path = find_weights(name)
         if as_json:
             typer.echo(json.dumps({**card.to_dict(), "path": str(path), "notice": NOTICE}, indent=1))
         else:
@@ -79,8 +75,7 @@ def _show_models(name: str | None, as_json: bool) -> None:
             )
         return
     if name not in MODELS:
-        typer.echo(f"lungcls: unknown model {name!r}; the models are {', '.join(MODELS)}", err=True)
-        raise typer.Exit(2)
+        raise OptionError(f"unknown model {name!r}; the models are {', '.join(MODELS)}")
     from dataclasses import asdict
 
     from lungcls.models.summary import summarise

@@ -1,54 +1,54 @@
-"""The ``lungcls`` command: one typer application with a file a group of commands."""
+"""The ``lungcls`` command: the table of the commands, and the one boundary for their errors."""
 
 from __future__ import annotations
 
+import logging
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 import lungcls
-from lungcls.cli import (
-    ablate,
-    calibrate,
-    data,
-    evaluate,
-    explain,
-    export,
-    info,
-    predict,
-    report,
-    serve,
-    shortcuts,
-    train,
-    train_release,
-    tune,
-)
-from lungcls.errors import LungclsError
+from lungcls.cli.lazy import Commands, LazyCommand
 from lungcls.labels import NOTICE
+
+_PREDICTION, _STUDIES, _TRAINING, _DATA = "Prediction", "Studies", "Training", "Data and weights"
+
+COMMANDS = (
+    LazyCommand("predict", "cli.predict:predict", "Find the lungs and classify.", _PREDICTION),
+    LazyCommand("segment", "cli.predict:segment", "Find the lungs.", _PREDICTION),
+    LazyCommand("explain", "cli.explain:explain", "Show what speaks for a class.", _PREDICTION),
+    LazyCommand("serve", "cli.serve:serve", "Web page and REST service.", _PREDICTION, "web"),
+    LazyCommand("evaluate", "cli.evaluate:evaluate", "Measure both stages on a dataset.", _STUDIES),
+    LazyCommand("calibrate", "cli.calibrate:calibrate", "Fit a classifier's confidence.", _STUDIES),
+    LazyCommand("report", "cli.report:report", "Plot and compare trained models.", _STUDIES, "train"),
+    LazyCommand("shortcuts", "cli.shortcuts:shortcuts", "Lungs, or hospital? Ten checks.", _STUDIES, "train"),
+    LazyCommand("ablate", "cli.ablate:ablate", "Train on parts of the image.", _STUDIES, "train"),
+    LazyCommand("train", "cli.train:train", "Train by a recipe.", _TRAINING, "train"),
+    LazyCommand("tune", "cli.tune:tune", "Search for better values of a recipe.", _TRAINING, "tune"),
+    LazyCommand("train-release", "cli.train_release:app", "Train all released weights.", _TRAINING, "train"),
+    LazyCommand("data", "cli.data:app", "Download, count, audit, split and draw datasets.", _DATA),
+    LazyCommand("info", "cli.info:info", "Versions, weights, recipes and networks.", _DATA),
+    LazyCommand("export", "cli.export:export", "Write networks for other engines.", _DATA, "export"),
+)
+"""Every command: its name, where it lives below ``lungcls``, its line in ``lungcls --help``, its panel there,
+and the extra of ``pip install 'lungcls[EXTRA]'`` that it needs. It is imported when it is called."""
+
+
+class _Lungcls(Commands):
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for command in COMMANDS:
+            self.add_command(command)
+
 
 app = typer.Typer(
     name="lungcls",
+    cls=_Lungcls,
     help=f"Find the lungs on chest X-rays and say which of four classes they look like. {NOTICE}",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command("predict")(predict.predict)
-app.command("segment")(predict.segment)
-app.command("explain")(explain.explain)
-app.command("export")(export.export)
-app.command("train")(train.train)
-app.command("train-release", context_settings=train_release.SETTINGS)(train_release.train_release)
-app.command("evaluate")(evaluate.evaluate)
-app.command("tune")(tune.tune)
-app.command("report")(report.report)
-app.command("calibrate")(calibrate.calibrate)
-app.command("ablate")(ablate.ablate)
-app.command("shortcuts")(shortcuts.shortcuts)
-app.command("serve")(serve.serve)
-app.command("info")(info.info)
-app.add_typer(data.app, name="data")
 
 
 def _version(show: bool) -> None:
@@ -65,15 +65,12 @@ def _options(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what the library logs.")] = False,
 ) -> None:
     if verbose:
-        import logging
-
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
 
 
 def main() -> None:
-    """Run the command line; errors of lungcls become one line and exit code 2."""
-    try:
-        app()
-    except LungclsError as error:
-        typer.echo(f"lungcls: {error}", err=True)
-        sys.exit(2)
+    """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that lacks a character, or a file name that is no text, ends no command.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    app()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
+from lungcls.errors import OptionError
 
 if TYPE_CHECKING:
     from lungcls.data import Dataset, Record, Split
@@ -21,7 +21,5 @@ def chosen_part(
         split = Split.read_csv(split_file) if split_file else split_dataset(dataset, seed=seed)
         return split.select(dataset.records, part), split
     if split_file:
-        raise typer.BadParameter(
-            "all takes every image; name a part, or leave out --split-file", param_hint="--split"
-        )
+        raise OptionError("--split all takes every image; name a part, or leave out --split-file")
     return dataset.records, None

@@ -21,7 +21,8 @@ from lungcls.cli.options import (
     SegmenterName,
     ValueRange,
 )
-from lungcls.cli.running import collect_files, load_pipeline, stop, stopped_by_wrong_use, work
+from lungcls.cli.running import collect_files, load_pipeline, work
+from lungcls.errors import OptionError
 
 if TYPE_CHECKING:
     from lungcls.cli.inputs import Input
@@ -99,16 +100,15 @@ def predict(
         "tta": tta,
         "coverage": 0.9 if coverage is None else coverage,
     }
-    with stopped_by_wrong_use():
-        files = collect_files(inputs, out, value_range, max_megapixels)
-        pipeline = load_pipeline({**options, "region": region}, classifier or [None])
-        for stage_two in pipeline.classifiers:
-            if coverage is not None and not stage_two.card.conformal:
-                stop(
-                    f"{stage_two.card.name}: its card has no conformal scores, so that --coverage cannot be "
-                    "kept; make them with `lungcls calibrate`, or leave it out"
-                )
-        classes = pipeline.classifier.card.classes
+    files = collect_files(inputs, out, value_range, max_megapixels)
+    pipeline = load_pipeline({**options, "region": region}, classifier or [None])
+    for stage_two in pipeline.classifiers:
+        if coverage is not None and not stage_two.card.conformal:
+            raise OptionError(
+                f"{stage_two.card.name}: its card has no conformal scores, so that --coverage cannot be "
+                "kept; make them with `lungcls calibrate`, or leave it out"
+            )
+    classes = pipeline.classifier.card.classes
     _run(files, pipeline, "predictions", classes, out, value_range, not no_masks, not no_overlays)
 
 
@@ -141,9 +141,8 @@ def segment(
         "keep_parts": keep_parts,
         "fill_holes": not no_fill_holes,
     }
-    with stopped_by_wrong_use():
-        files = collect_files(inputs, out, value_range, max_megapixels)
-        pipeline = load_pipeline(options, [None])
+    files = collect_files(inputs, out, value_range, max_megapixels)
+    pipeline = load_pipeline(options, [None])
     _run(files, pipeline, "segments", None, out, value_range, not no_masks, not no_overlays)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
+from lungcls.errors import LungclsError, OptionError
 from lungcls.labels import NOTICE
 
 if TYPE_CHECKING:
@@ -26,19 +26,6 @@ def stop(message: str, code: int = 2) -> NoReturn:
     raise typer.Exit(code)
 
 
-@contextmanager
-def stopped_by_wrong_use() -> Iterator[None]:
-    """Turn what is wrong before the work starts into one line and exit code 2."""
-    from lungcls.errors import LungclsError
-
-    try:
-        yield
-    except KeyboardInterrupt:
-        stop("interrupted before the first image", 130)
-    except (LungclsError, ValueError) as error:
-        stop(str(error))
-
-
 def collect_files(
     inputs: Sequence[str], out: Path | None, value_range: tuple[float, float] | None, max_megapixels: float
 ) -> list[Input]:
@@ -51,16 +38,18 @@ def collect_files(
     checked_limit(max_megapixels)
     files = collect(inputs, out)
     if all(item.problem for item in files):
-        stop("\n".join(item.problem for item in files))
+        raise LungclsError("; ".join(item.problem for item in files))
     if out is not None:
         if out.exists() and not out.is_dir():
-            stop(f"{out} is a file; --out takes a folder")
+            raise OptionError(f"{out} is a file; --out takes a folder")
         # Someone's own masks/ beside the images is a usual layout, and the names would be the same.
         ours = [name for table in TABLES for name in (f"{table}.json", journal_name(table))]
         if not any((out / marker).exists() for marker in ours):
             for folder in (out / name for name in PICTURES):
                 if folder.is_dir() and any(folder.iterdir()):
-                    stop(f"{folder} holds files that lungcls did not write; give another folder with --out")
+                    raise OptionError(
+                        f"{folder} holds files that lungcls did not write; give another folder with --out"
+                    )
     return files
 
 
@@ -76,7 +65,7 @@ def load_pipeline(options: dict[str, Any], classifiers: Sequence[str | None]) ->
     ensemble = Ensemble([name for name in classifiers if name], **shared)
     for stage_two in ensemble.classifiers:
         if region not in (None, stage_two.region.name):
-            raise ValueError(
+            raise OptionError(
                 f"{stage_two.card.name} sees the region {stage_two.region.name!r}, not {region!r}; leave out "
                 "the region"
             )

@@ -59,37 +59,29 @@ def serve(
     Nothing that is sent is kept. There is no password and no TLS: put a proxy in front before others may
     reach it (docs/web.md).
     """
-    from lungcls.errors import LungclsError, MissingExtraError
+    import uvicorn
 
-    try:
-        import uvicorn
+    from lungcls.web import Settings, create_app
 
-        from lungcls.web import Settings, create_app
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(error.name or "fastapi", "web", "the web service") from error
     typer.echo("lungcls: loading the weights")
-    try:
-        app = create_app(
-            Settings(
-                classifiers=tuple(classifier or ()),
-                segmenter=segmenter,
-                gate=None if no_gate else "gate",
-                device=device,
-                engine=engine,
-                batch_size=batch_size,
-                max_upload_mb=max_upload_mb,
-                max_megapixels=max_megapixels,
-                max_files=max_files,
-                max_requests=max_requests,
-                max_explanations=max_explanations,
-                timeout=timeout,
-                explain_timeout=explain_timeout,
-                upload_timeout=upload_timeout,
-            )
+    app = create_app(
+        Settings(
+            classifiers=tuple(classifier or ()),
+            segmenter=segmenter,
+            gate=None if no_gate else "gate",
+            device=device,
+            engine=engine,
+            batch_size=batch_size,
+            max_upload_mb=max_upload_mb,
+            max_megapixels=max_megapixels,
+            max_files=max_files,
+            max_requests=max_requests,
+            max_explanations=max_explanations,
+            timeout=timeout,
+            explain_timeout=explain_timeout,
+            upload_timeout=upload_timeout,
         )
-    except (LungclsError, ValueError) as error:
-        typer.echo(f"lungcls: {error}", err=True)
-        raise typer.Exit(2) from error
+    )
     if not _is_loopback(host):
         typer.echo(
             f"lungcls: others can reach {host} without a password, and unencrypted; docs/web.md shows how to "

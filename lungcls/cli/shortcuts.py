@@ -64,6 +64,7 @@ def shortcuts(
 ) -> None:
     """Examine whether models look at the lungs or at where pictures come from: ten checks, a verdict each."""
     from lungcls.data import Split, open_radiography, split_dataset
+    from lungcls.errors import OptionError
     from lungcls.evaluation.results import write_results
     from lungcls.evaluation.sampling import limit_records
     from lungcls.explanation import read_boxes
@@ -74,7 +75,7 @@ def shortcuts(
     from lungcls.shortcuts.suite import CHECKS, examine
 
     if masks not in ("predicted", "truth"):
-        raise typer.BadParameter(f"{masks!r}; expected predicted or truth", param_hint="--masks")
+        raise OptionError(f"--masks is {masks!r}; expected predicted or truth")
     new_figure(1, 1)  # a missing matplotlib is told before minutes of work, not after
     database = open_radiography(data)
     split = Split.read_csv(split_file) if split_file else split_dataset(database, seed=seed)

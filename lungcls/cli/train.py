@@ -40,14 +40,9 @@ def train(
     from dataclasses import replace
 
     from lungcls.data import Split, open_dataset
-    from lungcls.errors import MissingExtraError
     from lungcls.progress import bar
     from lungcls.recipes import load_recipe
-
-    try:
-        from lungcls.training import train as run
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(error.name or "lightning", "train", "training") from error
+    from lungcls.training import train as run
 
     chosen = load_recipe(recipe)
     changes = {"init": init, "segmenter": segmenter, "seed": seed}

@@ -11,10 +11,13 @@ import typer
 import lungcls
 from lungcls.errors import LungclsError
 
-SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-"""Of the command: all that is typed is for the script."""
+app = typer.Typer(add_completion=False)
 
 
+# All that is typed is for the script.
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+)
 def train_release(context: typer.Context) -> None:
     """Train, measure and describe all released weights (runs scripts/release.py of a checkout)."""
     script = Path(lungcls.__file__).parents[1] / "scripts" / "release.py"

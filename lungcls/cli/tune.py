@@ -35,17 +35,13 @@ def tune(
     workers: Workers = 1,
 ) -> None:
     """Search for better values of a recipe, scored on the validation part alone."""
+    import optuna
+
     from lungcls.data import Split, open_dataset
-    from lungcls.errors import MissingExtraError
     from lungcls.recipes import load_recipe
     from lungcls.recipes.space import load_space
+    from lungcls.training.tune import tune as run
 
-    try:
-        import optuna
-
-        from lungcls.training.tune import tune as run
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(error.name or "optuna", "tune", "a search over a recipe") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
     def show(row: dict[str, Any]) -> None:

@@ -19,6 +19,8 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 import albumentations as A
 import cv2
 
+from lungcls.errors import OptionError
+
 
 def _appearance(strength: float) -> list[Any]:
     """What scanners, windowing and copying do to a film: grey levels, sharpness, noise, compression.
@@ -137,7 +139,7 @@ class Augment:
 
     def __init__(self, name: str) -> None:
         if name not in AUGMENTATIONS:
-            raise ValueError(f"unknown augmentation {name!r}; known are {', '.join(AUGMENTATIONS)}")
+            raise OptionError(f"unknown augmentation {name!r}; known are {', '.join(AUGMENTATIONS)}")
         # A mask may hold shares of pixels, which the nearest pixel would round.
         self._compose = A.Compose(AUGMENTATIONS[name](), mask_interpolation=cv2.INTER_LINEAR)
 

@@ -37,7 +37,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from lungcls.errors import DataError
+from lungcls.errors import DataError, OptionError
 from lungcls.files import atomic_write
 from lungcls.images import read_image
 
@@ -330,7 +330,7 @@ def _check(count: int, labels: Sequence[str] | None, threshold: float) -> None:
     if labels is not None and len(labels) != count:
         raise ValueError(f"{len(labels)} labels were given for {count} images")
     if not _CANDIDATE < threshold <= 1.0:
-        raise ValueError(f"threshold={threshold!r} is outside ({_CANDIDATE}, 1]")
+        raise OptionError(f"threshold={threshold!r} is outside ({_CANDIDATE}, 1]")
 
 
 def _high_pass(images: Floats, sigma: float) -> Floats:

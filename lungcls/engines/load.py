@@ -7,6 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from lungcls.errors import OptionError
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -63,7 +65,7 @@ def load_network(
     """
     chosen = _resolve(engine, weights)
     if precision not in PRECISIONS[chosen]:
-        raise ValueError(
+        raise OptionError(
             f"precision is {precision!r}; the engine {chosen} offers {', '.join(PRECISIONS[chosen])}"
         )
     loader = import_module(f"lungcls.engines.{_MODULES[chosen]}").load
@@ -84,7 +86,7 @@ def torch_module(network: Network) -> nn.Module:
     module = getattr(network, "module", None)
     if not isinstance(module, nn.Module):
         name = getattr(network, "engine", type(network).__name__)
-        raise ValueError(f"the engine {name} has no torch module; load the weights with engine='torch'")
+        raise OptionError(f"the engine {name} has no torch module; load the weights with engine='torch'")
     return module
 
 
@@ -93,5 +95,5 @@ def _resolve(engine: str, weights: str | Path) -> str:
         made_for = _MADE_FOR.get(Path(weights).suffix, ENGINES)
         return next((name for name in made_for if find_spec(name)), made_for[0])
     if engine not in ENGINES:
-        raise ValueError(f"unknown engine {engine!r}; the engines are auto, {', '.join(ENGINES)}")
+        raise OptionError(f"unknown engine {engine!r}; the engines are auto, {', '.join(ENGINES)}")
     return engine

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lungcls.engines.graphs import find_graph
-from lungcls.errors import MissingExtraError, WeightsError
+from lungcls.errors import MissingExtraError, OptionError, WeightsError
 from lungcls.regions import View
 from lungcls.weights import Card
 
@@ -64,6 +64,6 @@ def _providers(device: str, available: list[str]) -> list[Any]:
         return ["CPUExecutionProvider"]
     if kind == "cuda" and "CUDAExecutionProvider" in available and (not number or number.isdigit()):
         return [("CUDAExecutionProvider", {"device_id": int(number or 0)}), "CPUExecutionProvider"]
-    raise ValueError(
+    raise OptionError(
         f"the device {device!r} is not available to ONNX Runtime here; use device='auto' or 'cpu'"
     )

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lungcls.engines.graphs import find_graph
-from lungcls.errors import MissingExtraError, WeightsError
+from lungcls.errors import MissingExtraError, OptionError, WeightsError
 from lungcls.regions import View
 from lungcls.weights import Card
 
@@ -46,7 +46,7 @@ def load(weights: str | Path, task: str, device: str, precision: str) -> tuple[C
         raise MissingExtraError("openvino", "openvino", "the engine openvino") from error
     name = "CPU" if device == "auto" else device.upper().replace(":", ".")
     if name not in core.available_devices:
-        raise ValueError(
+        raise OptionError(
             f"the device {device!r} is not available to OpenVINO here; use device='auto' or 'cpu'"
         )
     card, path = find_graph(weights, task, (".onnx", ".xml"))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lungcls.classifier import Classifier
+from lungcls.errors import OptionError
 from lungcls.explanation.explanation import Explanation
 from lungcls.explanation.frame import Frame
 from lungcls.explanation.maps import attribution_maps, backend, checked_method
@@ -32,7 +33,7 @@ def check_options(classifier: Classifier, method: str, target: str | None, layer
     backend(checked_method(method, layer))
     classes = classifier.card.classes
     if target is not None and target not in classes:
-        raise ValueError(
+        raise OptionError(
             f"target is {target!r}; the classes of {classifier.card.name} are {', '.join(classes)}"
         )
     module = classifier.module

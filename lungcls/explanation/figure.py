@@ -12,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
+from lungcls.errors import OptionError
 from lungcls.labels import NOTICE
 from lungcls.regions import Mask, Pixels, stretch
 
@@ -45,7 +46,7 @@ def heat(pixels: Pixels, cam: Pixels) -> Image.Image:
 def draw_figure(explanation: Explanation, panels: int) -> Image.Image:
     """Draw the figure; see :meth:`lungcls.explanation.Explanation.figure`."""
     if panels not in (2, 4):
-        raise ValueError(f"panels is {panels!r}; expected 2 or 4")
+        raise OptionError(f"panels is {panels!r}; expected 2 or 4")
     prediction = explanation.prediction
     pixels = stretch(prediction.pixels())
     image = Image.fromarray(np.rint(pixels * 255).astype(np.uint8)).convert("RGB")

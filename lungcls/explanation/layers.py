@@ -9,6 +9,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from lungcls.errors import OptionError
 from lungcls.models.channels import RepeatChannels
 
 _POOLS = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
@@ -68,7 +69,7 @@ def target_layer(module: nn.Module, batch: Tensor, name: str | None = None) -> n
         for handle in handles:
             handle.remove()
     if not last:
-        raise ValueError(
+        raise OptionError(
             "the network has no feature map [B, C, h, w] of more than one cell; name a layer that has"
         )
     return last[0]
@@ -80,7 +81,7 @@ def named_layer(module: nn.Module, name: str) -> nn.Module:
         return module.get_submodule(name)
     except AttributeError as error:
         known = [each for each, _ in module.named_modules() if each and each.count(".") <= 1]
-        raise ValueError(f"no layer {name!r} in the network; it has {', '.join(known[:30])}, ...") from error
+        raise OptionError(f"no layer {name!r} in the network; it has {', '.join(known[:30])}, ...") from error
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from lungcls.errors import MissingExtraError
+from lungcls.errors import MissingExtraError, OptionError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -33,9 +33,9 @@ _AT_ONCE: Final = 32
 def checked_method(method: str, layer: str | None = None) -> str:
     """Return `method` if it is one of :data:`METHODS` and takes `layer`; ValueError otherwise."""
     if method not in METHODS:
-        raise ValueError(f"method is {method!r}; expected one of {', '.join(METHODS)}")
+        raise OptionError(f"method is {method!r}; expected one of {', '.join(METHODS)}")
     if layer is not None and method not in _CAMS:
-        raise ValueError(f"{method} looks at the image itself; only {', '.join(_CAMS)} take a layer")
+        raise OptionError(f"{method} looks at the image itself; only {', '.join(_CAMS)} take a layer")
     return method
 
 
@@ -181,7 +181,7 @@ def _cam(module: nn.Module, inputs: Tensor, classes: Tensor, method: str, layer:
         handle.remove()
         hooks.release()
     if not all(found) or found[0][0].ndim != 4:
-        raise ValueError(f"the layer {layer!r} gives no feature map [B, C, h, w] that the classes depend on")
+        raise OptionError(f"the layer {layer!r} gives no feature map [B, C, h, w] that the classes depend on")
     activations, gradients = (values[0].float().numpy() for values in found)
     # The library's own scaling subtracts each map's minimum, which makes contrast where there is none.
     maps: Maps = cam.get_cam_image(inputs, chosen, [], activations, gradients, False)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from lungcls.engines.graphs import STAMP, stamp
-from lungcls.errors import MissingExtraError
+from lungcls.errors import MissingExtraError, OptionError
 from lungcls.files import atomic_write
 from lungcls.labels import NOTICE
 from lungcls.weights import Card, find_weights, load_card, write_card
@@ -180,7 +180,7 @@ def write_graph(weights: str | Path) -> Path:
 
 def _check_format(format: str) -> None:
     if format not in FORMATS:
-        raise ValueError(f"unknown format {format!r}; the formats are {', '.join(FORMATS)}")
+        raise OptionError(f"unknown format {format!r}; the formats are {', '.join(FORMATS)}")
 
 
 def _views(card: Card) -> Any:

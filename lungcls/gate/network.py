@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from lungcls.errors import OptionError
+
 
 class GateNet(nn.Module):
     """Four strided convolutions and two dense layers over a whole image of 64 pixels.
@@ -85,5 +87,5 @@ def gate(
     .. [1] Lee, Lee, Lee, Shin: A Simple Unified Framework for Detecting Out-of-Distribution Samples, 2018.
     """
     if size % 2 ** len(channels):
-        raise ValueError(f"size is {size}; expected a multiple of {2 ** len(channels)}")
+        raise OptionError(f"size is {size}; expected a multiple of {2 ** len(channels)}")
     return GateNet(classes, tuple(channels), hidden, size)

@@ -9,7 +9,7 @@ from urllib.error import URLError
 import torchvision
 from torch import nn
 
-from lungcls.errors import WeightsError
+from lungcls.errors import OptionError, WeightsError
 from lungcls.models.channels import RepeatChannels, check_channels, fold_stem
 
 # Ours, torchvision's, and its enumeration of weights.
@@ -77,9 +77,9 @@ def backbone(
     channels = (1 if name == "densenet121" else 3) if channels is None else channels
     check_channels(channels)
     if pretrained not in ("none", "imagenet"):
-        raise ValueError(f"pretrained is {pretrained!r}; expected 'none' or 'imagenet'")
+        raise OptionError(f"pretrained is {pretrained!r}; expected 'none' or 'imagenet'")
     if not isinstance(classes, int) or classes < 2:
-        raise ValueError(f"classes is {classes!r}; expected at least 2")
+        raise OptionError(f"classes is {classes!r}; expected at least 2")
     dropout = _DROPOUT.get(name, 0.0) if dropout is None else dropout
     network = _build(name, pretrained)
     if channels == 1:

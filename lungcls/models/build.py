@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from lungcls.errors import OptionError
 from lungcls.models.catalog import MODELS
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def _cnn(name: str, **options: Any) -> nn.Module:
     from lungcls.models import cnn
 
     if "pretrained" in options:
-        raise ValueError(
+        raise OptionError(
             f"pretrained is 'imagenet', on which {name} was never trained; expected 'none' or a lungcls "
             "weight file"
         )
@@ -90,7 +91,7 @@ def create_model(architecture: Mapping[str, Any]) -> nn.Module:
     options = dict(architecture)
     name = options.pop("model", None)
     if not isinstance(name, str) or name not in _BUILDERS:
-        raise ValueError(f"unknown model {name!r}; the models are {', '.join(sorted(_BUILDERS))}")
+        raise OptionError(f"unknown model {name!r}; the models are {', '.join(sorted(_BUILDERS))}")
     pretrained = options.pop("pretrained", "none")
     file = _weight_file(pretrained)
     if pretrained == "imagenet":
@@ -98,7 +99,7 @@ def create_model(architecture: Mapping[str, Any]) -> nn.Module:
     try:
         network = _BUILDERS[name](**options)
     except TypeError as error:
-        raise ValueError(f"the options {options} do not fit the model {name!r}: {error}") from error
+        raise OptionError(f"the options {options} do not fit the model {name!r}: {error}") from error
     if file is not None:
         from lungcls.models.pretrained import copy_weights
 
@@ -114,7 +115,7 @@ def _weight_file(pretrained: Any) -> str | None:
         return None
     if isinstance(pretrained, str) and (pretrained.endswith(".safetensors") or pretrained in released()):
         return pretrained
-    raise ValueError(
+    raise OptionError(
         f"pretrained is {pretrained!r}; expected 'none' or 'imagenet' or a lungcls weight file (a released "
         "name, or a path that ends in .safetensors)"
     )

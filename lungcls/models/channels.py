@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from lungcls.errors import OptionError
+
 CHANNELS = (1, 3)
 
 
@@ -29,7 +31,7 @@ class RepeatChannels(nn.Module):
 def check_channels(channels: int) -> None:
     """Raise ValueError unless a network can be built for so many input channels."""
     if channels not in CHANNELS:
-        raise ValueError(f"channels is {channels!r}; expected 1 (a grey stem) or 3 (the view repeated)")
+        raise OptionError(f"channels is {channels!r}; expected 1 (a grey stem) or 3 (the view repeated)")
 
 
 def fold_stem(conv: nn.Conv2d) -> nn.Conv2d:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from lungcls.errors import OptionError
 from lungcls.models.channels import RepeatChannels, check_channels
 
 
@@ -130,7 +131,7 @@ def _flat(
     classes: int,
 ) -> nn.Module:
     if not isinstance(classes, int) or classes < 2:
-        raise ValueError(f"classes is {classes!r}; expected at least 2")
+        raise OptionError(f"classes is {classes!r}; expected at least 2")
     features = nn.Sequential(*layers)
     flat = _flattened(features, channels, size)
     network = FlatCNN(features, nn.Sequential(nn.Flatten(), *head(flat)))
@@ -147,7 +148,7 @@ def _flattened(features: nn.Sequential, channels: int, size: int) -> int:
             height = (height + 2 * padding - kernel) // stride + 1
             width = layer.out_channels if isinstance(layer, nn.Conv2d) else width
             if height < 1:
-                raise ValueError(
+                raise OptionError(
                     f"an input of {size} pixels is too small for this network; give a larger one"
                 )
     return width * height * height

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torchvision
 from torch import nn
 
+from lungcls.errors import OptionError
 from lungcls.labels import CLASSES
 from lungcls.models.channels import fold_stem
 
@@ -43,7 +44,7 @@ def densenet(
         If a number of layers or channels is below 1.
     """
     if min(growth, stem, classes, *blocks) < 1:
-        raise ValueError(f"growth={growth}, stem={stem}, blocks={tuple(blocks)}: expected numbers above 0")
+        raise OptionError(f"growth={growth}, stem={stem}, blocks={tuple(blocks)}: expected numbers above 0")
     model = torchvision.models.DenseNet(growth, tuple(blocks), stem, num_classes=classes)
     model.features.conv0 = fold_stem(model.features.conv0)
     if dropout:

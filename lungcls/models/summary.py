@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lungcls.errors import OptionError
 from lungcls.models.build import create_model
 
 
@@ -73,5 +74,5 @@ def summarise(architecture: Mapping[str, Any], size: int) -> list[Layer]:
             network(torch.empty(1, 1, size, size))
         except RuntimeError as error:
             model = architecture.get("model")
-            raise ValueError(f"{model} cannot run on {size} pixels as it was built: {error}") from error
+            raise OptionError(f"{model} cannot run on {size} pixels as it was built: {error}") from error
     return found

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import segmentation_models_pytorch as smp
 from torch import nn
 
+from lungcls.errors import OptionError
+
 
 def unet(
     encoder: str = "tu-resnet18",
@@ -42,7 +44,7 @@ def unet(
     Ronneberger, Fischer, Brox: U-Net: Convolutional Networks for Biomedical Image Segmentation, 2015.
     """
     if pretrained not in ("none", "imagenet"):
-        raise ValueError(f"pretrained is {pretrained!r}; expected 'none' or 'imagenet'")
+        raise OptionError(f"pretrained is {pretrained!r}; expected 'none' or 'imagenet'")
     try:
         model: nn.Module = smp.Unet(
             encoder,
@@ -54,5 +56,5 @@ def unet(
         )
     # The library raises KeyError for its own encoders, timm RuntimeError for those that start with "tu-".
     except (KeyError, RuntimeError) as error:
-        raise ValueError(f"unknown U-Net encoder {encoder!r}: {error}") from error
+        raise OptionError(f"unknown U-Net encoder {encoder!r}: {error}") from error
     return model

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
+from lungcls.errors import OptionError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -67,7 +69,7 @@ class Settings:
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, (int, float)) and not (math.isfinite(value) and value > 0):
-                raise ValueError(f"{field.name} is {value!r}; expected a positive number")
+                raise OptionError(f"{field.name} is {value!r}; expected a positive number")
 
     @property
     def max_upload(self) -> int:

@@ -12,6 +12,7 @@ from lungcls.classifier import Classifier
 from lungcls.data.dataset import Dataset
 from lungcls.data.splits import PARTS, Split, crossing, split_dataset
 from lungcls.data.views import Progress, quiet
+from lungcls.errors import OptionError
 from lungcls.finder import Finder
 from lungcls.gate.gate import Gate
 from lungcls.recipes import load_recipe
@@ -85,7 +86,7 @@ def train_release(
         If matplotlib, which draws the model card's pictures, is not installed.
     """
     if schedule not in SCHEDULES:
-        raise ValueError(f"unknown schedule {schedule!r}; known are {', '.join(SCHEDULES)}")
+        raise OptionError(f"unknown schedule {schedule!r}; known are {', '.join(SCHEDULES)}")
     out = Path(out)
     # Told before hours of training, not after.
     require_matplotlib()

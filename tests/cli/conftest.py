@@ -24,7 +24,7 @@ def known_lungs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let stage 1 take what is darker than 0.3 for lung, as :func:`draw` draws it."""
     from lungcls.segmenter import Segmenter
 
-    def segment(self: Segmenter, images: Sequence[Any]) -> list[tuple[Any, float]]:
+    def segment(self: Segmenter, images: Sequence[Any], aspects: Any = None) -> list[tuple[Any, float]]:
         return [(pixels < 0.3, 1.0) for pixels in images]
 
     monkeypatch.setattr(Segmenter, "segment_with_agreement", segment)

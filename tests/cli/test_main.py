@@ -1,24 +1,70 @@
 from __future__ import annotations
 
+import errno
 import logging
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 import lungcls
-from lungcls.cli import main as module
-from lungcls.cli.main import app, main
-from lungcls.errors import DataError
+from lungcls.cli.lazy import Commands, LazyCommand
+from lungcls.cli.main import COMMANDS, app, main
+from lungcls.errors import DataError, OptionError
 from lungcls.labels import NOTICE
+
+ROOT = Path(lungcls.__file__).parent.parent
+
+
+def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": path, **environment},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+
+
+def failing(error: BaseException) -> typer.Typer:
+    """An application of one command that raises."""
+    application = typer.Typer(cls=Commands, add_completion=False, pretty_exceptions_enable=False)
+
+    @application.callback()
+    def options() -> None: ...
+
+    @application.command()
+    def fail() -> None:
+        raise error
+
+    return application
 
 
 def test_help_names_every_command_and_the_notice() -> None:
     result = CliRunner().invoke(app, ["--help"], terminal_width=200)
     assert result.exit_code == 0
-    for command in ("predict", "segment", "explain", "train", "evaluate", "info", "data"):
-        assert f" {command} " in result.stdout
+    for command in COMMANDS:
+        assert f" {command.name} " in result.stdout
     assert " ".join(NOTICE.split()[:4]) in " ".join(result.stdout.split())
+
+
+def test_help_imports_no_command() -> None:
+    code = """
+import sys
+from lungcls.cli.main import app
+try:
+    app(["--help"])
+except SystemExit:
+    commands = {name for name in sys.modules if name.startswith("lungcls.cli.")}
+    assert commands == {"lungcls.cli.main", "lungcls.cli.lazy"}, commands
+"""
+    assert python(code).stderr == ""
 
 
 def test_version() -> None:
@@ -26,31 +72,95 @@ def test_version() -> None:
     assert (result.exit_code, result.stdout) == (0, f"lungcls {lungcls.__version__}\n")
 
 
-@pytest.mark.parametrize("words", [[], ["no-such-command"], ["predict", "--no-such-option", "a.png"]])
-def test_wrong_use(words: list[str]) -> None:
-    assert CliRunner().invoke(app, words).exit_code == 2
+@pytest.mark.parametrize("words", [[], ["data"]])
+def test_without_a_command_the_help_is_shown(words: list[str]) -> None:
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 2
+    assert "Usage:" in result.stdout
 
 
-def test_errors_of_the_library_are_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def fail() -> None:
-        raise DataError("folder x: found nothing")
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["predct"], "Did you mean 'predict'? Try `lungcls --help`."),
+        (["data", "splt"], "Try `lungcls data --help`."),
+        (["predict", "--no-such-option", "a.png"], "No such option: --no-such-option"),
+        (["predict"], "Missing argument 'INPUT...'. Try `lungcls predict --help`."),
+        (["data", "split", "--seed", "one", "-o", "x"], "Try `lungcls data split --help`."),
+    ],
+)
+def test_wrong_words_are_one_line_that_names_the_help(words: list[str], said: str) -> None:
+    result = CliRunner().invoke(app, words, prog_name="lungcls")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("lungcls: ")
+    assert result.stderr.count("\n") == 1
+    assert said in result.stderr
 
-    monkeypatch.setattr(module, "app", fail)
-    with pytest.raises(SystemExit) as stopped:
-        main()
-    assert stopped.value.code == 2
-    assert capsys.readouterr() == ("", "lungcls: folder x: found nothing\n")
+
+@pytest.mark.parametrize(
+    ("error", "line", "code"),
+    [
+        (DataError("folder x: found nothing"), "folder x: found nothing", 2),
+        (OptionError("seeds is 0; expected at least 1"), "seeds is 0; expected at least 1", 2),
+        (NotADirectoryError(errno.ENOTDIR, "Not a directory", "a.txt/out"), "a.txt/out: Not a directory", 2),
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device", 1),
+        (KeyboardInterrupt(), "interrupted", 130),
+    ],
+)
+def test_errors_become_one_line(error: BaseException, line: str, code: int) -> None:
+    result = CliRunner().invoke(failing(error), ["fail"])
+    assert (result.exit_code, result.stdout, result.stderr) == (code, "", f"lungcls: {line}\n")
 
 
-def test_bugs_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail() -> None:
-        raise ZeroDivisionError
+def test_bugs_are_not_hidden() -> None:
+    result = CliRunner().invoke(failing(ZeroDivisionError()), ["fail"])
+    assert isinstance(result.exception, ZeroDivisionError)
 
-    monkeypatch.setattr(module, "app", fail)
-    with pytest.raises(ZeroDivisionError):
-        main()
+
+def test_a_command_without_its_package_says_what_installs_it() -> None:
+    code = """
+import sys
+sys.modules["uvicorn"] = None
+from lungcls.cli.main import app
+app(["serve"])
+"""
+    result = python(code)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == (
+        "lungcls: `lungcls serve` needs the package 'uvicorn', which is not installed; install it with: "
+        "pip install 'lungcls[web]'\n"
+    )
+
+
+def test_without_typer_the_command_line_says_what_installs_it() -> None:
+    code = "import sys; sys.modules['typer'] = None\nfrom lungcls.__main__ import main\nmain()"
+    result = python(code)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "pip install typer" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+@pytest.mark.parametrize("words", [["--help"], ["info"], ["data", "split", "--help"]])
+def test_a_terminal_that_lacks_characters_is_no_error(encoding: str, words: list[str]) -> None:
+    code = f"import sys; sys.argv = ['lungcls', *{words}]\nfrom lungcls.__main__ import main\nmain()"
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path, "PYTHONIOENCODING": encoding, "COLUMNS": "80"}
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=False)
+    assert (result.returncode, result.stderr) == (0, b"")
+    result.stdout.decode(encoding)
+
+
+def test_brackets_in_a_help_text_stay() -> None:
+    result = CliRunner().invoke(app, ["evaluate", "--help"], terminal_width=200)
+    assert "[classes]" in result.stdout
+
+
+def test_every_entry_names_a_command() -> None:
+    for entry in COMMANDS:
+        assert isinstance(entry, LazyCommand)
+        command = entry.load()
+        assert command.help, f"{entry.name} has no help text"
 
 
 def test_verbose_shows_what_the_library_logs(

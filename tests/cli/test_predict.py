@@ -263,7 +263,9 @@ class Stopping:
         self.images = 0
         self.batches = 0
         self.stop_at = stop_at
-        monkeypatch.setattr(Segmenter, "segment_with_agreement", lambda _, images: self.segment(images))
+        monkeypatch.setattr(
+            Segmenter, "segment_with_agreement", lambda _, images, aspects=None: self.segment(images)
+        )
 
     def segment(self, images: Sequence[Any]) -> list[tuple[Any, float]]:
         self.batches += 1

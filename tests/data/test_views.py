@@ -4,17 +4,19 @@ import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from lungcls.data import RadiographyDatabase, Record
-from lungcls.data.views import lung_views, predicted_masks, region_views, segmentation_pairs
+from lungcls.data.views import drawn_lungs, find_lungs, lung_views, region_views, segmentation_pairs
 from lungcls.errors import DataError, ImageError
+from lungcls.finder import Finder
 from lungcls.images import read_image
+from lungcls.lungs import Lungs
 from lungcls.phantom import chest_phantom
 from lungcls.pipeline import Pipeline
-from lungcls.quality import mask_quality
 from lungcls.regions import REGIONS, Mask, Region, letterbox, resize_mask, view
 from lungcls.segmenter import Segmenter
 
@@ -28,11 +30,12 @@ def _pixels(database: RadiographyDatabase, record: Record) -> np.ndarray:
     return read_image(database.path(record)).pixels
 
 
-def _true_masks(database: RadiographyDatabase) -> dict[str, Mask]:
-    return {
-        record.file: resize_mask(database.read_mask(record), _pixels(database, record).shape)
-        for record in database.records
-    }
+def _true_lungs(database: RadiographyDatabase) -> list[Lungs]:
+    return list(drawn_lungs(database, database.records).values())
+
+
+def _with_mask(database: RadiographyDatabase, record: Record, mask: Mask) -> Lungs:
+    return Finder(None, None).find([read_image(database.path(record))], [mask])[0]
 
 
 class _Brightness:
@@ -48,10 +51,13 @@ class _Brightness:
 
 
 @pytest.fixture
-def segmenter(tiny_segmenter: Path) -> Segmenter:
-    loaded = Segmenter.load(tiny_segmenter, "cpu")
-    loaded.network = _Brightness()
-    return loaded
+def network() -> _Brightness:
+    return _Brightness()
+
+
+@pytest.fixture
+def finder(tiny_segmenter: Path, network: _Brightness) -> Finder:
+    return Finder(Segmenter(Segmenter.load(tiny_segmenter, "cpu").card, network), None)
 
 
 def test_segmentation_pairs(database: RadiographyDatabase) -> None:
@@ -79,122 +85,126 @@ def test_pairs_need_masks_and_images(database: RadiographyDatabase) -> None:
 
 
 @pytest.mark.parametrize("name", REGIONS)
-def test_region_views_are_the_views_of_prediction(database: RadiographyDatabase, name: str) -> None:
-    masks = _true_masks(database)
-    chosen = database.records[:3]
+def test_region_views_are_cut_along_the_drawn_masks(database: RadiographyDatabase, name: str) -> None:
     region = Region(name, margin=0.1, dilate=0.02)
-    views = region_views(database, chosen, region, 48, masks)
+    lungs = _true_lungs(database)[:3]
+    views = region_views(lungs, region, 48)
     assert views.dtype == np.uint8
-    for seen, record in zip(views, chosen):
-        np.testing.assert_array_equal(seen, view(_pixels(database, record), masks[record.file], region, 48))
+    for seen, record, one in zip(views, database.records, lungs):
+        pixels = _pixels(database, record)
+        mask = resize_mask(database.read_mask(record), pixels.shape)
+        np.testing.assert_array_equal(one.mask, mask)
+        np.testing.assert_array_equal(seen, view(pixels, mask, region, 48))
 
 
 @pytest.mark.parametrize(("shown", "region"), [("mask", "mask"), ("full", "full")])
 def test_lungs_beside_a_view_make_the_view(database: RadiographyDatabase, shown: str, region: str) -> None:
-    masks, size = _true_masks(database), 64
-    views, lungs = lung_views(database, database.records, Region(region, dilate=0.02), size, masks)
-    expected = region_views(database, database.records, Region(shown, dilate=0.02), size, masks)
+    films, size = _true_lungs(database), 64
+    views, shares = lung_views(films, Region(region, dilate=0.02), size)
+    expected = region_views(films, Region(shown, dilate=0.02), size)
     if region == "full":
         np.testing.assert_array_equal(views, expected)
-        assert all(0.1 < (one > 127).mean() < 0.5 for one in lungs)
+        assert all(0.1 < (one > 127).mean() < 0.5 for one in shares)
     else:
         # But for the edge, which is cut before the picture is made smaller, or after it.
-        inside, outside = lungs == 255, lungs == 0
+        inside, outside = shares == 255, shares == 0
         assert np.abs(views[inside].astype(int) - expected[inside]).max() <= 1
         assert not expected[outside].any()
         assert views[outside].any()
 
 
 def test_without_a_usable_mask_all_is_lung(database: RadiographyDatabase) -> None:
-    records = database.records[:2]
-    views, lungs = lung_views(database, records, Region("mask"), 32, {})
-    np.testing.assert_array_equal(views, region_views(database, records, Region("full"), 32, {}))
-    assert (lungs == 255).all()
+    records = [replace(record, mask="") for record in database.records[:2]]
+    films = list(drawn_lungs(database, records).values())
+    assert [film.quality.reasons[0].name for film in films] == ["no_lungs", "no_lungs"]
+    views, shares = lung_views(films, Region("mask"), 32)
+    np.testing.assert_array_equal(views, region_views(films, Region("full"), 32))
+    assert (shares == 255).all()
 
 
 def test_the_whole_image_stands_in_for_bad_masks(database: RadiographyDatabase) -> None:
-    masks = _true_masks(database)
-    one, two, three, four, *_ = [record.file for record in database.records]
-    del masks[one]
-    masks[two][:] = False
-    masks[three][:, : masks[three].shape[1] // 2] = False  # one lung
-    assert not mask_quality(masks[three]).ok
-    chosen = database.records[:4]
-    views = region_views(database, chosen, Region("crop"), 48, masks)
-    for seen, record in zip(views[:3], chosen):
+    films = _true_lungs(database)[:4]
+    one, two, three, _ = database.records[:4]
+    half = films[2].mask.copy()
+    half[:, : half.shape[1] // 2] = False
+    films[0] = next(iter(drawn_lungs(database, [replace(one, mask="")]).values()))
+    films[1] = _with_mask(database, two, np.zeros_like(films[1].mask))
+    films[2] = _with_mask(database, three, half)
+    views = region_views(films, Region("crop"), 48)
+    for seen, record in zip(views[:3], database.records):
         np.testing.assert_array_equal(seen, view(_pixels(database, record), None, Region("full"), 48))
-    expected = view(_pixels(database, chosen[3]), masks[four], Region("crop"), 48)
+    expected = view(_pixels(database, database.records[3]), films[3].mask, Region("crop"), 48)
     np.testing.assert_array_equal(views[3], expected)
 
 
-@pytest.mark.parametrize("lungs", ["none", "one", "both"])
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_training_sees_what_the_pipeline_sees(
-    database: RadiographyDatabase,
-    segmenter: Segmenter,
-    tiny_segmenter: Path,
-    tiny_classifier: Path,
-    tmp_path: Path,
-    lungs: str,
+    database: RadiographyDatabase, tiny_segmenter: Path, tiny_classifier: Path, tmp_path: Path, share: float
 ) -> None:
     """From the file to stage 2's tensor: the same bytes on both roads, whatever the mask is like."""
 
-    def masks_of(images: Iterable[np.ndarray]) -> list[tuple[Mask, float]]:
-        made = [resize_mask(chest_phantom(128, seed=1).mask, image.shape) for image in images]
-        for mask in made:
-            mask[:, : {"none": mask.shape[1], "one": mask.shape[1] // 2, "both": 0}[lungs]] = False
-        return [(mask, 1.0) for mask in made]
+    class Drawn(Segmenter):
+        def segment_with_agreement(self, images: Any, aspects: Any = None) -> list[tuple[Mask, float]]:
+            masks = [resize_mask(chest_phantom(128, seed=1).mask, image.shape) for image in images]
+            for mask in masks:
+                mask[:, : int(mask.shape[1] * share)] = False
+            return [(mask, 1.0) for mask in masks]
 
-    pipeline = Pipeline(classifier=tiny_classifier, segmenter=tiny_segmenter, device="cpu")
-    segmenter.segment_with_agreement = masks_of
-    pipeline.segmenter = segmenter
+    loaded = Segmenter.load(tiny_segmenter, "cpu")
+    drawn = Drawn(loaded.card, loaded.network)
+    pipeline = Pipeline(classifier=tiny_classifier, segmenter=drawn, gate=None, device="cpu")
     chosen = database.records[:2]
-    masks = predicted_masks(database, chosen, segmenter, tmp_path)
+    lungs = find_lungs(database, chosen, pipeline.finder, tmp_path)
     card = pipeline.classifier.card
-    views = region_views(database, chosen, pipeline.classifier.region, card.input_size, masks)
+    views = region_views(list(lungs.values()), pipeline.classifier.region, card.input_size)
     predictions = pipeline.predict([database.path(record) for record in chosen])
     for prediction, seen, record in zip(predictions, views, chosen):
-        assert prediction.fallback == (lungs != "both")
-        np.testing.assert_array_equal(prediction.lung_mask, masks[record.file])
+        assert prediction.fallback == (share > 0)
+        np.testing.assert_array_equal(prediction.lungs.mask, lungs[record.file].mask)
         np.testing.assert_array_equal(prediction.view, seen)
 
 
-def test_masks_are_predicted_once(
-    database: RadiographyDatabase, segmenter: Segmenter, tmp_path: Path
+def test_lungs_are_found_once(
+    database: RadiographyDatabase, finder: Finder, network: _Brightness, tmp_path: Path
 ) -> None:
-    first = predicted_masks(database, database.records, segmenter, tmp_path / "cache", batch_size=3)
-    assert segmenter.network.calls == 3
+    first = find_lungs(database, database.records, finder, tmp_path / "cache", batch_size=3)
+    assert network.calls == 3
     assert list(first) == [record.file for record in database.records]
     for record in database.records:
-        expected = segmenter.segment([_pixels(database, record)])[0]
-        assert expected.any()
-        np.testing.assert_array_equal(first[record.file], expected)
-    calls = segmenter.network.calls
-    second = predicted_masks(database, database.records, segmenter, tmp_path / "cache")
-    assert segmenter.network.calls == calls
+        expected = finder.find([read_image(database.path(record))])[0]
+        assert expected.mask.any()
+        np.testing.assert_array_equal(first[record.file].mask, expected.mask)
+        np.testing.assert_array_equal(first[record.file].pixels(), expected.pixels())
+    calls = network.calls
+    second = find_lungs(database, database.records, finder, tmp_path / "cache")
+    assert network.calls == calls
     assert second.keys() == first.keys()
-    for file, mask in first.items():
-        assert second[file].dtype == np.bool_
-        np.testing.assert_array_equal(second[file], mask)
+    for file, one in first.items():
+        assert second[file].mask.dtype == np.bool_
+        np.testing.assert_array_equal(second[file].mask, one.mask)
+        assert second[file].to_dict() == one.to_dict()
+        assert second[file].quality == one.quality
     assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
 def test_what_changes_the_masks_makes_another_cache(
-    database: RadiographyDatabase, segmenter: Segmenter, tmp_path: Path
+    database: RadiographyDatabase, finder: Finder, tmp_path: Path
 ) -> None:
     chosen = database.records[:2]
 
     def files() -> int:
-        predicted_masks(database, chosen, segmenter, tmp_path)
+        find_lungs(database, chosen, finder, tmp_path)
         return len(list(tmp_path.glob("*.npz")))
 
     assert [files(), files()] == [1, 1]
-    segmenter.card = replace(segmenter.card, sha256="0" * 64)  # other weights
+    assert finder.segmenter is not None
+    finder.segmenter.card = replace(finder.segmenter.card, sha256="0" * 64)  # other weights
     assert files() == 2
-    segmenter.card = replace(segmenter.card, thresholds={"mask": 0.4})
+    finder.segmenter.card = replace(finder.segmenter.card, thresholds={"mask": 0.4})
     assert files() == 3
-    segmenter.fill_holes = False
+    finder.segmenter.fill_holes = False
     assert files() == 4
-    segmenter.keep_parts = 1
+    finder.segmenter.keep_parts = 1
     assert files() == 5
     status = database.path(chosen[0]).stat()
     os.utime(database.path(chosen[0]), ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))  # another image
@@ -207,13 +217,14 @@ def test_what_changes_the_masks_makes_another_cache(
 @pytest.mark.parametrize("damage", ["empty", "half", "text", "bits"])
 def test_a_damaged_cache_is_made_anew(
     database: RadiographyDatabase,
-    segmenter: Segmenter,
+    finder: Finder,
+    network: _Brightness,
     tmp_path: Path,
     damage: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     chosen = database.records[:2]
-    first = predicted_masks(database, chosen, segmenter, tmp_path)
+    first = find_lungs(database, chosen, finder, tmp_path)
     (path,) = tmp_path.glob("*.npz")
     whole = path.read_bytes()
     middle = len(whole) // 2
@@ -225,30 +236,30 @@ def test_a_damaged_cache_is_made_anew(
             "bits": whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :],
         }[damage]
     )
-    calls = segmenter.network.calls
-    again = predicted_masks(database, chosen, segmenter, tmp_path)
-    assert segmenter.network.calls == calls + 1
+    calls = network.calls
+    again = find_lungs(database, chosen, finder, tmp_path)
+    assert network.calls == calls + 1
     assert f"{path}: the cached masks are not readable" in caplog.text
-    for file, mask in first.items():
-        np.testing.assert_array_equal(again[file], mask)
+    for file, one in first.items():
+        np.testing.assert_array_equal(again[file].mask, one.mask)
     assert path.read_bytes() == whole
 
 
 def test_a_cache_that_was_cut_short_leaves_no_file(
-    database: RadiographyDatabase, segmenter: Segmenter, tmp_path: Path
+    database: RadiographyDatabase, finder: Finder, tmp_path: Path
 ) -> None:
     database.path(database.records[-1]).write_bytes(b"no image")
     with pytest.raises(ImageError, match=r"Viral Pneumonia-2\.png"):
-        predicted_masks(database, database.records, segmenter, tmp_path / "cache", batch_size=2)
+        find_lungs(database, database.records, finder, tmp_path / "cache", batch_size=2)
     assert not list(tmp_path.glob("cache/*"))
 
 
-def test_no_records(database: RadiographyDatabase, segmenter: Segmenter, tmp_path: Path) -> None:
-    assert predicted_masks(database, [], segmenter, tmp_path) == {}
-    assert region_views(database, [], Region("full"), 32, {}).shape == (0, 32, 32)
+def test_no_records(database: RadiographyDatabase, finder: Finder, tmp_path: Path) -> None:
+    assert find_lungs(database, [], finder, tmp_path) == {}
+    assert region_views([], Region("full"), 32).shape == (0, 32, 32)
 
 
-def test_progress_is_told(database: RadiographyDatabase, segmenter: Segmenter, tmp_path: Path) -> None:
+def test_progress_is_told(database: RadiographyDatabase, finder: Finder, tmp_path: Path) -> None:
     told = []
 
     def progress(items: Iterable[int], total: int, text: str) -> Iterable[int]:
@@ -256,21 +267,21 @@ def test_progress_is_told(database: RadiographyDatabase, segmenter: Segmenter, t
         told.append((len(items), total, text))
         return items
 
-    predicted_masks(database, database.records, segmenter, tmp_path, batch_size=3, progress=progress)
-    region_views(database, database.records, Region("full"), 32, {}, progress)
-    segmentation_pairs(database, database.records, 32, progress)
+    lungs = find_lungs(database, database.records, finder, tmp_path, batch_size=3, progress=progress)
+    region_views(list(lungs.values()), Region("full"), 32, progress)
+    segmentation_pairs(database, database.records, 32, progress=progress)
     assert [entry[:2] for entry in told] == [(3, 3), (8, 8), (8, 8)]
     assert all(text for _, _, text in told)
 
 
-def test_real_images(real_data: Path, segmenter: Segmenter, tmp_path: Path) -> None:
+def test_real_images(real_data: Path, finder: Finder, tmp_path: Path) -> None:
     database = RadiographyDatabase(real_data / "radiography")
     chosen = [record for record in database.records if record.mask][::1500]
     views, masks = segmentation_pairs(database, chosen, 64)
     assert (masks.mean((1, 2)) > 0.05 * 255).all()
     # Lungs are darker than the rest of the chest.
     assert (views[masks == 255].mean()) < views[masks == 0].mean()
-    predicted = predicted_masks(database, chosen, segmenter, tmp_path)
-    assert [predicted[record.file].shape for record in chosen] == [
+    predicted = find_lungs(database, chosen, finder, tmp_path)
+    assert [predicted[record.file].mask.shape for record in chosen] == [
         _pixels(database, record).shape for record in chosen
     ]

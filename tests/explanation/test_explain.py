@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ Pixels = npt.NDArray[np.float32]
 Make = Callable[..., Pipeline]
 
 
-def xray(shape: tuple[int, int] = (60, 80), lungs: int = 2, seed: int = 0) -> Pixels:
+def xray(shape: tuple[int, int] = (150, 200), lungs: int = 2, seed: int = 0) -> Pixels:
     """Dark lungs on grey."""
     height, width = shape
     pixels = np.random.default_rng(seed).uniform(0.5, 0.9, shape).astype(np.float32)
@@ -37,18 +37,10 @@ def xray(shape: tuple[int, int] = (60, 80), lungs: int = 2, seed: int = 0) -> Pi
     return pixels
 
 
-@pytest.fixture(autouse=True)
-def _known_lungs(monkeypatch: pytest.MonkeyPatch) -> None:
-    def segment(self: Segmenter, images: Sequence[Pixels]) -> list[tuple[npt.NDArray[np.bool_], float]]:
-        return [(pixels < 0.3, 1.0) for pixels in images]
-
-    monkeypatch.setattr(Segmenter, "segment_with_agreement", segment)
-
-
 @pytest.fixture(scope="module")
-def make(tiny_segmenter: Path, tiny_classifier: Path) -> Make:
+def make(dark_segmenter: Segmenter, tiny_classifier: Path) -> Make:
     def build(**options: Any) -> Pipeline:
-        stages = {"segmenter": tiny_segmenter, "classifier": tiny_classifier, "gate": None}
+        stages = {"segmenter": dark_segmenter, "classifier": tiny_classifier, "gate": None}
         return Pipeline(**{**stages, "device": "cpu", **options})
 
     return build
@@ -59,7 +51,7 @@ def pipeline(make: Make) -> Pipeline:
     return make(batch_size=2)
 
 
-@pytest.mark.parametrize("shape", [(60, 80), (90, 50)])
+@pytest.mark.parametrize("shape", [(150, 200), (220, 140)])
 def test_an_explanation_lies_on_the_image(pipeline: Pipeline, shape: tuple[int, int]) -> None:
     pixels = xray(shape)
     found = pipeline.explain(pixels, method="gradcam++", target="COVID")
@@ -130,8 +122,8 @@ def test_a_missing_extra_names_itself(pipeline: Pipeline, monkeypatch: pytest.Mo
 def test_the_whole_image_is_explained_where_it_stood_in(pipeline: Pipeline) -> None:
     found = pipeline.explain(xray(lungs=1))
     assert found.prediction.fallback
-    assert found.frame.box == (0, 0, 80, 60)
-    assert found.shares["lungs_chance"] == pytest.approx(found.prediction.lung_mask.mean())
+    assert found.frame.box == (0, 0, 200, 150)
+    assert found.shares["lungs_chance"] == pytest.approx(found.prediction.lungs.mask.mean())
     assert "whole image" in _words(found)
     nothing = pipeline.explain(xray(lungs=0), method="gradcam++")
     assert nothing.prediction.box is None
@@ -208,7 +200,7 @@ def test_a_file_is_read_again_for_its_figure(pipeline: Pipeline, tmp_path: Path)
     found = pipeline.explain(path)
     found.figure(2)
     path.unlink()
-    assert found.cam.shape == (60, 80)
+    assert found.cam.shape == (150, 200)
     with pytest.raises(ImageError):
         found.figure(2)
 
