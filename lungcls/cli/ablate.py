@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lungcls.cli.options import Data, Device, Epochs, MaskCache, SplitOfRecipe, Workers
+from lungcls.cli.options import Classes, Data, Device, Epochs, Layout, MaskCache, SplitOfRecipe, Workers
 
 
 def ablate(
@@ -26,6 +26,8 @@ def ablate(
         str, typer.Option(help="predicted (by the segmenter), truth (the dataset's own) or both.")
     ] = "predicted",
     split_file: SplitOfRecipe = None,
+    layout: Layout = None,
+    classes: Classes = None,
     segmenter: Annotated[
         str | None, typer.Option(help="Segmenter whose masks are used, in place of the recipe's.")
     ] = None,
@@ -44,12 +46,13 @@ def ablate(
     from lungcls.ablation import DEFAULT_ARMS
     from lungcls.ablation.plots import write_plots
     from lungcls.ablation.run import ablate as run
-    from lungcls.data import Split, open_radiography
+    from lungcls.data import Split, open_dataset
     from lungcls.errors import OptionError
     from lungcls.evaluation.results import write_csv, write_results
     from lungcls.progress import bar
     from lungcls.recipes import load_recipe
     from lungcls.render.drawing import new_figure
+    from lungcls.study.context import RunContext
 
     chosen = load_recipe(recipe)
     if segmenter is not None:
@@ -61,19 +64,15 @@ def ablate(
     new_figure(1, 1)  # a missing matplotlib is told before hours of training, not after
     found = run(
         chosen,
-        open_radiography(data),
+        open_dataset(data, layout=layout, classes=classes),
         out,
         arms=DEFAULT_ARMS if arms == "all" else [name.strip() for name in arms.split(",")],
         seeds=seeds,
         masks=masks,  # type: ignore[arg-type]
         split=Split.read_csv(split_file) if split_file else None,
         limit=limit,
-        cache=cache,
-        device=device,
-        workers=workers,
         n_resamples=resamples,
-        show_progress=True,
-        progress=bar,
+        context=RunContext(device=device, workers=workers, cache=cache, show_progress=True, progress=bar),
     )
     results = out / "results"
     written = [*write_results(results, "ablation", found.rows, found.payload)]

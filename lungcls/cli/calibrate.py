@@ -57,30 +57,30 @@ def calibrate(
     from lungcls.classifier import Classifier
     from lungcls.data import open_dataset
     from lungcls.evaluation.recalibrate import recalibrate, write_calibrated
-    from lungcls.evaluation.release import check_classes, split_notes
     from lungcls.finder import Finder
     from lungcls.progress import bar
+    from lungcls.study.study import Study, check_classes
 
     dataset = open_dataset(data, layout=layout, classes=classes)
     records, chosen = chosen_part(dataset, split, split_file, seed)
     classifier = Classifier.load(weights, device)
     check_classes(dataset, records, classifier.card)
+    finder = Finder.load(segmenter if classifier.region.needs_mask else None, device=device)
     with tempfile.TemporaryDirectory() as temporary:
-        found = recalibrate(
+        study = Study.open(
             dataset,
-            records,
-            Finder.load(segmenter, device=device),
-            classifier,
-            cache or temporary,
+            finder,
+            records=records,
             split=chosen,
             part=split,
-            bias=bias,
-            n_resamples=resamples,
+            cache=cache or temporary,
             seed=seed,
+            n_resamples=resamples,
             progress=bar,
         )
-    typer.echo(f"{classifier.card.name} on {len(records)} images of {dataset.root.name}, part {split}")
-    notes = split_notes(classifier.card, chosen, split)
+        found = recalibrate(study, classifier, bias=bias, progress=bar)
+    typer.echo(f"{classifier.card.name} on {len(records)} images of {dataset.title}, part {split}")
+    notes = study.notes(classifier.card)
     if chosen is None:
         notes = [f"all images were taken: make sure that {classifier.card.name} was trained on none of them"]
     for note in notes:

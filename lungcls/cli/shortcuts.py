@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lungcls.cli.options import Data, Device, Epochs, MaskCache, SplitOfSeed, Workers
+from lungcls.cli.options import Classes, Data, Device, Epochs, Layout, MaskCache, SplitOfSeed, Workers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from lungcls.data import Dataset, Split
+    from lungcls.data import Dataset
     from lungcls.data.dataset import Record
     from lungcls.lungs import Lungs
+    from lungcls.shortcuts.subject import Subject
+    from lungcls.shortcuts.trainings import Trainings
+    from lungcls.study.study import Study
 
 
 def shortcuts(
@@ -29,10 +34,13 @@ def shortcuts(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the JSON, CSV and HTML files.")],
     part: Annotated[str, typer.Option(help="Part of the split: test, validation, train or all.")] = "test",
     split_file: SplitOfSeed = None,
+    layout: Layout = None,
+    classes: Classes = None,
     checks: Annotated[
         str,
         typer.Option(
-            help="Checks, separated by commas, or 'all'; an unknown one makes the command list them."
+            help="Checks by name or number, separated by commas, or 'all'; an unknown one makes the "
+            "command list them."
         ),
     ] = "all",
     masks: Annotated[
@@ -63,61 +71,55 @@ def shortcuts(
     workers: Workers = 1,
 ) -> None:
     """Examine whether models look at the lungs or at where pictures come from: ten checks, a verdict each."""
-    from lungcls.data import Split, open_radiography, split_dataset
+    from lungcls.data import Split, open_dataset, open_externals, split_dataset
     from lungcls.errors import OptionError
     from lungcls.evaluation.results import write_results
     from lungcls.evaluation.sampling import limit_records
     from lungcls.explanation import read_boxes
     from lungcls.progress import bar
     from lungcls.render.drawing import new_figure
+    from lungcls.shortcuts.check import Audit, choose_checks
     from lungcls.shortcuts.page import write_findings
     from lungcls.shortcuts.subject import load_subject
-    from lungcls.shortcuts.suite import CHECKS, examine
+    from lungcls.shortcuts.suite import examine
+    from lungcls.study.study import Study
 
     if masks not in ("predicted", "truth"):
         raise OptionError(f"--masks is {masks!r}; expected predicted or truth")
-    new_figure(1, 1)  # a missing matplotlib is told before minutes of work, not after
-    database = open_radiography(data)
+    chosen = checks.split(",")
+    choose_checks(chosen)  # wrong names are told before minutes of work, not after
+    new_figure(1, 1)  # as is a missing matplotlib
+    database = open_dataset(data, layout=layout, classes=classes)
     split = Split.read_csv(split_file) if split_file else split_dataset(database, seed=seed)
     records = database.records if part == "all" else split.select(database.records, part)
     if limit:
         records = limit_records(records, split, limit, seed)
     subjects = [load_subject(model, device) for model in models]
-    folder = cache or out / "masks"
-    found_boxes = boxes or database.root / "boxes.csv"
-    known = read_boxes(found_boxes) if found_boxes.is_file() or boxes else None
-    lungs = _lungs(database, database.records if train_checks else records, masks, segmenter, folder, device)
-    abroad = _externals(external or [], segmenter, folder, device)
+    marked = boxes or database.root / "boxes.csv"
+    find = partial(_lungs, masks=masks, segmenter=segmenter, cache=cache or out / "masks", device=device)
+    lungs = find(database, database.records if train_checks else records)
+    study = Study(database, records, lungs, split, part, seed, resamples)
+    audit = Audit(
+        boxes=read_boxes(marked) if marked.is_file() or boxes else {},
+        externals={
+            name: Study(dataset, dataset.records, find(dataset, dataset.records, masks="predicted"))
+            for name, dataset in open_externals(external or []).items()
+        },
+        per_pair=per_pair,
+        progress=bar,
+    )
     done = []
     for subject in subjects:
-        training = None
         if train_checks:
-            training = _trainings(
-                subject, recipe, epochs, database, split, lungs, out / "trainings", device, workers
-            )
-        done.append(
-            examine(
-                subject,
-                database,
-                records,
-                lungs,
-                split=split,
-                part=part,
-                checks=CHECKS if checks == "all" else [name.strip() for name in checks.split(",")],
-                boxes=known,
-                externals=abroad,
-                training=training,
-                per_pair=per_pair,
-                n_resamples=resamples,
-                seed=seed,
-                progress=bar,
-            )
-        )
+            folder = out / "trainings" / subject.region.name  # models of one region share their trainings
+            trainings = _trainings(subject, recipe, epochs, study, folder, device, workers)
+            audit = replace(audit, trainings=trainings)
+        done.append(examine(subject, study, checks=chosen, audit=audit))
         typer.echo(f"\n{subject.name}, {done[-1].payload['images']} images")
         for note in done[-1].payload["notes"]:
             typer.echo(f"Note: {note}")
-        for check in done[-1].checks:
-            typer.echo(f"{check.verdict:12} {check.title}\n{'':12} {check.because}")
+        for finding in done[-1].checks:
+            typer.echo(f"{finding.verdict:12} {finding.title}\n{'':12} {finding.because}")
     rows = [row for one in done for row in one.rows()]
     written = [*write_results(out, "shortcuts", rows, {"models": [one.payload for one in done]})]
     written.append(write_findings(out / "shortcuts.html", done))
@@ -138,39 +140,17 @@ def _lungs(
     return find_lungs(database, records, Finder.load(segmenter, device=device), cache, progress=bar)
 
 
-def _externals(folders: Sequence[Path], segmenter: str, cache: Path, device: str) -> dict[str, Any]:
-    from lungcls.data import open_external
-    from lungcls.shortcuts.suite import External
-
-    found = {}
-    for folder in folders:
-        dataset = open_external(folder)
-        found[folder.name] = External(
-            dataset, _lungs(dataset, dataset.records, "predicted", segmenter, cache, device)
-        )
-    return found
-
-
 def _trainings(
-    subject: Any,
-    recipe: str,
-    epochs: int | None,
-    database: Dataset,
-    split: Split,
-    lungs: Mapping[str, Lungs],
-    out: Path,
-    device: str,
-    workers: int,
-) -> Any:
-    from dataclasses import replace
-
+    subject: Subject, recipe: str, epochs: int | None, study: Study, out: Path, device: str, workers: int
+) -> Trainings:
     from lungcls.progress import bar
     from lungcls.recipes import load_recipe
     from lungcls.shortcuts.trainings import Trainings
+    from lungcls.study.context import RunContext
 
     chosen = replace(load_recipe(recipe), region=subject.region)
     if epochs is not None:
         chosen = chosen.cut(epochs)
-    # Models of one region share their trainings.
-    folder = out / subject.region.name
-    return Trainings(chosen, database, split, lungs, folder, device, workers, bar)
+    assert study.split is not None
+    context = RunContext(device=device, workers=workers, progress=bar)
+    return Trainings(chosen, study.dataset, study.split, study.lungs, out, context)

@@ -42,6 +42,7 @@ def train(
     from lungcls.data import Split, open_dataset
     from lungcls.progress import bar
     from lungcls.recipes import load_recipe
+    from lungcls.study.context import RunContext
     from lungcls.training import train as run
 
     chosen = load_recipe(recipe)
@@ -54,13 +55,15 @@ def train(
         open_dataset(data, layout=layout, classes=classes),
         out,
         split=Split.read_csv(split_file) if split_file else None,
-        cache=cache,
-        device=device,
-        devices=devices,
-        workers=workers,
-        compile_network=compile_network,
-        keep_checkpoints=keep_checkpoints,
-        show_progress=True,
-        progress=bar,
+        context=RunContext(
+            device=device,
+            devices=devices,
+            workers=workers,
+            cache=cache,
+            compile_network=compile_network,
+            keep_checkpoints=keep_checkpoints,
+            show_progress=True,
+            progress=bar,
+        ),
     )
     typer.echo(f"{path} and its card are written; the history is in {out / 'history.csv'}")

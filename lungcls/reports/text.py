@@ -38,7 +38,8 @@ def model_values(comparison: Comparison) -> list[dict[str, Any]]:
     rows = []
     for name, about in comparison.models.items():
         mine = [row for row in comparison.figures if row["model"] == name]
-        row = {"model": name, **{key: about.get(key) for key in _ABOUT}, "runs": mine[0]["seeds"]}
+        more = {key: value for key, value in about.items() if key not in (*_ABOUT, "sha256")}
+        row = {"model": name, **{key: about.get(key) for key in _ABOUT}, **more, "runs": mine[0]["seeds"]}
         for figure in mine:
             if figure["metric"] in METRICS and not figure["class"]:
                 row |= _ends(figure["metric"], figure)

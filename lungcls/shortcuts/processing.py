@@ -32,7 +32,7 @@ class Processing(Check):
             return self.untold("the dataset names no processing")
         if plain.all() or least < rules.MIN_IMAGES:
             return self.untold(
-                f"a class has {least} images of the processings a and b, and {int((~plain).sum())} are others",
+                f"a class has {least} images of the processings a and b, {int((~plain).sum())} are others",
             )
         everything = macro_f1(trial.labels, trial.probabilities.argmax(1), k)
         drop = trial.estimate(difference(lambda weights: everything(weights * plain), everything))

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lungcls.evaluation.release import evaluate_release
 from scipy.special import softmax
 
 from lungcls.classifier import Classifier
 from lungcls.data import MaskFolder, RadiographyDatabase, make_split
 from lungcls.data.views import drawn_lungs, region_views
 from lungcls.evaluation.evaluate import logits_on, report_logits, segmentation_on
-from lungcls.evaluation.release import evaluate_release
 from lungcls.finder import Finder
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
+from lungcls.evaluation.release import split_notes
 from PIL import Image
 
 from lungcls.classifier import Classifier
@@ -27,7 +28,6 @@ from lungcls.data.views import drawn_lungs
 from lungcls.errors import RecipeError
 from lungcls.evaluation.calibration import fit_bias, fit_temperature
 from lungcls.evaluation.evaluate import logits_on
-from lungcls.evaluation.release import split_notes
 from lungcls.evaluation.segmentation import dice
 from lungcls.images import read_image
 from lungcls.labels import CLASSES
