@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lungcls.cli.exporting import Deidentify, DicomKinds, ExportOptions, Formats, NewStudy
 from lungcls.cli.options import (
     BatchSize,
     Device,
@@ -81,6 +82,10 @@ def predict(
             show_default=False,
         ),
     ] = None,
+    dicom: DicomKinds = "",
+    formats: Formats = "",
+    new_study: NewStudy = False,
+    deidentify: Deidentify = None,
 ) -> None:
     """Say which of four classes the lungs on chest X-rays look like.
 
@@ -109,7 +114,8 @@ def predict(
                 "kept; make them with `lungcls calibrate`, or leave it out"
             )
     classes = pipeline.classifier.card.classes
-    _run(files, pipeline, "predictions", classes, out, value_range, not no_masks, not no_overlays)
+    export = ExportOptions(dicom, formats, new_study, deidentify)
+    _run(files, pipeline, "predictions", classes, out, value_range, not no_masks, not no_overlays, export)
 
 
 def segment(
@@ -126,6 +132,10 @@ def segment(
     no_overlays: NoOverlays = False,
     keep_parts: KeepParts = 2,
     no_fill_holes: NoFillHoles = False,
+    dicom: DicomKinds = "",
+    formats: Formats = "",
+    new_study: NewStudy = False,
+    deidentify: Deidentify = None,
 ) -> None:
     """Find the lungs on chest X-rays.
 
@@ -143,7 +153,8 @@ def segment(
     }
     files = collect_files(inputs, out, value_range, max_megapixels)
     pipeline = load_pipeline(options, [None])
-    _run(files, pipeline, "segments", None, out, value_range, not no_masks, not no_overlays)
+    export = ExportOptions(dicom, formats, new_study, deidentify)
+    _run(files, pipeline, "segments", None, out, value_range, not no_masks, not no_overlays, export)
 
 
 def _run(
@@ -155,7 +166,15 @@ def _run(
     value_range: tuple[float, float] | None,
     masks: bool,
     overlays: bool,
+    export: ExportOptions,
 ) -> None:
     from lungcls.cli.batch import Batch
+    from lungcls.cli.exporting import Exporting
 
-    work(files, Batch(name, pipeline, classes, out, value_range, masks, overlays))
+    if not export:
+        work(files, Batch(name, pipeline, classes, out, value_range, masks, overlays))
+        return
+    batch = Exporting(name, pipeline, classes, out, value_range, masks, overlays, options=export)
+    work(files, batch)
+    if batch.unwritten:
+        raise typer.Exit(1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
@@ -13,6 +13,7 @@ from lungcls.labels import NOTICE
 from lungcls.web.middleware import Counting, Drain, SecurityHeaders
 from lungcls.web.page import FOLDER, make_page
 from lungcls.web.problems import install
+from lungcls.web.process import ModelProcess
 from lungcls.web.routes import make_router
 from lungcls.web.schemas import ProblemDocument
 from lungcls.web.service import Service
@@ -24,13 +25,17 @@ _PATHS = frozenset(
 )
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """Load the weights and make the application.
+def create_app(
+    settings: Settings | None = None, *, process: Callable[[Settings, float], ModelProcess] = ModelProcess
+) -> FastAPI:
+    """Load the weights, in a process of their own, and make the application.
 
     Parameters
     ----------
     settings : Settings, optional
         Weights, limits and timeouts.
+    process : type, default=ModelProcess
+        What runs the networks.
 
     Returns
     -------
@@ -43,9 +48,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         If weights are missing or damaged.
     ValueError
         If a setting is not possible, or the device or engine is not available.
+    WorkerDiedError
+        If the process for the networks cannot start.
     """
     settings = settings or Settings()
-    service = Service(settings)
+    service = Service(settings, process)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -52,6 +52,11 @@ class Metrics:
         """Add a gauge that is read when it is asked for."""
         Gauge(name, text, registry=self.registry).set_function(value)
 
+    def watch_process(self, name: str, pid: Callable[[], int | None]) -> None:
+        """Add memory and time of another process, while there is one."""
+        # The library's own sign for a process that is not there is an OSError while it reads /proc.
+        ProcessCollector(name, lambda: pid() or -1, registry=self.registry)
+
     def text(self) -> bytes:
         """Return all values in Prometheus' text format."""
         return generate_latest(self.registry)

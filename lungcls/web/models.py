@@ -96,17 +96,15 @@ class Models:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._weights = _classifiers(settings.classifiers)
-        self._finder = self._load_finder(settings.engine)
-        self._answerers = {
-            region: self._pipeline(weights, self._finder, settings.engine).answerer
-            for region, weights in self._weights.items()
-        }
-        self._explainers: dict[str, Pipeline] = {}
-        self.regions = tuple(self._weights)
+        chosen = _classifiers(settings.classifiers)
+        self._finder = Finder.load(
+            settings.segmenter, settings.gate or None, settings.device, engine=settings.engine
+        )
+        self._pipelines = {region: self._pipeline(weights) for region, weights in chosen.items()}
+        self.regions = tuple(chosen)
         stages = {"segmenter": self._finder.segmenter, "gate": self._finder.gate}
         self.cards: dict[str, Card] = {
-            **{region: answerer.classifier.card for region, answerer in self._answerers.items()},
+            **{region: pipeline.classifier.card for region, pipeline in self._pipelines.items()},
             **{name: stage.card for name, stage in stages.items() if stage},
         }
 
@@ -129,42 +127,29 @@ class Models:
         return [answer if answer is not None else RuntimeError("no answer") for answer in answers]
 
     def explain(self, jobs: Sequence[ExplainJob]) -> list[Explained | Exception]:
-        """Explain images one by one."""
+        """Explain images one by one; needs the engine torch."""
         answers: list[Explained | Exception] = []
         for job in jobs:
             try:
                 image = self._read(job.content, job.name)
-                pipeline = self._explainer(job.region)
+                pipeline = self._pipelines[job.region]
                 explanation = pipeline.explain(image, method=job.method, target=job.target)
                 answers.append(Explained(image, explanation))
             except Exception as error:
                 answers.append(error)
         return answers
 
-    def _load_finder(self, engine: str) -> Finder:
-        settings = self._settings
-        return Finder.load(settings.segmenter, settings.gate or None, settings.device, engine=engine)
-
-    def _pipeline(self, weights: str, finder: Finder, engine: str) -> Pipeline:
+    def _pipeline(self, weights: str) -> Pipeline:
         settings = self._settings
         return Pipeline(
             classifier=weights,
-            segmenter=cast(Segmenter, finder.segmenter),
-            gate=finder.gate,
+            segmenter=cast(Segmenter, self._finder.segmenter),
+            gate=self._finder.gate,
             device=settings.device,
-            engine=engine,
+            engine=settings.engine,
             batch_size=settings.batch_size,
             max_megapixels=settings.max_megapixels,
         )
-
-    def _explainer(self, region: str) -> Pipeline:
-        # A network of its own: maps hook into the layers, which the other thread uses meanwhile. Only torch
-        # gives gradients, whatever engine runs the predictions.
-        if region not in self._explainers:
-            loaded = next(iter(self._explainers.values()), None)
-            finder = loaded.finder if loaded else self._load_finder("torch")
-            self._explainers[region] = self._pipeline(self._weights[region], finder, "torch")
-        return self._explainers[region]
 
     def _read(self, content: bytes, name: str) -> Image:
         # Read as bytes, so that the content alone tells the format; the name is for people.
@@ -195,9 +180,9 @@ class Models:
     ) -> None:
         lungs = self._finder.find([image for _, _, image in chunk])
         predictions: list[dict[str, Prediction]] = [{} for _ in chunk]
-        for region, answerer in self._answerers.items():
+        for region, pipeline in self._pipelines.items():
             wanted = [index for index, (_, job, _) in enumerate(chunk) if region in job.regions]
-            for index, result in zip(wanted, answerer.answer([lungs[index] for index in wanted])):
+            for index, result in zip(wanted, pipeline.answerer.answer([lungs[index] for index in wanted])):
                 if isinstance(result, Prediction):
                     predictions[index][region] = result
                 else:

@@ -32,6 +32,7 @@ TITLES: Final[dict[str, tuple[int, str]]] = {
     "several-problems": (422, "Several files cannot be used"),
     "busy": (429, "Too many requests are waiting"),
     "internal": (500, "The service failed"),
+    "worker-died": (500, "The process that worked on the request ended"),
     "not-ready": (503, "The service is not working"),
     "waited-too-long": (503, "The request waited too long for its turn"),
     "worked-too-long": (504, "The work took too long"),
@@ -55,10 +56,13 @@ class Problem(Exception):
     """
 
     def __init__(self, kind: str, detail: str, errors: Iterable[FileProblem] = ()) -> None:
-        super().__init__(detail)
+        super().__init__(kind, detail, errors)  # all of it, so that it can be sent between processes
         self.kind = kind
         self.detail = detail
         self.errors = list(errors)
+
+    def __str__(self) -> str:
+        return self.detail
 
     @property
     def status(self) -> int:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from typing import Annotated, Any, Final, TypeVar
+from collections.abc import AsyncIterator
+from typing import Annotated, Final
 
-import anyio
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
-from PIL import Image as PILImage
 from pydantic import BaseModel
 
 import lungcls
 from lungcls.explanation import METHODS
 from lungcls.labels import NOTICE
-from lungcls.lungs import Lungs
-from lungcls.prediction import Prediction
 from lungcls.web import schemas
 from lungcls.web.forms import (
     ExplainForm,
@@ -25,13 +21,11 @@ from lungcls.web.forms import (
     documented_form,
     parse_fields,
 )
-from lungcls.web.models import Answer, Explained
-from lungcls.web.pictures import black_white, data_url, grey, to_bytes
 from lungcls.web.problems import Problem, documented
 from lungcls.web.references import class_notes
 from lungcls.web.service import Service, service_of
 from lungcls.web.settings import Settings
-from lungcls.web.uploads import Form, Upload, read_form
+from lungcls.web.uploads import Form, read_form
 
 _REGION_WORDS: Final = {
     "full": "the whole image",
@@ -44,8 +38,6 @@ _REGION_WORDS: Final = {
 }
 
 _PROBLEMS: Final = (400, 408, 413, 415, 422, 429, 500, 503, 504)
-
-Result = TypeVar("Result")
 
 
 async def _images(request: Request) -> AsyncIterator[Form]:
@@ -88,11 +80,7 @@ def make_router(service: Service) -> APIRouter:
         options = parse_fields(PredictForm, form.fields)
         for region in options.region:
             check_choice("region", region, models.regions)
-        answers = await service.predict(form.files, tuple(options.region) or models.regions)
-        results = [
-            await _drawn(service, _predicted, upload, answer, options)
-            for upload, answer in zip(form.files, answers)
-        ]
+        results = await service.predict(form.files, tuple(options.region) or models.regions, options)
         return _json(schemas.PredictAnswer(notice=NOTICE, version=lungcls.__version__, results=results))
 
     @router.post(
@@ -106,11 +94,7 @@ def make_router(service: Service) -> APIRouter:
     async def segment(form: Images, service: TheService) -> Response:
         """Find the lungs on each image, without classifying it."""
         options = parse_fields(SegmentForm, form.fields)
-        answers = await service.predict(form.files, ())
-        results = [
-            await _drawn(service, _segmented, upload, answer, options)
-            for upload, answer in zip(form.files, answers)
-        ]
+        results = await service.predict(form.files, (), options)
         return _json(schemas.SegmentAnswer(notice=NOTICE, version=lungcls.__version__, results=results))
 
     @router.post(
@@ -129,9 +113,7 @@ def make_router(service: Service) -> APIRouter:
         check_choice("method", options.method, METHODS)
         if options.target is not None:
             check_choice("target", options.target, models.cards[region].classes)
-        upload = form.files[0]
-        explained = await service.explain(upload, region, options.method, options.target)
-        return _json(await _drawn(service, _explained, upload, explained, options, region))
+        return _json(await service.explain(form.files[0], region, options))
 
     @router.get("/v1/models", summary="What is loaded", tags=["service"])
     async def loaded(service: TheService) -> schemas.Models:
@@ -191,89 +173,3 @@ def _limits(settings: Settings) -> schemas.Limits:
 
 def _json(answer: BaseModel) -> Response:
     return Response(answer.model_dump_json(), media_type="application/json")
-
-
-async def _drawn(service: Service, build: Callable[..., Result], *arguments: Any) -> Result:
-    """Build an answer with its pictures beside the event loop, few at a time."""
-    return await anyio.to_thread.run_sync(build, *arguments, limiter=service.drawing)
-
-
-def _file(upload: Upload, answer: Answer | Explained) -> schemas.File:
-    return schemas.File(
-        name=upload.name,
-        format=upload.format,
-        bytes=len(upload.content),
-        width=answer.image.width,
-        height=answer.image.height,
-        pixel_spacing=answer.image.pixel_spacing,
-    )
-
-
-def _lungs(found: Lungs) -> schemas.Lungs:
-    quality = schemas.QualityReport.model_validate(found.quality.to_dict())
-    return schemas.Lungs(box=found.box, quality=quality, segmenter=found.segmenter)
-
-
-def _pictures(answer: Answer, options: SegmentForm | PredictForm) -> schemas.Pictures:
-    draw: dict[str, Callable[[], str]] = {
-        "image": lambda: data_url(grey(answer.image.pixels), options.max_side),
-        "mask": lambda: data_url(black_white(answer.lungs.mask)),
-        "overlay": lambda: data_url(answer.lungs.overlay(), options.max_side),
-    }
-    return schemas.Pictures(**{name: draw[name]() for name in set(options.pictures) & set(draw)})
-
-
-def _segmented(upload: Upload, answer: Answer, options: SegmentForm) -> schemas.SegmentedImage:
-    return schemas.SegmentedImage(
-        file=_file(upload, answer), lungs=_lungs(answer.lungs), pictures=_pictures(answer, options)
-    )
-
-
-def _predicted(upload: Upload, answer: Answer, options: PredictForm) -> schemas.PredictedImage:
-    view = "view" in options.pictures
-    return schemas.PredictedImage(
-        file=_file(upload, answer),
-        lungs=_lungs(answer.lungs),
-        predictions={region: _region(found, view) for region, found in answer.predictions.items()},
-        pictures=_pictures(answer, options),
-    )
-
-
-def _region(found: Prediction, view: bool = False) -> schemas.RegionPrediction:
-    return schemas.RegionPrediction(
-        label=found.label,
-        confidence=found.confidence,
-        tier=found.tier,
-        second=found.second,
-        probabilities=found.probabilities,
-        conformal_set=list(found.conformal_set),
-        coverage=found.coverage,
-        words=found.words(),
-        region=found.region,
-        fallback=found.fallback,
-        classifier=found.classifier,
-        view=data_url(PILImage.fromarray(found.view)) if view else None,
-    )
-
-
-def _explained(
-    upload: Upload, explained: Explained, options: ExplainForm, region: str
-) -> schemas.ExplainAnswer:
-    found = explained.explanation
-    draw: dict[str, Callable[[], PILImage.Image]] = {
-        "overlay": found.overlay,
-        "cam": lambda: PILImage.fromarray(to_bytes(found.cam)),
-        "figure": lambda: found.figure(4),
-    }
-    pictures = {name: data_url(draw[name](), options.max_side) for name in set(options.pictures)}
-    return schemas.ExplainAnswer(
-        notice=NOTICE,
-        version=lungcls.__version__,
-        file=_file(upload, explained),
-        region=region,
-        method=found.method,
-        target=found.target,
-        shares=found.to_dict()["shares"],
-        prediction=_region(found.prediction),
-        pictures=schemas.ExplainPictures(**pictures),
-    )

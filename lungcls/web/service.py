@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
-from typing import TypeVar
+from dataclasses import replace
+from typing import Any, TypeVar
 
-import anyio
 from starlette.requests import Request
 
-from lungcls.errors import ImageError
+from lungcls.web import answers, schemas
+from lungcls.web.answers import ExplainTask, PredictTask
+from lungcls.web.forms import ExplainForm, PredictForm, SegmentForm
 from lungcls.web.metrics import Metrics
-from lungcls.web.models import Answer, Explained, ExplainJob, Job, Models
 from lungcls.web.places import Places
 from lungcls.web.problems import Problem
+from lungcls.web.process import ModelProcess, WorkerDiedError, WorkerHungError
 from lungcls.web.settings import Settings
-from lungcls.web.uploads import Upload, file_problem, image_problem
+from lungcls.web.uploads import Upload, file_problem
 from lungcls.web.worker import Worker
 
-Found = TypeVar("Found", Answer, Explained)
+Found = TypeVar("Found")
 
 
 class Service:
@@ -29,23 +31,35 @@ class Service:
     Parameters
     ----------
     settings : Settings
+    process : type, default=ModelProcess
+        What runs the networks: called as that class, with its methods and attributes.
 
     Raises
     ------
-    WeightsError, ValueError
-        As :class:`lungcls.web.models.Models`.
+    WeightsError, ValueError, WorkerDiedError
+        As :class:`lungcls.web.process.ModelProcess`.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, process: Callable[[Settings, float], ModelProcess] = ModelProcess
+    ) -> None:
         self.settings = settings
-        self.models = Models(settings)
         self.metrics = Metrics()
         self.places = Places(settings.max_requests)
         self.explain_places = Places(settings.max_explanations)
-        # Drawing a large film takes several times its own memory.
-        self.drawing = anyio.CapacityLimiter(2)
-        self._predictions = Worker[Job, Answer](self._work, settings.batch_size, "lungcls-predict")
-        self._explanations = Worker[ExplainJob, Explained](self.models.explain, 1, "lungcls-explain")
+        self.predictor = process(settings, settings.timeout)
+        # Only torch gives gradients, whatever engine runs the predictions. It starts with the first map.
+        self.explainer = process(replace(settings, engine="torch"), settings.explain_timeout)
+        self.models = self.predictor.start()
+        self._predictions = Worker[PredictTask, Any](self._predict, settings.batch_size, "lungcls-predict")
+        self._explanations = Worker[ExplainTask, Any](self._explain, 1, "lungcls-explain")
+        self.metrics.watch_process("lungcls_predictor", lambda: self.predictor.pid)
+        self.metrics.watch_process("lungcls_explainer", lambda: self.explainer.pid)
+        self.metrics.watch(
+            "lungcls_processes_replaced",
+            "How often a process with the networks died or hung, and was replaced.",
+            lambda: self.predictor.replaced + self.explainer.replaced,
+        )
         self.metrics.watch(
             "lungcls_requests_in_work", "Requests that hold a place.", lambda: self.places.taken
         )
@@ -61,48 +75,67 @@ class Service:
         )
 
     def start(self) -> None:
-        """Start the threads."""
+        """Start the threads, and the processes where a stop has ended them."""
+        self.predictor.start()
         self._predictions.start()
         self._explanations.start()
 
     def stop(self) -> None:
-        """Stop the threads; what waits is told so."""
+        """Stop threads and processes; what waits is told so."""
         self._predictions.stop()
         self._explanations.stop()
+        self.predictor.stop()
+        self.explainer.stop()
 
     @property
     def working(self) -> bool:
         """Whether both threads take jobs."""
         return self._predictions.alive and self._explanations.alive
 
-    async def predict(self, uploads: Sequence[Upload], regions: tuple[str, ...]) -> list[Answer]:
+    async def predict(
+        self, uploads: Sequence[Upload], regions: tuple[str, ...], options: PredictForm | SegmentForm
+    ) -> list[Any]:
         """Answer all images of a request, or tell what is wrong with which.
+
+        Returns
+        -------
+        list of PredictedImage or of SegmentedImage
+            As `options` is of which form.
 
         Raises
         ------
         Problem
         """
-        futures = [self._predictions.submit(Job(upload.content, upload.name, regions)) for upload in uploads]
+        futures = [self._predictions.submit(PredictTask(upload, regions, options)) for upload in uploads]
         return await _gathered(futures, uploads, self.settings.timeout)
 
-    async def explain(self, upload: Upload, region: str, method: str, target: str | None) -> Explained:
+    async def explain(self, upload: Upload, region: str, options: ExplainForm) -> schemas.ExplainAnswer:
         """Explain one image.
 
         Raises
         ------
         Problem
         """
-        job = ExplainJob(upload.content, upload.name, region, method, target)
-        future = self._explanations.submit(job)
-        return (await _gathered([future], [upload], self.settings.explain_timeout))[0]
+        future = self._explanations.submit(ExplainTask(upload, region, options))
+        answer: schemas.ExplainAnswer
+        [answer] = await _gathered([future], [upload], self.settings.explain_timeout)
+        return answer
 
-    def _work(self, jobs: list[Job]) -> list[Answer | Exception]:
+    def _predict(self, tasks: Sequence[PredictTask]) -> list[Any]:
         started = time.perf_counter()
         try:
-            return self.models.work(jobs)
+            return self.predictor.run(answers.predict, tasks)
+        except WorkerDiedError as error:
+            if len(tasks) == 1:
+                return [error]
+            # One of them is at fault: alone, it takes no other with it.
+            return [self._predict([task])[0] for task in tasks]
         finally:
-            self.metrics.batches.observe(len(jobs))
+            self.metrics.batches.observe(len(tasks))
             self.metrics.batch_seconds.observe(time.perf_counter() - started)
+
+    def _explain(self, tasks: Sequence[ExplainTask]) -> list[Any]:
+        return self.explainer.run(answers.explain, tasks)
 
 
 async def _gathered(
@@ -123,8 +156,16 @@ async def _gathered(
             found.append(result)
         elif isinstance(result, (asyncio.CancelledError, CancelledError)):
             raise Problem("not-ready", "The service is stopping.")
-        elif isinstance(result, ImageError):
-            errors.append((place, upload.name, image_problem(result)))
+        elif isinstance(result, Problem):
+            errors.append((place, upload.name, result))
+        elif isinstance(result, WorkerDiedError):
+            raise Problem(
+                "worker-died",
+                "The process that worked on the request ended, and was replaced. Send it again once; if that "
+                "happens again, the file is at fault.",
+            ) from result
+        elif isinstance(result, WorkerHungError):
+            raise Problem("worked-too-long", f"No answer within {timeout:g} seconds.") from result
         else:
             raise result
     if errors:

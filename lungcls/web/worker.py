@@ -85,8 +85,8 @@ class Worker(Generic[Job, Answer]):
         answers: Sequence[Answer | Exception]
         try:
             answers = self._run([job for job, _ in batch])
-        except Exception as error:
-            answers = [error] * len(batch)
+        except BaseException as error:  # whatever it was, the thread goes on with the next batch
+            answers = [error if isinstance(error, Exception) else RuntimeError(repr(error))] * len(batch)
         for (_, future), answer in zip(batch, answers, strict=True):
             if isinstance(answer, Exception):
                 future.set_exception(answer)

@@ -13,12 +13,38 @@ import pytest
 from PIL import Image
 
 from lungcls.phantom import chest_phantom
-from lungcls.web import Settings, create_app
+from lungcls.web import Settings, create_app, process
+from lungcls.web.models import Models
+from lungcls.web.process import Loaded, ModelProcess
 from lungcls.weights import load_state, save_weights
 
 NAMES = ("Alpha", "Beta <b>", "Gamma", "Delta")
 
 Encode = Callable[..., bytes]
+
+
+class InProcess(ModelProcess):
+    """Networks in the process of the tests: starting one takes seconds, and few tests are about it."""
+
+    networks: Models | None = None
+
+    def start(self) -> Loaded:
+        self.networks = networks = self.networks or Models(self._settings)
+        return Loaded(networks.regions, networks.default_region, networks.classes, networks.cards)
+
+    def run(self, function: Any, jobs: Any) -> Any:
+        self.start()
+        with LOCK:  # the place where a process keeps its networks is one for all
+            process._models = self.networks
+            return function(jobs)
+
+
+LOCK = threading.Lock()
+
+
+def quick_app(settings: Settings) -> Any:
+    """Make an application with its networks in this process."""
+    return create_app(settings, process=InProcess)
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +80,7 @@ def shared_client(make_settings: Any) -> Iterator[Any]:
     """A client of one application for all tests that change nothing in it."""
     from starlette.testclient import TestClient
 
-    with TestClient(create_app(make_settings()), raise_server_exceptions=False) as client:
+    with TestClient(quick_app(make_settings()), raise_server_exceptions=False) as client:
         yield client
 
 
@@ -66,7 +92,7 @@ def make_client(make_settings: Any) -> Iterator[Callable[..., Any]]:
     clients = []
 
     def make(**changes: Any) -> Any:
-        client = TestClient(create_app(make_settings(**changes)), raise_server_exceptions=False)
+        client = TestClient(quick_app(make_settings(**changes)), raise_server_exceptions=False)
         clients.append(client.__enter__())
         return client
 
@@ -83,7 +109,7 @@ def serve() -> Iterator[Callable[[Settings], int]]:
     running = []
 
     def start(settings: Settings) -> int:
-        config = uvicorn.Config(create_app(settings), port=0, log_level="error", ws="none")
+        config = uvicorn.Config(quick_app(settings), port=0, log_level="error", ws="none")
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
@@ -98,6 +124,12 @@ def serve() -> Iterator[Callable[[Settings], int]]:
     for server, thread in running:
         server.should_exit = True
         thread.join(30)
+
+
+@pytest.fixture(scope="session")
+def make_app() -> Callable[[Settings], Any]:
+    """Make an application with its networks in this process, and no client."""
+    return quick_app
 
 
 @pytest.fixture(scope="session")

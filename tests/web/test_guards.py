@@ -56,16 +56,16 @@ def hold(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Any], Held]]:
     held = Held()
 
     def make(client: Any) -> Held:
-        models = client.app.state.service.models
-        work = models.work
+        predictor = client.app.state.service.predictor
+        run = predictor.run
 
-        def waiting(jobs: Any) -> Any:
+        def waiting(function: Any, jobs: Any) -> Any:
             held.batches.append(len(jobs))
             held.begun.set()
             assert held.release.wait(30)
-            return work(jobs)
+            return run(function, jobs)
 
-        monkeypatch.setattr(models, "work", waiting)
+        monkeypatch.setattr(predictor, "run", waiting)
         return held
 
     yield make
@@ -282,10 +282,8 @@ def test_a_request_that_waits_too_long_is_told_so(make_client: Any, hold: Any, p
     assert client.app.state.service.places.taken == 0
 
 
-def test_a_body_that_does_not_come_is_refused(make_settings: Any) -> None:
-    from lungcls.web import create_app
-
-    app = create_app(make_settings(upload_timeout=0.05))
+def test_a_body_that_does_not_come_is_refused(make_settings: Any, make_app: Any) -> None:
+    app = make_app(make_settings(upload_timeout=0.05))
     sent: list[dict[str, Any]] = []
     begun = False
 
@@ -311,10 +309,8 @@ def test_a_body_that_does_not_come_is_refused(make_settings: Any) -> None:
     assert app.state.service.places.taken == 0
 
 
-def test_a_refused_body_is_read_to_its_end_before_the_answer(make_settings: Any) -> None:
-    from lungcls.web import create_app
-
-    app = create_app(make_settings())
+def test_a_refused_body_is_read_to_its_end_before_the_answer(make_settings: Any, make_app: Any) -> None:
+    app = make_app(make_settings())
     events: list[str] = []
 
     async def receive() -> dict[str, Any]:
@@ -340,10 +336,10 @@ def test_what_nobody_foresaw_is_told_without_a_trace(
 ) -> None:
     client = make_client()
 
-    def fail(jobs: Any) -> Any:
+    def fail(function: Any, jobs: Any) -> Any:
         raise RuntimeError("/secret/path")
 
-    monkeypatch.setattr(client.app.state.service.models, "work", fail)
+    monkeypatch.setattr(client.app.state.service.predictor, "run", fail)
     answer = client.post("/v1/predict", files={"files": png})
     problem(answer, 500, "internal")
     assert "secret" not in answer.text

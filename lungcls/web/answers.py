@@ -1,0 +1,157 @@
+"""What the networks found as the JSON that is sent, with its pictures; runs in their process."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image as PILImage
+
+import lungcls
+from lungcls.errors import ImageError
+from lungcls.labels import NOTICE
+from lungcls.lungs import Lungs
+from lungcls.prediction import Prediction
+from lungcls.web import schemas
+from lungcls.web.forms import ExplainForm, PredictForm, SegmentForm
+from lungcls.web.models import Answer, Explained, ExplainJob, Job
+from lungcls.web.pictures import black_white, data_url, grey, to_bytes
+from lungcls.web.process import models
+from lungcls.web.uploads import Upload, image_problem
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PredictTask:
+    """One image to answer.
+
+    Attributes
+    ----------
+    upload : Upload
+    regions : tuple of str
+        Classifiers to ask.
+    options : PredictForm or SegmentForm
+        Which pictures to draw; the kind decides what is answered.
+    """
+
+    upload: Upload
+    regions: tuple[str, ...]
+    options: PredictForm | SegmentForm
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExplainTask:
+    """One image to explain, the region's classifier to ask, and the options."""
+
+    upload: Upload
+    region: str
+    options: ExplainForm
+
+
+def predict(
+    tasks: Sequence[PredictTask],
+) -> list[schemas.PredictedImage | schemas.SegmentedImage | Exception]:
+    """Answer a batch, a problem in the place of an image that cannot be used."""
+    jobs = [Job(task.upload.content, task.upload.name, task.regions) for task in tasks]
+    answers = models().work(jobs)
+    # Drawing a large film takes several times its own memory.
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(lambda each: _safely(_answered, *each), zip(tasks, answers)))
+
+
+def explain(tasks: Sequence[ExplainTask]) -> list[schemas.ExplainAnswer | Exception]:
+    """Explain images one by one, a problem in the place of one that cannot be used."""
+    jobs = [
+        ExplainJob(
+            task.upload.content, task.upload.name, task.region, task.options.method, task.options.target
+        )
+        for task in tasks
+    ]
+    return [_safely(_explained, *each) for each in zip(tasks, models().explain(jobs))]
+
+
+def _safely(build: Callable[..., Any], task: Any, answer: Any) -> Any:
+    """Return the answer or what is wrong, as something that can leave the process."""
+    try:
+        if isinstance(answer, Exception):
+            raise answer
+        return build(task, answer)
+    except ImageError as error:
+        return image_problem(error)
+    except Exception:
+        return RuntimeError(traceback.format_exc())  # the error itself may not be fit to travel
+
+
+def _answered(task: PredictTask, answer: Answer) -> schemas.PredictedImage | schemas.SegmentedImage:
+    file, lungs = _file(task.upload, answer), _lungs(answer.lungs)
+    pictures = _pictures(answer, task.options)
+    if isinstance(task.options, SegmentForm):
+        return schemas.SegmentedImage(file=file, lungs=lungs, pictures=pictures)
+    view = "view" in task.options.pictures
+    predictions = {region: _region(found, view) for region, found in answer.predictions.items()}
+    return schemas.PredictedImage(file=file, lungs=lungs, predictions=predictions, pictures=pictures)
+
+
+def _file(upload: Upload, answer: Answer | Explained) -> schemas.File:
+    return schemas.File(
+        name=upload.name,
+        format=upload.format,
+        bytes=len(upload.content),
+        width=answer.image.width,
+        height=answer.image.height,
+        pixel_spacing=answer.image.pixel_spacing,
+    )
+
+
+def _lungs(found: Lungs) -> schemas.Lungs:
+    quality = schemas.QualityReport.model_validate(found.quality.to_dict())
+    return schemas.Lungs(box=found.box, quality=quality, segmenter=found.segmenter)
+
+
+def _pictures(answer: Answer, options: SegmentForm | PredictForm) -> schemas.Pictures:
+    draw: dict[str, Callable[[], str]] = {
+        "image": lambda: data_url(grey(answer.image.pixels), options.max_side),
+        "mask": lambda: data_url(black_white(answer.lungs.mask)),
+        "overlay": lambda: data_url(answer.lungs.overlay(), options.max_side),
+    }
+    return schemas.Pictures(**{name: draw[name]() for name in set(options.pictures) & set(draw)})
+
+
+def _region(found: Prediction, view: bool = False) -> schemas.RegionPrediction:
+    return schemas.RegionPrediction(
+        label=found.label,
+        confidence=found.confidence,
+        tier=found.tier,
+        second=found.second,
+        probabilities=found.probabilities,
+        conformal_set=list(found.conformal_set),
+        coverage=found.coverage,
+        words=found.words(),
+        region=found.region,
+        fallback=found.fallback,
+        classifier=found.classifier,
+        view=data_url(PILImage.fromarray(found.view)) if view else None,
+    )
+
+
+def _explained(task: ExplainTask, explained: Explained) -> schemas.ExplainAnswer:
+    found, options = explained.explanation, task.options
+    draw: dict[str, Callable[[], PILImage.Image]] = {
+        "overlay": found.overlay,
+        "cam": lambda: PILImage.fromarray(to_bytes(found.cam)),
+        "figure": lambda: found.figure(4),
+    }
+    pictures = {name: data_url(draw[name](), options.max_side) for name in set(options.pictures)}
+    return schemas.ExplainAnswer(
+        notice=NOTICE,
+        version=lungcls.__version__,
+        file=_file(task.upload, explained),
+        region=task.region,
+        method=found.method,
+        target=found.target,
+        shares=found.to_dict()["shares"],
+        prediction=_region(found.prediction),
+        pictures=schemas.ExplainPictures(**pictures),
+    )
