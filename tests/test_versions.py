@@ -9,7 +9,7 @@ from lungcls.versions import versions
 
 def test_versions_of_what_is_there() -> None:
     found = versions()
-    assert list(found)[0] == "python"
+    assert next(iter(found)) == "python"
     assert found["python"] == platform.python_version()
     assert found["numpy"] == numpy.__version__
     assert found["machine"] == platform.machine()

@@ -21,6 +21,7 @@ from lungcls.finder import Finder
 from lungcls.lungs import Lungs
 from lungcls.recipes import load_recipe
 from lungcls.regions import REGIONS
+from lungcls.study.context import RunContext
 
 pytest.importorskip("lightning")
 pytest.importorskip("matplotlib")
@@ -130,8 +131,7 @@ def test_predicted_and_true_masks_side_by_side(
         arms=["full", "silhouette"],
         seeds=1,
         masks="both",
-        device="cpu",
-        workers=0,
+        context=RunContext("cpu", workers=0),
         n_resamples=0,
         limit=12,
     )
