@@ -173,9 +173,8 @@ class Study:
             As :meth:`labels`.
         """
         answerer = asked if isinstance(asked, Answerer) else Answerer(asked)
-        card, films = answerer.classifier.card, self.films
-        region = answerer.classifier.region
-        labels = self.labels(card)
+        card, region = answerer.classifier.card, answerer.classifier.region
+        labels, films = self.labels(card), self.films
         whole = np.asarray([film.region(region) != region for film in films], np.bool_)
         logits = np.empty((len(films), len(card.classes)))
         for classifier, chosen in (

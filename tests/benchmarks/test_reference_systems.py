@@ -104,7 +104,7 @@ def test_ours_minus_each_reference_that_sees_as_much(script: ModuleType) -> None
             ]
             for line in lines
         },
-        n_resamples=50,
+        n_resamples=1000,
     )
     rows = script.differences(lines, found).splitlines()[2:]
     assert [row.split("|")[1].strip() for row in rows] == ["lungcls full", "lungcls mask"]

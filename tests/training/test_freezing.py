@@ -20,7 +20,6 @@ from lungcls.recipes import Recipe, load_recipe
 from lungcls.study.context import RunContext
 from lungcls.training import train
 from lungcls.training.freezing import frozen_layers
-from lungcls.training.train import _Run
 from lungcls.weights import load_card, save_weights
 
 CPU = RunContext("cpu", workers=0)
@@ -197,7 +196,7 @@ def _killed_at_the_end(recipe: Recipe, dataset: Dataset, run: Path, monkeypatch:
         raise RuntimeError("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(_Run, "finish", finish)
+        patch.setattr("lungcls.training.train.finish", finish)
         with pytest.raises(RuntimeError, match="killed"):
             train(recipe, dataset, run, context=CPU)
     return (run / "history.csv").read_text()

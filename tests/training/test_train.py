@@ -19,7 +19,6 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
-from lungcls.evaluation.release import split_notes
 from PIL import Image
 
 from lungcls.classifier import Classifier
@@ -185,9 +184,31 @@ def test_weights_of_another_split_are_named(
     used = load_card(weights).training_data["split_hash"]
     assert card.training_data["other_splits"] == {"tiny-segmenter": used}
     assert f"tiny-segmenter was trained with the split {used}" in caplog.text
-    (note,) = split_notes(card, other, "test")
+    (note,) = Study(database, [], {}, other, "test").notes(card)
     assert note.endswith(f"({card.name} rests on it)")
-    assert split_notes(card, None, "all") == []
+    (note,) = Study(database, [], {}).notes(card)
+    assert "was trained on part of these images" in note
+
+
+def test_a_run_leaves_the_environment_as_it_was_and_takes_over_what_a_kill_left(
+    database: RadiographyDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PL_GLOBAL_SEED", "7")
+    monkeypatch.delenv("PL_SEED_WORKERS", raising=False)
+    small = {"model": "densenet", "growth": 4, "blocks": [1], "stem": 4}
+    recipe = replace(
+        load_recipe(_recipe(tmp_path, CLASSIFIER % ("none", ""))), region=Region("full"), model=small
+    )
+    draft = tmp_path / "run" / "draft"
+    draft.mkdir(parents=True)
+    (draft / ".tiny.safetensors.0123456789abcdef.part").write_bytes(b"half")
+    path = train(recipe, database, tmp_path / "run", context=CPU)
+    assert not draft.exists()
+    assert (os.environ["PL_GLOBAL_SEED"], os.environ.get("PL_SEED_WORKERS")) == ("7", None)
+    # Another description is no other run.
+    assert train(replace(recipe, description="later"), database, tmp_path / "run", context=CPU) == path
+    with pytest.raises(RecipeError, match="a run with another recipe"):
+        train(replace(recipe, learning_rate=0.5), database, tmp_path / "run", context=CPU)
 
 
 @pytest.mark.parametrize(("device", "devices"), [("cuda:1", [1]), ("cuda", 2), ("cpu", 1)])
