@@ -20,7 +20,7 @@ from lungcls.pacs.sr import Findings
 from lungcls.regions import Mask, Pixels
 
 if TYPE_CHECKING:
-    from lungcls.pipeline import Pipeline
+    from lungcls.streaming import Streaming
 
 
 _GREY_ONLY: Final = frozenset({"inverted", *NOTES})
@@ -52,7 +52,7 @@ def moved_pixels(lungs: Any) -> None:
         )
 
 
-def software_of(pipeline: Pipeline, *, classify: bool = True) -> Software:
+def software_of(pipeline: Streaming, *, classify: bool = True) -> Software:
     """Name the version of lungcls and the weights that a pipeline works with."""
     segmenter = pipeline.segmenter.card
     stages = [stage.card for stage in pipeline.classifiers] if classify else []
