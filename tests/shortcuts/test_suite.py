@@ -11,7 +11,8 @@ from lungcls.data import RadiographyDatabase, Split
 from lungcls.data.views import drawn_lungs
 from lungcls.errors import DataError
 from lungcls.shortcuts import ModuleSubject
-from lungcls.shortcuts.check import Audit, choose_checks
+from lungcls.shortcuts.check import _CHECKS, Audit, Check, Finding, choose_checks, register_check
+from lungcls.shortcuts.sample import Trial
 from lungcls.shortcuts.suite import Examination, examine
 from lungcls.study.study import Study
 
@@ -120,3 +121,25 @@ def test_checks_are_chosen_by_name_and_by_number() -> None:
     assert names("robustness", training=True) == ["robustness"]
     assert names("leakage_trained") == ["leakage_trained"]
     assert len(names("all", training=True)) == 13
+
+
+def test_a_check_of_ones_own_runs_beside_the_others(honest: ModuleSubject, honest_world: World) -> None:
+    class Darkness(Check):
+        """The check of the document."""
+
+        name, number, title = "darkness", 11, "Darkened films"
+
+        def run(self, trial: Trial, audit: Audit) -> Finding:
+            """Darken the films."""
+            darker = trial.answers([0.5 * film for film in trial.sample.pixels], trial.sample.masks)
+            changed = float((darker.argmax(1) != trial.probabilities.argmax(1)).mean())
+            return self.finding("pass" if changed < 0.05 else "fail", f"{changed:.0%} of the answers change")
+
+    register_check(Darkness())
+    try:
+        assert [check.name for check in choose_checks(["11"])] == ["darkness"]
+        (finding,) = _examine(honest, honest_world, checks=["darkness"]).checks
+        assert finding.title == "11. Darkened films"
+        assert finding.because.endswith("of the answers change")
+    finally:
+        _CHECKS.pop("darkness")

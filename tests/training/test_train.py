@@ -170,7 +170,7 @@ def test_a_folder_keeps_to_its_labels(segmenter_run: Path, database: Radiography
     recipe = load_recipe(segmenter_run.parent / "recipe.toml")
     other = copy(database)
     other.records = [replace(one, label=CLASSES[0]) for one in database.records]
-    with pytest.raises(RecipeError, match="another recipe, split or labels"):
+    with pytest.raises(RecipeError, match="a run with another labels"):
         train(recipe, other, segmenter_run, split=split_dataset(database, seed=recipe.split_seed))
 
 
