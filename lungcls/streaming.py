@@ -377,7 +377,7 @@ class Streaming(ABC):
 def _fitted_mask(source: MaskSource, image: Image) -> Mask:
     """A mask at its film's size; ImageError where its proportions are another film's."""
     if isinstance(source, (str, os.PathLike)):
-        from lungcls.data.dataset import read_mask
+        from lungcls.data.masks import read_mask
 
         mask = read_mask(os.fspath(source))
     else:

@@ -123,7 +123,7 @@ def test_to_dict_is_safe_for_json(pipeline: Pipeline) -> None:
     values = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert next(iter(values)) == "path"
     assert values["probabilities"] == found.probabilities
-    assert (values["height"], values["width"], values["box"]) == (72, 96, [25, 25, 175, 125])
+    assert (values["height"], values["width"], values["box"]) == (150, 200, [25, 25, 175, 125])
     assert values["quality"]["ok"] is True
     assert values["notice"] == NOTICE
     segment = pipeline.segment(xray()).to_dict()

@@ -52,7 +52,7 @@ def by_class(rows: Sequence[dict[str, Any]], metric: str = "f1") -> Figure:
     axes.set_ylim(0, 1.02)
     axes.set_ylabel({"f1": "F1", "auroc": "AUROC"}.get(metric, metric))
     axes.grid(axis="y", alpha=0.3)
-    axes.legend(ncols=len(classes), loc="lower left", fontsize=8)
+    figure.legend(ncols=min(len(classes), 4), loc="outside lower center", fontsize=8, frameon=False)
     axes.set_title("What each arm tells of each class (95% intervals by group)", fontsize=10)
     return figure
 

@@ -51,6 +51,15 @@ Deidentify: TypeAlias = Annotated[
 ]
 
 
+ViewerPlane: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--viewer-plane",
+        help="Give segmentations of films without a place the plane that OHIF needs to show them.",
+    ),
+]
+
+
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
     """What was asked for on the command line; false where nothing was."""
@@ -59,6 +68,7 @@ class ExportOptions:
     formats: str = ""
     new_study: bool = False
     deidentify: Path | None = None
+    viewer_plane: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.kinds or self.formats)
@@ -99,6 +109,7 @@ class Exporting(Batch):
             checked_formats(_names(options.formats)),
             options.new_study,
             Deidentifier.from_file(options.deidentify) if options.deidentify else None,
+            options.viewer_plane,
         )
 
     def about(self) -> dict[str, Any]:
@@ -108,6 +119,7 @@ class Exporting(Batch):
             "dicom": list(self._folder.kinds),
             "formats": list(self._folder.formats),
             "new_study": self.options.new_study,
+            "viewer_plane": self.options.viewer_plane,
             "deidentify": self._folder.deidentifier.pseudonym("key", "")
             if self._folder.deidentifier
             else None,

@@ -19,6 +19,7 @@ COMMANDS = (
     LazyCommand("segment", "cli.predict:segment", "Find the lungs.", _PREDICTION),
     LazyCommand("explain", "cli.explain:explain", "Show what speaks for a class.", _PREDICTION),
     LazyCommand("serve", "cli.serve:serve", "Web page and REST service.", _PREDICTION, "web"),
+    LazyCommand("dicom", "cli.dicom:app", "A DICOM node, and DICOMweb.", _PREDICTION, "pacs"),
     LazyCommand("evaluate", "cli.evaluate:evaluate", "Measure both stages on a dataset.", _STUDIES),
     LazyCommand("calibrate", "cli.calibrate:calibrate", "Fit a classifier's confidence.", _STUDIES),
     LazyCommand("report", "cli.report:report", "Plot and compare trained models.", _STUDIES, "train"),

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lungcls.cli.exporting import Deidentify, DicomKinds, ExportOptions, Formats, NewStudy
+from lungcls.cli.exporting import (
+    Deidentify,
+    DicomKinds,
+    ExportOptions,
+    Formats,
+    NewStudy,
+    ViewerPlane,
+)
 from lungcls.cli.options import (
     BatchSize,
     Device,
@@ -86,6 +93,7 @@ def predict(
     formats: Formats = "",
     new_study: NewStudy = False,
     deidentify: Deidentify = None,
+    viewer_plane: ViewerPlane = False,
 ) -> None:
     """Say which of four classes the lungs on chest X-rays look like.
 
@@ -114,7 +122,7 @@ def predict(
                 "kept; make them with `lungcls calibrate`, or leave it out"
             )
     classes = pipeline.classifier.card.classes
-    export = ExportOptions(dicom, formats, new_study, deidentify)
+    export = ExportOptions(dicom, formats, new_study, deidentify, viewer_plane)
     _run(files, pipeline, "predictions", classes, out, value_range, not no_masks, not no_overlays, export)
 
 
@@ -136,6 +144,7 @@ def segment(
     formats: Formats = "",
     new_study: NewStudy = False,
     deidentify: Deidentify = None,
+    viewer_plane: ViewerPlane = False,
 ) -> None:
     """Find the lungs on chest X-rays.
 
@@ -153,7 +162,7 @@ def segment(
     }
     files = collect_files(inputs, out, value_range, max_megapixels)
     pipeline = load_pipeline(options, [None])
-    export = ExportOptions(dicom, formats, new_study, deidentify)
+    export = ExportOptions(dicom, formats, new_study, deidentify, viewer_plane)
     _run(files, pipeline, "segments", None, out, value_range, not no_masks, not no_overlays, export)
 
 

@@ -16,7 +16,7 @@ from PIL import Image as PillowImage
 from PIL import UnidentifiedImageError
 
 from lungcls.data.duplicates import SIZE, Progress, readers, thumbnail
-from lungcls.errors import ImageError
+from lungcls.errors import ConstantImageError, ImageError
 from lungcls.files import file_sha256
 from lungcls.images import read_image
 
@@ -104,8 +104,7 @@ def scan_images(paths: Sequence[str | os.PathLike[str]], *, progress: Progress |
         try:
             pixels = read_image(path).pixels
         except ImageError as error:
-            # The reader refuses constant images with an error of the same type; only its words tell it apart.
-            constant = "found a constant image" in str(error)
+            constant = isinstance(error, ConstantImageError)
             return Facts(bytes=size, file_hash=digest, error=str(error), constant=constant)
         small[position] = thumbnail(pixels)
         levels = np.rint(pixels * (BINS - 1)).astype(np.uint8).ravel()

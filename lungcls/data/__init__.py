@@ -3,12 +3,19 @@
 from lungcls.data.chestxray import CovidChestXray
 from lungcls.data.classmap import load_classes
 from lungcls.data.coronahack import CoronaHack
-from lungcls.data.dataset import Dataset, Record
+from lungcls.data.dataset import Dataset, Record, Sample
 from lungcls.data.folders import ClassFolders
 from lungcls.data.lists import ImageLists
 from lungcls.data.maskfolder import MaskFolder
 from lungcls.data.merged import MergedDataset, with_classes
-from lungcls.data.open import LAYOUTS, open_dataset, open_external, open_externals, open_radiography
+from lungcls.data.open import (
+    LAYOUTS,
+    open_dataset,
+    open_external,
+    open_externals,
+    open_radiography,
+    register,
+)
 from lungcls.data.radiography import RadiographyDatabase
 from lungcls.data.splits import Split, absent_classes, crossing, make_split, official_split, split_dataset
 
@@ -23,6 +30,7 @@ __all__ = [
     "MergedDataset",
     "RadiographyDatabase",
     "Record",
+    "Sample",
     "Split",
     "absent_classes",
     "crossing",
@@ -33,6 +41,7 @@ __all__ = [
     "open_external",
     "open_externals",
     "open_radiography",
+    "register",
     "split_dataset",
     "with_classes",
 ]

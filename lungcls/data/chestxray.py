@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import urlparse
 
 from lungcls.data.classmap import ClassMap, classes_of, finding_names, load_classes, map_name
-from lungcls.data.csvfile import read_csv
+from lungcls.data.csvfile import header, read_csv
 from lungcls.data.dataset import Dataset, Record
 from lungcls.data.splits import join_keys
 from lungcls.errors import DataError
@@ -54,6 +54,24 @@ class CovidChestXray(Dataset):
     """
 
     layout = "covid-chestxray"
+    looks = f"covid-chestxray-dataset: {METADATA} with the columns {', '.join(COLUMNS)}, and images/"
+    certain = True
+    published = "covid-chestxray-dataset"
+
+    @classmethod
+    def recognise(cls, folder: Path) -> Path | None:
+        """Return the folder if it holds the collection's metadata."""
+        return folder if set(COLUMNS) <= set(header(folder / METADATA)) else None
+
+    @classmethod
+    def open(cls, root: str | Path, classes: str | Path | ClassMap | None = None) -> CovidChestXray:
+        """Open a copy; findings become classes while it is read."""
+        return cls(root, classes="binary" if classes is None else classes)
+
+    @classmethod
+    def open_four(cls, root: str | Path) -> CovidChestXray:
+        """Open a copy with the four classes of lungcls."""
+        return cls(root, classes="four")
 
     def __init__(
         self,

@@ -60,6 +60,24 @@ class CoronaHack(Dataset):
     """
 
     layout = "coronahack"
+    looks = f"CoronaHack: {METADATA} and the folders train and test"
+    certain = True
+    published = "CoronaHack"
+
+    @classmethod
+    def recognise(cls, folder: Path) -> Path | None:
+        """Return the folder if it holds the collection's metadata."""
+        return folder if (folder / METADATA).is_file() else None
+
+    @classmethod
+    def open(cls, root: str | Path, classes: str | Path | ClassMap | None = None) -> CoronaHack:
+        """Open a copy; findings become classes while it is read."""
+        return cls(root, classes=classes)
+
+    @classmethod
+    def open_four(cls, root: str | Path) -> CoronaHack:
+        """Open a copy with the four classes of lungcls."""
+        return cls(root, classes="four")
 
     def __init__(self, root: str | Path, *, classes: str | Path | ClassMap | None = None) -> None:
         super().__init__(root)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from lungcls.data.csvfile import cells_of, read_text, separator_of
 from lungcls.data.dataset import Dataset, Record
+from lungcls.data.files import FileIndex, is_hidden, one_spelling
 from lungcls.data.parts import PART_NAMES
 from lungcls.errors import DataError
 from lungcls.images import SUFFIXES
@@ -22,12 +23,21 @@ LIST_SUFFIXES: Final = (".txt", ".csv", ".tsv", ".lst")
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a list; what the list does not have is empty."""
+    """One line of a list; what the list does not have is empty.
 
-    name: str
+    Attributes
+    ----------
+    names : tuple of str
+        What the image may be called: one name, or where blanks separate the cells also those with the words
+        before it, which may belong to it.
+    label, patient, source : str
+        `patient` is that of the first name; the others have none.
+    """
+
+    names: tuple[str, ...]
     label: str
-    patient: str
-    source: str
+    patient: str = ""
+    source: str = ""
 
 
 class ImageLists(Dataset):
@@ -54,11 +64,19 @@ class ImageLists(Dataset):
     Notes
     -----
     A line holds ``name label`` (COVID-XRay-5K style), ``patient name label`` or ``patient name label source``
-    (COVIDx), separated by spaces, tabs or commas. The name is the column that ends like an image file. A list
-    whose own name contains train, val or test gives its images that part.
+    (COVIDx), separated by tabs, semicolons, commas or blanks. The name is the column that ends like an image
+    file. A list whose own name contains train, val or test gives its images that part. Files are UTF-8 or
+    UTF-16; names may have backslashes, ``./``, other case or another machine's folders in front. Labels that
+    differ in case or blanks only are one class.
     """
 
     layout = "lists"
+    looks = "text files with lines 'name label' or 'patient name label source', and the images"
+
+    @classmethod
+    def recognise(cls, folder: Path) -> Path | None:
+        """Return the folder if it holds text files that name images and classes."""
+        return folder if find_lists(folder) else None
 
     def __init__(self, root: str | Path, *, lists: Sequence[str | Path] | None = None) -> None:
         super().__init__(root)
@@ -70,27 +88,36 @@ class ImageLists(Dataset):
                 "lines 'name label' or 'patient name label source'"
             )
         self.lists = found
-        index = _index(self.root)
+        index = FileIndex(self.root, SUFFIXES)
         seen: dict[str, tuple[str, str, Path]] = {}
         records: dict[str, Record] = {}
-        for path in found:
-            part = part_of_list(path)
-            for line in read_list(path):
-                file = _locate(index, line.name, part)
-                if file is None:
-                    self.missing_files.append(line.name)
-                    continue
-                before = seen.setdefault(file, (line.label, part, path))
-                if before[:2] != (line.label, part):
-                    raise DataError(
-                        f"{path}: {line.name} is {line.label!r} in the part {part or 'none'!r}; "
-                        f"{before[2].name} says "
-                        f"{before[0]!r} and {before[1] or 'none'!r}. Give the lists that belong together "
-                        "(lists=)"
-                    )
-                records[file] = Record(
-                    file=file, label=line.label, source=line.source, patient=line.patient, part=part
+        entries = [
+            (path, part_of_list(path), *_located(index, line, part_of_list(path), path))
+            for path in found
+            for line in read_list(path)
+        ]
+        spelled = one_spelling(line.label for _, _, _, line in entries)
+        for path, part, file, line in entries:
+            if file is None:
+                self.missing_files.append(line.names[0])
+                continue
+            label = spelled[line.label]
+            before = seen.setdefault(file, (label, part, path))
+            if before[:2] != (label, part):
+                raise DataError(
+                    f"{path}: {line.names[0]} is {label!r} in the part {part or 'none'!r}; "
+                    f"{before[2].name} says "
+                    f"{before[0]!r} and {before[1] or 'none'!r}. Give the lists that belong together "
+                    "(lists=)"
                 )
+            records[file] = Record(
+                file=file, label=label, source=line.source, patient=line.patient, part=part
+            )
+        joined = sorted(name for name in spelled if spelled[name] != name)
+        if joined:
+            self.notes.append(f"Labels that differ in case or blanks are one class: {', '.join(joined)}.")
+        if len(found) > 1:
+            self.notes.append(f"Read from the lists {', '.join(path.name for path in found)}.")
         self.records = list(records.values())
         if not self.records:
             raise DataError(
@@ -106,7 +133,11 @@ class ImageLists(Dataset):
 
 def find_lists(root: Path) -> list[Path]:
     """Return the text files of a folder that name images and classes, sorted by name."""
-    paths = sorted(path for path in root.iterdir() if path.suffix.lower() in LIST_SUFFIXES and path.is_file())
+    paths = sorted(
+        path
+        for path in root.iterdir()
+        if path.suffix.lower() in LIST_SUFFIXES and not is_hidden(path.name) and path.is_file()
+    )
     return [path for path in paths if _looks_like_list(path)]
 
 
@@ -124,15 +155,12 @@ def read_list(path: Path) -> list[Line]:
     DataError
         If the file cannot be read, a line names no image and class, or it lists CT slices.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: the list cannot be read ({error})") from error
     lines: list[Line] = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip() or line.startswith("#"):
             continue
-        cells = _cells(line)
+        separator = separator_of(line)
+        cells = cells_of(line, separator) if separator else line.split()
         at = _name_at(cells)
         if at is None and not lines:
             continue  # a header
@@ -144,17 +172,21 @@ def read_list(path: Path) -> list[Line]:
             )
         if _has_box(cells[at + 2 :]):
             raise DataError(ct_refusal(f"{path.name} (each line has the box of a CT slice)", path.parent))
-        lines.append(
-            Line(
-                name=cells[at],
-                label=cells[at + 1],
-                patient=cells[at - 1] if at else "",
-                source=cells[at + 2] if at + 2 < len(cells) else "",
-            )
-        )
+        lines.append(_line(cells, at, blanks=separator is None))
     if not lines:
         raise DataError(f"{path}: no line names an image and its class")
     return lines
+
+
+def _line(cells: list[str], at: int, *, blanks: bool) -> Line:
+    after = cells[at + 1 :]
+    if not blanks:
+        return Line((cells[at],), after[0], cells[at - 1] if at else "", after[1] if len(after) > 1 else "")
+    # Blanks may also be part of a name; whose words they are, only the files tell.
+    names = tuple(" ".join(cells[first : at + 1]) for first in range(at, -1, -1))
+    if at == 0:
+        return Line(names, " ".join(after))  # without a patient there is no source: a label of two words
+    return Line(names, after[0], cells[at - 1] if at == 1 else "", " ".join(after[1:]))
 
 
 def ct_refusal(what: str, root: Path) -> str:
@@ -165,13 +197,6 @@ def ct_refusal(what: str, root: Path) -> str:
         "its models know nothing about them. Use a dataset of radiographs, such as COVIDx CXR in place of "
         "COVIDx CT"
     )
-
-
-def _cells(line: str) -> list[str]:
-    for separator in ("\t", ",", ";"):
-        if separator in line:
-            return [cell.strip().strip('"') for cell in line.split(separator)]
-    return line.split()
 
 
 def _name_at(cells: list[str]) -> int | None:
@@ -190,41 +215,37 @@ def _has_box(cells: list[str]) -> bool:
 
 def _looks_like_list(path: Path) -> bool:
     try:
-        with path.open(encoding="utf-8-sig", errors="replace") as file:
-            head = [file.readline(2000) for _ in range(5)]
-    except OSError:
+        head = read_text(path, strict=False)[:10_000].split("\n")[:5]
+    except DataError:
         return False
-    lines = [_cells(line) for line in head if line.strip() and not line.startswith("#")]
+    lines = []
+    for line in head:
+        if line.strip() and not line.startswith("#"):
+            separator = separator_of(line)
+            lines.append(cells_of(line, separator) if separator else line.split())
     # The first line may be a header; tables with many columns are metadata, not lists.
-    usable = [
-        cells for cells in lines[1:] or lines if (at := _name_at(cells)) is not None and at + 1 < len(cells)
-    ]
+    body = lines[1:] or lines
+    usable = [cells for cells in body if (at := _name_at(cells)) is not None and at + 1 < len(cells)]
+    blanks = all(separator_of(line) is None for line in head)
     return (
         bool(usable)
-        and len(usable) >= len(lines[1:] or lines)
-        and all(len(cells) <= 4 or _has_box(cells[-4:]) for cells in usable)
+        and len(usable) == len(body)
+        and all(len(cells) <= (8 if blanks else 4) or _has_box(cells[-4:]) for cells in usable)
     )
 
 
-def _index(root: Path) -> dict[str, list[str]]:
-    """Return the images below a folder by file name."""
-    found: dict[str, list[str]] = {}
-    for folder, subfolders, names in os.walk(root, followlinks=True):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        for name in sorted(names):
-            if name.lower().endswith(SUFFIXES):
-                found.setdefault(name, []).append(Path(folder, name).relative_to(root).as_posix())
-    return found
-
-
-def _locate(index: dict[str, list[str]], name: str, part: str) -> str | None:
-    """Return where an image of a list lies: as the list says, or in the folder of its part."""
-    wanted = Path(name).as_posix().removeprefix("./")
-    places = [file for file in index.get(Path(wanted).name, []) if f"/{file}".endswith(f"/{wanted}")]
-    places.sort(key=lambda file: (not _in_part(file, part), file != wanted, file.count("/"), file))
-    return places[0] if places else None
-
-
-def _in_part(file: str, part: str) -> bool:
-    folders = (PART_NAMES.get(step.lower(), "") for step in Path(file).parts[:-1])
-    return bool(part) and part in folders
+def _located(index: FileIndex, line: Line, part: str, path: Path) -> tuple[str | None, Line]:
+    """Return the file that a line means, and the line as it reads with the name of that file."""
+    hits = {name: file for name in line.names if (file := index.find(name, part)) is not None}
+    if len(set(hits.values())) > 1:
+        raise DataError(
+            f"{path}: {line.names[-1]!r} could mean {' or '.join(sorted(set(hits.values())))}; separate the "
+            "cells by tabs or commas"
+        )
+    if not hits:
+        return None, line
+    name = next(iter(hits))
+    if name == line.names[0]:
+        return hits[name], line
+    # The words before belong to the name: there is no patient, and so no source, but a label of two words.
+    return hits[name], Line((name,), f"{line.label} {line.source}".strip())

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from lungcls.data.classmap import ClassMap, classes_of, finding_names, load_classes, map_name
-from lungcls.data.dataset import Dataset, Record
+from lungcls.data.classmap import ClassMap, classes_of, load_classes
+from lungcls.data.dataset import Dataset, Record, mapped_records
 from lungcls.errors import DataError
 
 
@@ -65,11 +64,12 @@ class MergedDataset(Dataset):
             raise DataError(f"per_dataset names {sorted(unknown)}; the datasets are {', '.join(datasets)}")
         super().__init__(_common_root([dataset.root for dataset in datasets.values()]))
         self.datasets = dict(datasets)
+        self.title = " + ".join(dataset.title for dataset in datasets.values())
         order: list[str] = []
         for name, dataset in self.datasets.items():
             chosen = (per_dataset or {}).get(name, classes)
             mapping = load_classes(chosen) if chosen is not None else {c: c for c in dataset.classes}
-            kept, dropped = _mapped(dataset, mapping)
+            kept, dropped = mapped_records(dataset, mapping)
             if not kept:
                 raise DataError(
                     f"{dataset.root}: no image is left for the merged dataset; its classes are "
@@ -114,37 +114,10 @@ class MergedDataset(Dataset):
 def with_classes(dataset: Dataset, classes: str | Path | ClassMap) -> Dataset:
     """Give the images of a dataset other classes; the dataset itself is changed and returned.
 
-    Parameters
-    ----------
-    dataset : Dataset
-    classes : str, path or mapping
-        As :func:`lungcls.data.classmap.load_classes` takes it; images without a class are left out and
-        counted in ``dropped``.
-
-    Raises
-    ------
-    DataError
-        If no image is left.
+    Parameters and errors as :meth:`lungcls.data.Dataset.map_classes`.
     """
-    mapping = load_classes(classes)
-    kept, dropped = _mapped(dataset, mapping)
-    if not kept:
-        raise DataError(
-            f"{dataset.root}: no image is left; its classes are {', '.join(dataset.classes) or 'none'}, "
-            "the mapping "
-            f"knows {', '.join(mapping)}"
-        )
-    dataset.records = kept
-    dataset.classes = classes_of(mapping)
-    dataset.dropped = {**dataset.dropped, **dropped}
+    dataset.map_classes(classes)
     return dataset
-
-
-def _mapped(dataset: Dataset, mapping: ClassMap) -> tuple[list[Record], dict[str, int]]:
-    names = {label: map_name(mapping, *finding_names(label)) for label in dataset.classes}
-    kept = [replace(r, label=names[r.label]) for r in dataset.records if names.get(r.label)]
-    dropped = Counter(f"class {r.label or 'none'}" for r in dataset.records if not names.get(r.label))
-    return kept, dict(sorted(dropped.items()))
 
 
 def _renamed(record: Record, name: str) -> Record:
@@ -155,6 +128,7 @@ def _renamed(record: Record, name: str) -> Record:
         record,
         file=prefixed(record.file),
         mask=prefixed(record.mask),
+        other_mask=prefixed(record.other_mask),
         source=prefixed(record.source) or name,
         patient=prefixed(record.patient),
         group=prefixed(record.group),

@@ -2,44 +2,67 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
-from lungcls.data import chestxray, coronahack
 from lungcls.data.chestxray import CovidChestXray
 from lungcls.data.classmap import ClassMap
 from lungcls.data.coronahack import CoronaHack
-from lungcls.data.csvfile import header
 from lungcls.data.dataset import Dataset
-from lungcls.data.folders import ClassFolders, class_folders
+from lungcls.data.files import is_hidden
+from lungcls.data.folders import ClassFolders
 from lungcls.data.lists import ImageLists, ct_refusal, find_lists, read_list
 from lungcls.data.maskfolder import MaskFolder
-from lungcls.data.merged import MergedDataset, with_classes
-from lungcls.data.radiography import MANIFEST, RadiographyDatabase
+from lungcls.data.merged import MergedDataset
+from lungcls.data.radiography import RadiographyDatabase
 from lungcls.errors import DataError
-from lungcls.labels import CLASSES
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-LAYOUTS: Final[dict[str, str]] = {
-    "radiography": f"the COVID-19 Radiography Database: {MANIFEST}, or "
-    + ", ".join(f"{name}/images" for name in CLASSES),
-    "coronahack": f"CoronaHack: {coronahack.METADATA} and the folders train and test",
-    "covid-chestxray": f"covid-chestxray-dataset: {chestxray.METADATA} with the columns "
-    f"{', '.join(chestxray.COLUMNS)}, and images/",
-    "masks": "images/ and masks/ with files of the same names",
-    "folders": "a folder a class, such as covid/ and non/, or train/covid, train/non, test/covid, test/non",
-    "lists": "text files with lines 'name label' or 'patient name label source', and the images",
+LAYOUTS: Final[dict[str, type[Dataset]]] = {
+    kind.layout: kind
+    for kind in (RadiographyDatabase, CoronaHack, CovidChestXray, MaskFolder, ClassFolders, ImageLists)
 }
-"""The layouts that :func:`open_dataset` tells apart, and what each looks like."""
+"""The kinds of datasets that :func:`open_dataset` tells apart, in the order in which they are tried."""
 
-_OWN_CLASSES: Final = ("covid-chestxray", "coronahack")
+K = TypeVar("K", bound=type[Dataset])
+
+
+def register(kind: K) -> K:
+    """Make a kind of dataset known, before all others; usable as a decorator.
+
+    Parameters
+    ----------
+    kind : subclass of Dataset
+        With a ``layout`` of its own, ``looks``, and :meth:`Dataset.recognise`. On the command line it is
+        named by its place, ``--layout package.module:Class``, which needs no registration.
+
+    Returns
+    -------
+    kind
+
+    Raises
+    ------
+    DataError
+        If it has no name or another kind has the name.
+    """
+    name = getattr(kind, "layout", "")
+    if not (isinstance(kind, type) and issubclass(kind, Dataset) and name):
+        raise DataError(f"{kind!r} is no kind of dataset: expected a subclass of Dataset with a layout")
+    if LAYOUTS.get(name, kind) is not kind:
+        raise DataError(f"the layout {name!r} is {LAYOUTS[name].__name__}; give {kind.__name__} another name")
+    others = {key: value for key, value in LAYOUTS.items() if key != name}
+    LAYOUTS.clear()
+    LAYOUTS.update({name: kind, **others})
+    return kind
+
 
 _CT_SUFFIXES: Final = (".nii", ".nii.gz", ".mhd", ".nrrd")
 _CT_FOLDERS: Final = ("2a_images", "3a_images", "ct_covid", "ct_noncovid", "ct")
@@ -54,8 +77,7 @@ def open_radiography(root: str | Path) -> RadiographyDatabase:
     DataError
         If neither is one; the message says what was expected.
     """
-    below = Path(root) / "radiography"
-    return RadiographyDatabase(below if below.is_dir() else root)
+    return RadiographyDatabase(RadiographyDatabase.recognise(Path(root)) or root)
 
 
 def open_dataset(
@@ -93,25 +115,11 @@ def open_dataset(
                 f"{path}: a TOML file names the layout of each dataset itself; leave out {layout!r}"
             )
         merged = _open_merged(path)
-        return merged if classes is None else with_classes(merged, classes)
-    if not path.is_dir():
-        raise DataError(f"{path}: no such folder; --data takes the folder of a dataset")
-    if layout is None:
-        path, layout = _recognise(path)
-    if layout not in LAYOUTS:
-        raise DataError(f"unknown layout {layout!r}; expected one of {', '.join(LAYOUTS)}")
-    if layout == "coronahack":
-        return CoronaHack(path, classes=classes)
-    if layout == "covid-chestxray":
-        return CovidChestXray(path, classes=classes if classes is not None else "binary")
-    simple: dict[str, Callable[[Path], Dataset]] = {
-        "radiography": open_radiography,
-        "masks": MaskFolder,
-        "folders": ClassFolders,
-        "lists": ImageLists,
-    }
-    dataset = simple[layout](path)
-    return dataset if classes is None else with_classes(dataset, classes)
+        if classes is not None:
+            merged.map_classes(classes)
+        return merged
+    place, kind = _place_and_kind(path, layout)
+    return kind.open(place, classes)
 
 
 def open_external(root: str | Path) -> Dataset:
@@ -132,8 +140,11 @@ def open_external(root: str | Path) -> Dataset:
     DataError
         As :func:`open_dataset` raises it.
     """
-    dataset = open_dataset(root)
-    return open_dataset(root, classes="four") if dataset.layout in _OWN_CLASSES else dataset
+    path = Path(root)
+    if path.suffix.lower() == ".toml" and path.is_file():
+        return open_dataset(path)
+    place, kind = _place_and_kind(path, None)
+    return kind.open_four(place)
 
 
 def open_externals(roots: Iterable[str | Path], taken: Iterable[str] = ()) -> dict[str, Dataset]:
@@ -167,25 +178,52 @@ def open_externals(roots: Iterable[str | Path], taken: Iterable[str] = ()) -> di
     return datasets
 
 
-def _recognise(path: Path) -> tuple[Path, str]:
-    """Return the folder that the dataset lies in, and its layout."""
+def _place_and_kind(path: Path, layout: str | None) -> tuple[Path, type[Dataset]]:
+    if not path.is_dir():
+        raise DataError(f"{path}: no such folder; --data takes the folder of a dataset")
+    if layout is None:
+        return _recognised(path)
+    kind = LAYOUTS.get(layout) or _imported(layout)
+    return kind.recognise(path) or path, kind
+
+
+def _imported(layout: str) -> type[Dataset]:
+    """Return a class that is named by its place, ``package.module:Class``."""
+    module, _, name = layout.partition(":")
+    if not name:
+        raise DataError(
+            f"unknown layout {layout!r}; expected one of {', '.join(LAYOUTS)}, or package.module:Class"
+        )
+    try:
+        kind = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise DataError(f"the layout {layout!r} cannot be imported: {error}") from error
+    return LAYOUTS[register(kind).layout]
+
+
+def _recognised(path: Path) -> tuple[Path, type[Dataset]]:
+    """Return the folder that the dataset lies in, and its kind."""
     for folder in _down(path):
         _refuse_ct(folder)
-        found = _layouts(folder)
-        if len(found) > 1:
+        places = {kind: place for kind in LAYOUTS.values() if (place := kind.recognise(folder)) is not None}
+        certain = next((kind for kind in places if kind.certain), None)
+        if certain:
+            return places[certain], certain
+        if len(places) > 1:
             raise DataError(
                 f"{folder} could be read in more than one way: "
-                + "; ".join(f"--layout {name} ({LAYOUTS[name]})" for name in found)
+                + "; ".join(f"--layout {kind.layout} ({kind.looks})" for kind in places)
                 + ". Say which"
             )
-        if found:
-            return folder, found[0]
+        for kind, place in places.items():
+            return place, kind
     entries = sorted(entry.name for entry in path.iterdir())[:8]
-    expected = "".join(f"\n  {name}: {text}" for name, text in LAYOUTS.items())
+    expected = "".join(f"\n  {name}: {kind.looks}" for name, kind in LAYOUTS.items())
     raise DataError(
         f"{path} holds no dataset that lungcls knows: found {', '.join(entries) or 'nothing'}. Expected "
-        "one of"
-        f"{expected}\n`lungcls data download radiography` says how to get the first."
+        f"one of{expected}\nFolders named as files or steps (png, raw, masks), by numbers, or more than "
+        "thirty of them are not taken for classes by themselves: say --layout folders if they are.\n"
+        "`lungcls data download radiography` says how to get the first."
     )
 
 
@@ -193,31 +231,13 @@ def _down(path: Path) -> list[Path]:
     """Return a folder, and what it leads to while it holds nothing else than one folder, as archives do."""
     folders = [path]
     for _ in range(2):
-        inner = [entry for entry in folders[-1].iterdir() if entry.name[0] not in "._"]
+        inner = [
+            entry for entry in folders[-1].iterdir() if entry.name[0] != "_" and not is_hidden(entry.name)
+        ]
         if len(inner) != 1 or not inner[0].is_dir():
             break
         folders.append(inner[0])
     return folders
-
-
-def _layouts(folder: Path) -> list[str]:
-    """Return the layouts that a folder could have; files of a known name leave no doubt."""
-    below = folder / "radiography"
-    for place in (folder, below):
-        if (place / MANIFEST).is_file() or any((place / name / "images").is_dir() for name in CLASSES):
-            return ["radiography"]
-    if (folder / coronahack.METADATA).is_file():
-        return ["coronahack"]
-    if set(chestxray.COLUMNS) <= set(header(folder / chestxray.METADATA)):
-        return ["covid-chestxray"]
-    if (folder / "images").is_dir() and (folder / "masks").is_dir():
-        return ["masks"]
-    found = []
-    if len({name for _, name, _ in class_folders(folder)}) > 1:
-        found.append("folders")
-    if find_lists(folder):
-        found.append("lists")
-    return found
 
 
 def _refuse_ct(folder: Path) -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import logging
-import os
 import zipfile
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from lungcls.data.dataset import Dataset, Record, images_by_stem
+from lungcls.data.csvfile import header, read_csv
+from lungcls.data.dataset import Dataset, Record
+from lungcls.data.files import MASK_SUFFIXES, FileIndex, list_images, pair_masks
 from lungcls.errors import DataError
-from lungcls.images import SUFFIXES
 from lungcls.labels import CLASSES
 
 logger = logging.getLogger(__name__)
@@ -56,11 +55,21 @@ class RadiographyDatabase(Dataset):
     """
 
     layout = "radiography"
+    looks = f"the COVID-19 Radiography Database: {MANIFEST}, or " + ", ".join(f"{c}/images" for c in CLASSES)
+    certain = True
+    published = TITLE
+
+    @classmethod
+    def recognise(cls, folder: Path) -> Path | None:
+        """Return the folder itself, or ``radiography`` below it."""
+        for place in (folder, folder / "radiography"):
+            if (place / MANIFEST).is_file() or any((place / name / "images").is_dir() for name in CLASSES):
+                return place
+        return None
 
     def __init__(self, root: str | Path) -> None:
         super().__init__(root)
         self.classes = CLASSES
-        self.title = TITLE
         self.orphan_masks: list[str] = []
         if (self.root / MANIFEST).is_file():
             self.records = self._read_manifest()
@@ -93,30 +102,45 @@ class RadiographyDatabase(Dataset):
     def _read_manifest(self) -> list[Record]:
         path = self.root / MANIFEST
         known = [field.name for field in fields(Record)]
-        records = []
+        spelled = {one.lower().replace("_", " "): one for one in CLASSES}
+        columns = header(path)
+        if not {"file", "label"} <= {name.lower() for name in columns}:
+            raise DataError(self._expected(f"the columns of {MANIFEST} are {columns}"))
+        index = FileIndex(self.root)
+        records: dict[str, Record] = {}
         named = set()
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            if not {"file", "label"} <= set(reader.fieldnames or ()):
-                raise DataError(self._expected(f"the columns of {MANIFEST} are {reader.fieldnames}"))
-            on_disk = _listing(self.root)
-            for row in reader:
-                if row["label"] not in CLASSES:
-                    raise DataError(
-                        f"{path}, line {reader.line_num}: label {row['label']!r}; expected one of {CLASSES}"
-                    )
-                if row.get("mask"):
-                    named.add(row["mask"])
-                    if row["mask"] not in on_disk:
-                        self.missing_files.append(row["mask"])
-                        row["mask"] = ""
-                if row["file"] not in on_disk:
-                    self.missing_files.append(row["file"])
-                    continue
-                records.append(Record(**{name: row.get(name) or "" for name in known}))
-        masks = {name for name in on_disk if "/masks/" in name}
-        self.orphan_masks = sorted(masks - named)
-        return records
+        for number, row in enumerate(read_csv(path, ("file", "label")), start=2):
+            label = spelled.get(row["label"].lower().replace("_", " "))
+            if label is None:
+                raise DataError(f"{path}, row {number}: label {row['label']!r}; expected one of {CLASSES}")
+            for key in ("mask", "other_mask"):
+                if row.get(key):
+                    mask = index.find(row[key])
+                    if mask is None:
+                        self.missing_files.append(row[key])
+                    else:
+                        named.add(mask)
+                    row[key] = mask or ""
+            file = index.find(row["file"])
+            if file is None:
+                self.missing_files.append(row["file"])
+                continue
+            record = Record(**{**{name: row.get(name, "") for name in known}, "file": file, "label": label})
+            if records.setdefault(file, record) != record:
+                raise DataError(
+                    f"{path}, row {number}: {row['file']} is there twice, with other values; keep one row"
+                )
+        unnamed = [name for name in index.files if name not in records and "/masks/" not in f"/{name}"]
+        unnamed = [name for name in unnamed if name not in named]
+        if unnamed:
+            self.dropped[f"not named in {MANIFEST}"] = len(unnamed)
+        self.orphan_masks = sorted({name for name in index.files if "/masks/" in name} - named)
+        if not records and self.missing_files:
+            raise DataError(
+                f"{path}: none of the {len(self.missing_files)} files that it names is there, such as "
+                f"{self.missing_files[0]}; expected paths below {self.root}"
+            )
+        return list(records.values())
 
     def _read_folders(self) -> list[Record]:
         if not self.root.is_dir():
@@ -127,29 +151,21 @@ class RadiographyDatabase(Dataset):
             entries = sorted(path.name for path in self.root.iterdir())[:5]
             raise DataError(self._expected(f"it holds {', '.join(entries) or 'nothing'}"))
         for label in present:
-            images = images_by_stem(self.root / label / "images")
-            masks = images_by_stem(self.root / label / "masks")
+            images = list_images(self.root / label / "images")
+            masks, orphans = pair_masks(images, list_images(self.root / label / "masks", MASK_SUFFIXES))
             urls = _read_urls(self.root / f"{label}.metadata.xlsx")
-            self.orphan_masks += [
-                f"{label}/masks/{path.name}" for stem, path in masks.items() if stem not in images
-            ]
-            for stem, path in images.items():
-                mask = masks.get(stem)
+            self.orphan_masks += [f"{label}/masks/{path.name}" for path in orphans]
+            for path in images:
+                mask = masks.get(path)
                 records.append(
                     Record(
                         file=f"{label}/images/{path.name}",
                         label=label,
                         mask=f"{label}/masks/{mask.name}" if mask else "",
-                        source=_source(urls.get(stem.lower(), "")),
+                        source=_source(urls.get(path.stem.lower(), "")),
                     )
                 )
         return records
-
-
-def _listing(root: Path) -> set[str]:
-    # Not rglob, which does not enter linked folders.
-    paths = (Path(folder, name) for folder, _, names in os.walk(root, followlinks=True) for name in names)
-    return {path.relative_to(root).as_posix() for path in paths if path.suffix.lower() in SUFFIXES}
 
 
 def _read_urls(path: Path) -> dict[str, str]:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from lungcls.explanation.figure import draw_figure, heat
 from lungcls.explanation.frame import Frame, Grid
 from lungcls.prediction import Prediction
 from lungcls.regions import Pixels, stretch
@@ -100,8 +101,6 @@ class Explanation:
         ImageError
             If the image was a file that is gone or has changed.
         """
-        from lungcls.explanation.figure import heat
-
         return heat(stretch(self.prediction.pixels()), self.cam)
 
     def figure(self, panels: int = 2) -> PILImage.Image:
@@ -124,6 +123,4 @@ class Explanation:
         ValueError
             If `panels` is neither 2 nor 4.
         """
-        from lungcls.explanation.figure import draw_figure
-
         return draw_figure(self, panels)

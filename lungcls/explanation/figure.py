@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,14 +14,31 @@ from scipy import ndimage
 
 from lungcls.errors import OptionError
 from lungcls.labels import NOTICE
+from lungcls.prediction import Prediction
 from lungcls.regions import Mask, Pixels, stretch
-
-if TYPE_CHECKING:
-    from lungcls.explanation.explanation import Explanation
 
 _PANEL, _GAP, _LINE = 440, 12, 22
 _HEAT = 0.7
 _TEXT, _FAINT, _PAPER, _OUTLINE = (20, 20, 20), (90, 90, 90), (255, 255, 255), (64, 191, 255)
+
+
+class Explained(Protocol):
+    """What a figure shows of an :class:`lungcls.explanation.Explanation`, which draws itself with it."""
+
+    @property
+    def prediction(self) -> Prediction: ...
+    @property
+    def classifier(self) -> str: ...
+    @property
+    def method(self) -> str: ...
+    @property
+    def target(self) -> str: ...
+    @property
+    def shares(self) -> dict[str, float]: ...
+    @property
+    def cam(self) -> Pixels: ...
+    @property
+    def empty(self) -> bool: ...
 
 
 def heat(pixels: Pixels, cam: Pixels) -> Image.Image:
@@ -43,7 +60,7 @@ def heat(pixels: Pixels, cam: Pixels) -> Image.Image:
     return Image.fromarray(np.rint(mixed).astype(np.uint8))
 
 
-def draw_figure(explanation: Explanation, panels: int) -> Image.Image:
+def draw_figure(explanation: Explained, panels: int) -> Image.Image:
     """Draw the figure; see :meth:`lungcls.explanation.Explanation.figure`."""
     if panels not in (2, 4):
         raise OptionError(f"panels is {panels!r}; expected 2 or 4")
@@ -88,7 +105,7 @@ def draw_figure(explanation: Explanation, panels: int) -> Image.Image:
     return page
 
 
-def _heading(explanation: Explanation) -> list[str]:
+def _heading(explanation: Explained) -> list[str]:
     prediction = explanation.prediction
     best = max(prediction.probabilities, key=lambda name: prediction.probabilities[name])
     answer = f"{best} {prediction.probabilities[best]:.0%}"
@@ -100,7 +117,7 @@ def _heading(explanation: Explanation) -> list[str]:
     return [answer, f"{explanation.classifier}, {seen}; {os.path.basename(prediction.path)}"]
 
 
-def _footing(explanation: Explanation) -> list[str]:
+def _footing(explanation: Explained) -> list[str]:
     shares = explanation.shares
 
     def told(name: str) -> str:

@@ -46,6 +46,8 @@ class ResultFolder:
         Make a film that has no study one of a new study: ``dicom/<film>.film.dcm``.
     deidentifier : Deidentifier, optional
         Takes the patient off the DICOM objects, which are then named by their UIDs.
+    viewer_plane : bool
+        Of segmentations: see :func:`lungcls.pacs.seg.make_seg`.
     """
 
     out: Path
@@ -54,6 +56,7 @@ class ResultFolder:
     formats: tuple[str, ...] = ()
     new_study: bool = False
     deidentifier: Deidentifier | None = None
+    viewer_plane: bool = False
 
     def write(self, result: Any, stem: str) -> dict[str, Any]:
         """Write one film's files.
@@ -99,7 +102,13 @@ class ResultFolder:
                 header = self.deidentifier.film(header, lungs.path)
                 film = None if film is None else self.deidentifier.film(film, lungs.path)
             made = make_objects(
-                header, mask_of(lungs), lungs.pixels(), findings_of(result), self.software, self.kinds
+                header,
+                mask_of(lungs),
+                lungs.pixels(),
+                findings_of(result),
+                self.software,
+                self.kinds,
+                self.viewer_plane,
             )
         except LungclsError as error:
             row["unwritten"] = str(error)

@@ -58,6 +58,7 @@ def make_objects(
     findings: Findings,
     software: Software,
     kinds: Sequence[str] = ("seg", "sr"),
+    viewer_plane: bool = False,
 ) -> Objects:
     """Make the DICOM objects of one film.
 
@@ -72,6 +73,8 @@ def make_objects(
     findings : Findings
     software : Software
     kinds : sequence of {"seg", "sr", "gsps", "sc"}, default=("seg", "sr")
+    viewer_plane : bool, default=False
+        Of the segmentation: see :func:`lungcls.pacs.seg.make_seg`.
 
     Returns
     -------
@@ -94,6 +97,9 @@ def make_objects(
             "of the DICOM film; pass both at the film's own size"
         )
     parts, notes = _parts(header, mask, chosen)
+    viewer_plane = viewer_plane and "ImagePositionPatient" not in header
+    if viewer_plane and "seg" in chosen and parts:
+        notes += ("the segmentation has a nominal plane for viewers, which says nothing of the patient",)
     findings = replace(findings, notes=(*findings.notes, *notes))
     identity = (str(header.SOPInstanceUID), str(software.device_uid), _digest(mask, findings, header))
 
@@ -104,7 +110,7 @@ def make_objects(
     datasets: dict[Kind, Dataset] = {}
     seg: Segmentation | None = None
     if "seg" in chosen and parts:
-        seg = datasets["seg"] = make_seg(header, parts, software, *uids("seg"))
+        seg = datasets["seg"] = make_seg(header, parts, software, *uids("seg"), viewer_plane=viewer_plane)
     if "sr" in chosen:
         datasets["sr"] = make_sr(header, findings, parts, software, *uids("sr"), seg=seg)
     if "gsps" in chosen and parts:

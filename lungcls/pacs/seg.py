@@ -30,7 +30,12 @@ COLOURS: Final = {"right": (66, 165, 245), "left": (255, 167, 38), None: (129, 1
 
 
 def make_seg(
-    header: Dataset, parts: Sequence[LungPart], software: Software, series_uid: str, instance_uid: str
+    header: Dataset,
+    parts: Sequence[LungPart],
+    software: Software,
+    series_uid: str,
+    instance_uid: str,
+    viewer_plane: bool = False,
 ) -> Segmentation:
     """Write the lungs as a BINARY segmentation, one segment and one frame a lung.
 
@@ -43,6 +48,9 @@ def make_seg(
         From :func:`lungcls.pacs.sides.lung_parts`.
     software : Software
     series_uid, instance_uid : str
+    viewer_plane : bool, default=False
+        Write the plane in which viewers on cornerstone3D (OHIF) put a film that has none: without it they
+        show no segmentation. It is theirs, and says nothing of the patient.
 
     Raises
     ------
@@ -98,7 +106,19 @@ def make_seg(
         del shared.PixelMeasuresSequence
     if "ImagePositionPatient" not in header:
         result.PatientOrientation = header.get("PatientOrientation") or ""
+        if viewer_plane:
+            _add_viewer_plane(shared)
     return result
+
+
+def _add_viewer_plane(shared: Dataset) -> None:
+    plane = Dataset()
+    plane.ImageOrientationPatient = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    shared.PlaneOrientationSequence = [plane]
+    if "PixelMeasuresSequence" not in shared:
+        measures = Dataset()
+        measures.PixelSpacingCalibrationDescription = "Spacing in the patient is unknown"
+        shared.PixelMeasuresSequence = [measures]
 
 
 def _measures(header: Dataset) -> PixelMeasuresSequence | None:

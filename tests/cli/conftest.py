@@ -35,7 +35,7 @@ def draw() -> Draw:
     """Write an X-ray of dark lungs on grey, as 8 or 16 bits by the dtype."""
 
     def write(
-        path: Path, shape: tuple[int, int] = (60, 80), lungs: int = 2, seed: int = 0, dtype: Any = np.uint8
+        path: Path, shape: tuple[int, int] = (150, 200), lungs: int = 2, seed: int = 0, dtype: Any = np.uint8
     ) -> Path:
         height, width = shape
         pixels = np.random.default_rng(seed).uniform(0.5, 0.9, shape)

@@ -35,8 +35,8 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 @pytest.mark.usefixtures("known_lungs")
 def test_figures_maps_and_tables(run: Run, draw: Draw, tmp_path: Path) -> None:
-    draw(tmp_path / "in/a.png", (60, 80))
-    draw(tmp_path / "in/sub/b.tif", (90, 50), dtype=np.uint16)
+    draw(tmp_path / "in/a.png", (150, 200))
+    draw(tmp_path / "in/sub/b.tif", (180, 100), dtype=np.uint16)
     out = tmp_path / "out"
     result = run(tmp_path / "in", "-o", out, "--method", "gradcam++", "--target", "COVID", "--npy")
     assert result.exit_code == 0, result.output
@@ -45,7 +45,9 @@ def test_figures_maps_and_tables(run: Run, draw: Draw, tmp_path: Path) -> None:
     rows = read_csv(out / "explanations.csv")
     stored = json.loads((out / "explanations.json").read_text())
     assert stored["options"]["method"] == "gradcam++"
-    for row, values, name, size in zip(rows, stored["explanations"], ("a", "sub/b"), ((80, 60), (50, 90))):
+    for row, values, name, size in zip(
+        rows, stored["explanations"], ("a", "sub/b"), ((200, 150), (100, 180))
+    ):
         assert (row["method"], row["target"], row["error"]) == ("gradcam++", "COVID", "")
         assert (values["figure"], values["cam"]) == (f"figures/{name}.png", f"cams/{name}.png")
         with Image.open(out / values["cam"]) as cam, Image.open(out / values["figure"]) as figure:

@@ -51,8 +51,8 @@ def leftovers(folder: Path) -> list[Path]:
 
 @pytest.mark.usefixtures("known_lungs")
 def test_tables_and_pictures(run: Run, draw: Draw, tmp_path: Path) -> None:
-    first = draw(tmp_path / "in/a.png", (60, 80))
-    second = draw(tmp_path / "in/sub/b.tif", (90, 50), dtype=np.uint16)
+    first = draw(tmp_path / "in/a.png", (150, 200))
+    second = draw(tmp_path / "in/sub/b.tif", (180, 100), dtype=np.uint16)
     out = tmp_path / "out"
     result = run("predict", tmp_path / "in", "-o", out)
     assert result.exit_code == 0, result.output
@@ -89,14 +89,19 @@ def test_tables_and_pictures(run: Run, draw: Draw, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("known_lungs")
 def test_segment_writes_boxes(run: Run, draw: Draw, tmp_path: Path) -> None:
-    draw(tmp_path / "a.png", (60, 80))
+    draw(tmp_path / "a.png", (150, 200))
     result = run("segment", tmp_path / "a.png", "-o", tmp_path / "out", "--no-overlays")
     assert result.exit_code == 0, result.output
     (row,) = read_csv(tmp_path / "out/segments.csv")
     assert list(row)[:1] == ["path"]
-    assert [row[edge] for edge in ("x0", "y0", "x1", "y1")] == ["10", "10", "70", "50"]
+    assert [row[edge] for edge in ("x0", "y0", "x1", "y1")] == ["25", "25", "175", "125"]
     assert (row["ok"], row["error"]) == ("true", "")
-    assert json.loads((tmp_path / "out/segments.json").read_text())["segments"][0]["box"] == [10, 10, 70, 50]
+    assert json.loads((tmp_path / "out/segments.json").read_text())["segments"][0]["box"] == [
+        25,
+        25,
+        175,
+        125,
+    ]
     assert (tmp_path / "out/masks/a.png").is_file()
     assert not (tmp_path / "out/overlays").exists()
 

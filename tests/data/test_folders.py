@@ -53,6 +53,7 @@ def test_masks_beside_the_images(tmp_path: Path) -> None:
         tmp_path / "ill/infection masks/a.png",
         tmp_path / "well/images/b.png",
     )
+    Image.fromarray(np.eye(8, dtype=np.uint8) * 255).save(tmp_path / "ill/lung masks/a.png")
     dataset = open_dataset(tmp_path)
     assert [(r.file, r.mask) for r in dataset.records] == [
         ("ill/images/a.png", "ill/lung masks/a.png"),

@@ -88,3 +88,59 @@ def test_a_broken_line_is_named(tmp_path: Path) -> None:
 )
 def test_parts_in_names(name: str, part: str) -> None:
     assert part_of_list(Path(f"{name}.txt")) == part
+
+
+BASE = [("a.png", "COVID"), ("b.png", "Normal"), ("c.png", "Normal")]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        ("filename,label\r\n" + "\r\n".join(",".join(row) for row in BASE)).encode("utf-16"),
+        ("﻿file;label\r\n" + "\r\n".join(";".join(row) for row in BASE)).encode(),
+        "\r".join(",".join(row) for row in BASE).encode(),
+        "\n".join(f"train\\{name},{label}" for name, label in BASE).encode(),
+        "\n".join(f"./train/{name} {label}" for name, label in BASE).encode(),
+        "\n".join(f"D:\\work\\train\\{name};{label}" for name, label in BASE).encode(),
+        "\n".join(f"/home/me/set/train/{name},{label}" for name, label in BASE).encode(),
+        "\n".join(f"{name.upper()},{label}" for name, label in BASE).encode(),
+        b"a.png,COVID\nb.png,normal \nc.png,Normal\nc.png,NORMAL".replace(b"normal ", b"Normal"),
+    ],
+)
+def test_lists_as_programs_write_them(tmp_path: Path, content: bytes) -> None:
+    save(*(tmp_path / "train" / name for name, _ in BASE))
+    (tmp_path / "train.csv").write_bytes(content)
+    dataset = open_dataset(tmp_path)
+    assert sorted((r.file, r.label) for r in dataset.records) == [
+        (f"train/{name}", label) for name, label in BASE
+    ]
+    assert not dataset.missing_files
+
+
+def test_names_and_labels_of_two_words(tmp_path: Path) -> None:
+    save(tmp_path / "my film.png", tmp_path / "b.png", tmp_path / "c.png", tmp_path / "x, y.png")
+    (tmp_path / "all.txt").write_text("my film.png Viral Pneumonia\nb.png Normal\np1 c.png Normal rsna\n")
+    found = {r.file: (r.label, r.patient, r.source) for r in ImageLists(tmp_path).records}
+    assert found == {
+        "my film.png": ("Viral Pneumonia", "", ""),
+        "b.png": ("Normal", "", ""),
+        "c.png": ("Normal", "p1", "rsna"),
+    }
+    (tmp_path / "all.txt").write_text('name,label\n"x, y.png",Viral Pneumonia\nb.png,Normal\n')
+    found = {r.file: r.label for r in ImageLists(tmp_path).records}
+    assert found == {"x, y.png": "Viral Pneumonia", "b.png": "Normal"}
+
+
+def test_a_name_that_could_mean_two_files_is_refused(tmp_path: Path) -> None:
+    save(tmp_path / "one/a.png", tmp_path / "two/a.png")
+    (tmp_path / "all.txt").write_text("a.png COVID\n")
+    with pytest.raises(DataError, match=r"a\.png could be one/a\.png or two/a\.png"):
+        ImageLists(tmp_path)
+
+
+def test_another_encoding_is_named(tmp_path: Path) -> None:
+    save(tmp_path / "b.png")
+    path = tmp_path / "all.csv"
+    path.write_bytes("é.png,COVID\nb.png,Normal\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"not readable as UTF-8.*Latin-1: save it as UTF-8"):
+        ImageLists(tmp_path, lists=[path])

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from lungcls.data import RadiographyDatabase
-from lungcls.data.dataset import read_mask
+from lungcls.data.masks import read_mask
 from lungcls.errors import DataError
 from lungcls.labels import CLASSES
 from lungcls.phantom import chest_phantom
@@ -150,14 +150,16 @@ def test_no_folder_and_empty_folders(tmp_path: Path) -> None:
 
 def test_a_wrong_manifest_says_what_was_expected(manifest_database: Path) -> None:
     manifest = manifest_database / "manifest.csv"
-    _rewrite(manifest, "COVID/images/COVID-2.png,COVID", "COVID/images/COVID-2.png,Covid")
-    with pytest.raises(DataError, match=r"manifest\.csv, line 3: label 'Covid'; expected one of"):
+    _rewrite(manifest, "COVID/images/COVID-2.png,COVID", "COVID/images/COVID-2.png,Covid ")
+    assert RadiographyDatabase(manifest_database).records[1].label == "COVID"  # case and blanks do not count
+    _rewrite(manifest, "COVID/images/COVID-2.png,Covid ", "COVID/images/COVID-2.png,Flu")
+    with pytest.raises(DataError, match=r"manifest\.csv, row 3: label 'Flu'; expected one of"):
         RadiographyDatabase(manifest_database)
     manifest.write_text("path,class\na.png,COVID\n")
     with pytest.raises(DataError, match=r"columns of manifest\.csv are \['path', 'class'\]"):
         RadiographyDatabase(manifest_database)
     manifest.write_text("")
-    with pytest.raises(DataError, match=r"columns of manifest\.csv are None"):
+    with pytest.raises(DataError, match=r"columns of manifest\.csv are \[\]"):
         RadiographyDatabase(manifest_database)
 
 
@@ -205,3 +207,21 @@ def test_real_manifest(real_data: Path) -> None:
     assert min(database.summary()["classes_with_mask"].values()) > 0
     record = next(record for record in database.records if record.mask)
     assert 0.05 < database.read_mask(record).mean() < 0.6
+
+
+@pytest.mark.parametrize(
+    "row",
+    ["img\\a.png,COVID", "./img/a.png,COVID", "IMG/A.png, covid", "/elsewhere/set/img/a.png,COVID"],
+)
+def test_manifests_as_programs_write_them(tmp_path: Path, row: str) -> None:
+    (tmp_path / "img").mkdir()
+    for name in "ab":
+        Image.fromarray(np.eye(8, dtype=np.uint8)).save(tmp_path / "img" / f"{name}.png")
+    for text in (f"File,label\n{row}\n", f"file;label\r\n{row.replace(',', ';')}\r\n"):
+        (tmp_path / "manifest.csv").write_text(text)
+        database = RadiographyDatabase(tmp_path)
+        assert [(r.file, r.label) for r in database.records] == [("img/a.png", "COVID")]
+        assert database.dropped == {"not named in manifest.csv": 1}
+    (tmp_path / "manifest.csv").write_text("file,label\nfilms/c.png,COVID\n")
+    with pytest.raises(DataError, match=r"none of the 1 files that it names is there, such as films/c\.png"):
+        RadiographyDatabase(tmp_path)

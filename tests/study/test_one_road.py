@@ -181,7 +181,7 @@ def test_audit_ablation_and_quantisation_see_what_prediction_sees(
         _same(other, predictions[record.file], pipeline)
         # A film with oblong pixels is made square first, once for all composites.
         close = np.abs(view.astype(int) - other).mean()
-        assert close < 4 if "stretched" in record.file else close == 0, record.file
+        assert close < 10 if "stretched" in record.file else close == 0, (record.file, close)
     usable = {r.file for r in trial.sample.records}
     assert usable == set(lungs) == {f for f, found in predictions.items() if not found.fallback}
     shown = calibration_views(films, films.records, classifier, pipeline.finder, count=len(films.records))

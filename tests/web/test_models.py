@@ -15,26 +15,23 @@ def models(make_settings: Any) -> Models:
 
 
 def test_the_lungs_of_an_image_are_found_once_for_all_regions(
-    models: Models, png: bytes, encode: Any, monkeypatch: pytest.MonkeyPatch
+    make_settings: Any, png: bytes, encode: Any
 ) -> None:
-    shared, seen = models._shared[0], []
-    network = shared._network
+    models = Models(make_settings())
+    stage = models._finder.segmenter
+    assert stage is not None
+    network, batches = stage.network, []
 
     def counted(views: Any) -> Any:
-        seen.append(len(views))
+        batches.append(len(views))
         return network(views)
 
-    monkeypatch.setattr(shared, "_network", counted)
+    stage.network = counted  # type: ignore[assignment]
     jobs = [Job(png, "a", ("full", "mask")), Job(encode("PNG", 64), "b", ("mask",)), Job(png, "c", ())]
-    answers = models.work(jobs)
-    assert seen == [2]  # "c" is "a" once more
-    assert [list(answer.predictions) for answer in answers if isinstance(answer, Answer)] == [
-        ["full", "mask"],
-        ["mask"],
-        [],
-    ]
-    models.work(jobs[:1])
-    assert seen == [2, 1]  # nothing is remembered beyond a batch
+    answers = [answer for answer in models.work(jobs) if isinstance(answer, Answer)]
+    assert batches == [3]
+    assert [list(answer.predictions) for answer in answers] == [["full", "mask"], ["mask"], []]
+    assert all(one.lungs is answer.lungs for answer in answers for one in answer.predictions.values())
 
 
 def test_images_beyond_the_budget_go_through_apart(

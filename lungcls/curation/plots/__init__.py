@@ -90,7 +90,9 @@ def write_plots(
         path = folder / f"{chart.name}.png"
         with atomic_write(path) as file:
             figure = chart.draw()
-            figure.suptitle(chart.title, fontsize=12, fontweight="bold")
+            # Wide figures are shown smaller.
+            size = 12 * max(1.0, figure.get_figwidth() / 10)
+            figure.suptitle(chart.title, fontsize=size, fontweight="bold")
             figure.savefig(file, format="png", dpi=110, bbox_inches="tight", pad_inches=0.12)
         written.append(path)
         if progress is not None:

@@ -24,6 +24,7 @@ _STD: Final = "standard deviation of the grey levels"
 _COLUMNS: Final = 3  # facets side by side
 _TILE: Final = 44  # pixels of an image that stands for itself in a plane
 _FRAME: Final = 3
+_LARGE: Final = 17  # points, in a figure of 15 inches
 
 
 def grey_charts(survey: Survey, seed: int) -> list[Chart]:
@@ -154,10 +155,13 @@ def _placed(survey: Survey, seed: int) -> Chart:
         )  # fmt: skip
         axes.imshow(np.asarray(canvas), extent=extent, aspect="auto", interpolation="antialiased")
         for name in survey.classes:
-            axes.scatter([], [], color=colour[name], marker="s", s=50, label=short(name))
-        axes.set(xlabel=_MEAN, ylabel=_STD)
+            axes.scatter([], [], color=colour[name], marker="s", s=160, label=short(name))
+        # The figure is wide, so that its images can be told apart: its text must grow with it.
+        axes.set_xlabel(_MEAN, fontsize=_LARGE)
+        axes.set_ylabel(_STD, fontsize=_LARGE)
+        axes.tick_params(labelsize=_LARGE)
         plain(axes)
-        legend_right(axes)
+        legend_right(axes, fontsize=_LARGE, handletextpad=0.2)
         return figure
 
     rows = [
