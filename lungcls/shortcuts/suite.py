@@ -21,7 +21,7 @@ from lungcls.shortcuts.sample import Trial
 from lungcls.shortcuts.source import SourcePrediction
 from lungcls.shortcuts.subject import ClassifierSubject, FeatureSubject, Subject
 from lungcls.shortcuts.swap import BackgroundSwap
-from lungcls.shortcuts.trainings import LabelShuffle, LeakageTrained, LeaveOneSourceOut, ProcessingTrained
+from lungcls.shortcuts.trained import LabelShuffle, LeakageTrained, LeaveOneSourceOut, ProcessingTrained
 from lungcls.study.provenance import provenance
 from lungcls.study.study import Study
 
