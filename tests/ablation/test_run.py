@@ -84,6 +84,13 @@ def test_ablate_trains_tests_swaps_and_goes_on(
     assert swaps == {
         (a, b) for a in ("full", "mask", "mask_shuffled") for b in ("full", "mask", "mask_shuffled")
     }
+    stored = Path(__file__).parents[2] / "benchmarks" / "results" / "ablation_quick.json"
+    if stored.is_file():
+        # What the benchmark's tables are made of stays.
+        kept = json.loads(stored.read_text())
+        assert set(kept) <= set(payload)
+        for table in ("figures", "differences", "swaps"):
+            assert set(kept[table][0]) <= set(payload[table][0]), table
     tests = {(row["arm"], row["test"]) for row in payload["differences"] if row["test"] != "delong_class"}
     assert len(tests) == 4 * 3
     # Four images have no mask; no arm may see them.
