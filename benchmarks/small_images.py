@@ -1,8 +1,9 @@
-"""How small may a film be? Validation films are shrunk, and the answers compared with those of the whole films.
+"""How small may a film be? Validation films are shrunk, and the answers compared with those before.
 
     python benchmarks/small_images.py --data DIR
 
-Writes results/small_images.json and .csv: by side in pixels and by region, how many labels stay and how many are right.
+Writes results/small_images.json and .csv: by side in pixels and by region, how many labels stay and how many
+are right.
 ``lungcls.quality.MIN_SIDE`` is the smallest side from which on at least four fifths of the labels stay.
 """
 

@@ -121,8 +121,7 @@ class PipelineOptions:
             _check(each.name, getattr(self, each.name), each.metadata)
         if self.region is not None:
             Region(self.region)
-        if not isinstance(self.device, str) or not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device):
-            raise OptionError(f"unknown device {self.device!r}; expected auto, cpu, cuda, cuda:N or mps")
+        check_device(self.device)
         if not _is_number(self.max_megapixels) or not self.max_megapixels > 0:
             raise OptionError(
                 f"max_megapixels is {self.max_megapixels!r}; expected a positive number, such as "
@@ -135,9 +134,25 @@ class PipelineOptions:
                 )
             checked_coverage(self.coverage)
 
+    def keywords(self) -> dict[str, Any]:
+        """Return the options by name, as :class:`lungcls.Pipeline` takes them."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
     def to_dict(self) -> dict[str, Any]:
         """Return the options as JSON-safe values; a loaded stage by the name in its card, or of its type."""
-        return {each.name: _plain(getattr(self, each.name)) for each in fields(self)}
+        return {name: _plain(value) for name, value in self.keywords().items()}
+
+
+def same_option(name: str, default: Any) -> Any:
+    """A field of another class of options, which says what the pipeline's of this name says."""
+    (like,) = (each for each in fields(PipelineOptions) if each.name == name)
+    return field(default=default, metadata=like.metadata)
+
+
+def check_device(device: str) -> None:
+    """Refuse what is no name of a device, with an OptionError; whether it is here is seen when it is used."""
+    if not isinstance(device, str) or not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
+        raise OptionError(f"unknown device {device!r}; expected auto, cpu, cuda, cuda:N or mps")
 
 
 def _check(name: str, value: Any, says: Mapping[str, Any]) -> None:

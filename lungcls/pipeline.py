@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, cast, overload
 
 from lungcls.answering import Answerer, OnBadMask, OnReject, refused
 from lungcls.classifier import Classifier
-from lungcls.conformal import checked_coverage
 from lungcls.errors import OptionError
 from lungcls.files import fingerprint
 from lungcls.finder import Finder
 from lungcls.gate.gate import Gate
 from lungcls.images import Image, ImageSource
 from lungcls.lungs import Lungs
+from lungcls.options import PipelineOptions
 from lungcls.pixels import MAX_MEGAPIXELS
 from lungcls.prediction import Failure, Prediction, Predictions
 from lungcls.regions import Mask, Region
@@ -82,6 +82,11 @@ class Pipeline(Streaming):
         How often a prediction's ``conformal_set`` shall hold the true class; None for no sets. There are none
         either where the card of the weights has no conformal scores (``lungcls calibrate`` makes them).
 
+    Attributes
+    ----------
+    options : PipelineOptions
+        As they were given.
+
     Raises
     ------
     WeightsError
@@ -111,15 +116,25 @@ class Pipeline(Streaming):
         tta: int = 0,
         coverage: float | None = 0.9,
     ) -> None:
+        self.options = PipelineOptions(
+            region=region,
+            classifier=classifier,
+            segmenter=segmenter,
+            device=device,
+            engine=engine,
+            precision=precision,
+            batch_size=batch_size,
+            on_bad_mask=on_bad_mask,
+            fallback=fallback,
+            on_reject=on_reject,
+            gate=gate,
+            fill_holes=fill_holes,
+            keep_parts=keep_parts,
+            max_megapixels=max_megapixels,
+            tta=tta,
+            coverage=coverage,
+        )
         super().__init__(batch_size, max_megapixels)
-        if on_bad_mask not in ("whole", "refuse"):
-            raise OptionError(f"on_bad_mask is {on_bad_mask!r}; expected 'whole' or 'refuse'")
-        if on_reject not in ("flag", "raise", "abstain"):
-            raise OptionError(f"on_reject is {on_reject!r}; expected 'flag', 'raise' or 'abstain'")
-        if tta < 0:
-            raise OptionError(f"tta is {tta}; expected 0 (none) or a number of changed views")
-        if coverage is not None:
-            checked_coverage(coverage)
         wanted = None if region is None else Region(region)
         self._running: dict[str, Any] = {"device": device, "engine": engine, "precision": precision}
         options = {"fill_holes": fill_holes, "keep_parts": keep_parts}

@@ -10,7 +10,7 @@ PACKAGES: Final = (
     "lungcls", "torch", "torchvision", "segmentation-models-pytorch", "lightning", "albumentations", "numpy",
     "scipy", "statsmodels", "scikit-learn", "scikit-image", "pillow", "pydicom", "connected-components-3d",
     "matplotlib", "grad-cam", "captum", "onnx", "onnxruntime", "openvino", "nncf", "fastapi", "uvicorn",
-    "torchxrayvision",
+    "torchxrayvision", "fsspec", "pyarrow", "ray",
 )  # fmt: skip
 """What a figure, a weight file or a speed can depend on, by the names that pip knows."""
 

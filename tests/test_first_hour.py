@@ -18,6 +18,7 @@ import lungcls
 DOCS = Path(__file__).parents[1] / "docs"
 
 
+@pytest.mark.usefixtures("real_gate")
 @pytest.mark.parametrize("name", ["first_hour.md", "extend.md"])
 def test_every_block_prints_what_stands_below_it(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

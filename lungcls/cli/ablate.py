@@ -2,41 +2,56 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from lungcls.cli.options import Classes, Data, Device, Epochs, Layout, MaskCache, SplitOfRecipe, Workers
+from lungcls.cli.options import (
+    Cache,
+    Classes,
+    Data,
+    Device,
+    Epochs,
+    Layout,
+    Limit,
+    OtherSegmenter,
+    Recipe,
+    Resamples,
+    RunFolder,
+    SplitFile,
+    Workers,
+    one_of,
+)
+from lungcls.cli.parts import check_weights
 
 
 def ablate(
     data: Data,
-    out: Annotated[
-        Path,
-        typer.Option("--out", "-o", help="Folder of the ablation. The same command goes on after a kill."),
-    ],
+    out: RunFolder,
     arms: Annotated[
         str,
-        typer.Option(help="Arms, separated by commas, or 'all'; an unknown one makes the command list them."),
+        typer.Option(
+            "--arms", help="Arms, separated by commas, or 'all'; an unknown one makes the command list them."
+        ),
     ] = "all",
-    seeds: Annotated[int, typer.Option(help="Trainings of each arm.")] = 3,
-    recipe: Annotated[str, typer.Option(help="A classifier's recipe: a name or a TOML file.")] = "ablation",
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Trainings of each arm.")] = 3,
+    recipe: Recipe = "ablation",
     masks: Annotated[
-        str, typer.Option(help="predicted (by the segmenter), truth (the dataset's own) or both.")
+        str,
+        typer.Option(
+            "--masks",
+            callback=one_of("--masks", ("predicted", "truth", "both")),
+            help="predicted (by the segmenter), truth (the dataset's own) or both.",
+        ),
     ] = "predicted",
-    split_file: SplitOfRecipe = None,
+    split: SplitFile = None,
     layout: Layout = None,
     classes: Classes = None,
-    segmenter: Annotated[
-        str | None, typer.Option(help="Segmenter whose masks are used, in place of the recipe's.")
-    ] = None,
+    segmenter: OtherSegmenter = None,
     epochs: Epochs = None,
-    limit: Annotated[
-        int, typer.Option(help="Take only about so many images of each class, for a trial; 0 takes all.")
-    ] = 0,
-    resamples: Annotated[int, typer.Option(help="Bootstrap resamples, drawn by group.")] = 2000,
-    cache: MaskCache = None,
+    limit: Limit = 0,
+    resamples: Resamples = 2000,
+    cache: Cache = None,
     device: Device = "auto",
     workers: Workers = 1,
 ) -> None:
@@ -44,10 +59,10 @@ def ablate(
     from dataclasses import replace
 
     from lungcls.ablation import DEFAULT_ARMS
+    from lungcls.ablation.arms import choose_arms
     from lungcls.ablation.plots import write_plots
     from lungcls.ablation.run import ablate as run
     from lungcls.data import Split, open_dataset
-    from lungcls.errors import OptionError
     from lungcls.evaluation.results import write_csv, write_results
     from lungcls.progress import bar
     from lungcls.recipes import load_recipe
@@ -59,17 +74,19 @@ def ablate(
         chosen = replace(chosen, segmenter=segmenter)
     if epochs is not None:
         chosen = chosen.cut(epochs)
-    if masks not in ("predicted", "truth", "both"):
-        raise OptionError(f"--masks is {masks!r}; expected predicted, truth or both")
+    names = DEFAULT_ARMS if arms == "all" else [name.strip() for name in arms.split(",")]
+    choose_arms(names)
+    if segmenter is not None:
+        check_weights([segmenter], "segmentation")
     new_figure(1, 1)  # a missing matplotlib is told before hours of training, not after
     found = run(
         chosen,
         open_dataset(data, layout=layout, classes=classes),
         out,
-        arms=DEFAULT_ARMS if arms == "all" else [name.strip() for name in arms.split(",")],
+        arms=names,
         seeds=seeds,
         masks=masks,  # type: ignore[arg-type]
-        split=Split.read_csv(split_file) if split_file else None,
+        split=Split.read_csv(split) if split else None,
         limit=limit,
         n_resamples=resamples,
         context=RunContext(device=device, workers=workers, cache=cache, show_progress=True, progress=bar),

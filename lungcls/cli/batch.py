@@ -1,36 +1,128 @@
-"""The work behind ``predict`` and ``segment``: any number of files, and nothing lost when it is cut short."""
+"""The work of ``predict``, ``segment`` and ``explain``: any number of files, nothing lost when cut short."""
 
 from __future__ import annotations
 
 import itertools
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
+import numpy as np
 import typer
+from PIL import Image as PILImage
 
 import lungcls
-from lungcls.cli.inputs import Input
-from lungcls.cli.journal import Journal, Row, remove_partial_files
-from lungcls.cli.tables import print_table, write_csv, write_json
-from lungcls.errors import LungclsError
+from lungcls.cli.inputs import PICTURES, Input, collect, is_result_folder
+from lungcls.cli.journal import Journal, Row, journal_name, remove_partial_files
+from lungcls.cli.tables import doubts, print_table, printable, write_csv, write_json
+from lungcls.ensemble import Ensemble
+from lungcls.errors import ImageError, LungclsError, OptionError
 from lungcls.files import Fingerprint, atomic_write, fingerprint
 from lungcls.labels import NOTICE
+from lungcls.options import PipelineOptions
+from lungcls.pipeline import Pipeline
+from lungcls.pixels import checked_range
+from lungcls.prediction import Failure, Prediction
 from lungcls.progress import bar
 from lungcls.weights import card_sha256
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
-
     from lungcls.lungs import Lungs
-    from lungcls.prediction import Failure, Prediction
     from lungcls.streaming import Streaming
 
-TABLES = ("predictions", "segments", "explanations")
-"""The names of the tables that the commands write."""
+_STAGES = ("region", "classifier", "segmenter", "gate", "fallback")
+_SHOWN = 20
+"""With --out, so many answers are printed as well; of more, how many there are of each."""
+
+
+def collect_files(
+    inputs: Sequence[str], out: Path | None, value_range: tuple[float, float] | None
+) -> list[Input]:
+    """Find the files, and refuse what would fail for each of them."""
+    checked_range(value_range)
+    files = collect(inputs, out)
+    if all(item.problem for item in files):
+        more = f"; and {len(files) - 3} more" if len(files) > 3 else ""
+        raise LungclsError("; ".join(item.problem for item in files[:3]) + more)
+    if out is not None and not is_result_folder(out):
+        # Someone's own masks/ beside the images is a usual layout, and the names would be the same.
+        for folder in (out / name for name in PICTURES):
+            if folder.is_dir() and any(folder.iterdir()):
+                raise OptionError(
+                    f"{folder} holds files that lungcls did not write; give another folder with --out"
+                )
+    return files
+
+
+def load_pipeline(options: PipelineOptions, classifiers: Sequence[str] = ()) -> Pipeline | Ensemble:
+    """Load a pipeline, or an ensemble where several classifiers are named."""
+    keywords = options.keywords()
+    if len(classifiers) < 2:
+        return Pipeline(**{**keywords, "classifier": classifiers[0] if classifiers else options.classifier})
+    shared = {key: value for key, value in keywords.items() if key not in ("region", "classifier")}
+    ensemble = Ensemble(classifiers, **shared)
+    for stage_two in ensemble.classifiers:
+        if options.region not in (None, stage_two.region.name):
+            raise OptionError(
+                f"{stage_two.card.name} sees the region {stage_two.region.name!r}, not {options.region!r}; "
+                "leave out the region"
+            )
+    return ensemble
+
+
+def work(files: Sequence[Input], batch: Batch) -> None:
+    """Run a batch, say what came of it, and leave with the exit code for it."""
+    out, name = batch.out, batch.name
+    way_on = "nothing is kept without --out" if out is None else "run the same command again to continue"
+    try:
+        rows = batch.run(files)
+    except KeyboardInterrupt:
+        _stop(f"interrupted with {batch.done} of {len(files)} images done; {way_on}", 130)
+    except OSError as error:
+        _stop(f"cannot write the results: {error}; {batch.done} of {len(files)} images are done; {way_on}", 1)
+    failed = [row for row in rows if row["error"]]
+    if out is None or len(rows) <= _SHOWN:
+        batch.print_table(rows)
+        for line in doubts(rows):
+            typer.echo(line)
+    if out is not None:
+        for line in _counts(rows):
+            typer.echo(line)
+        typer.echo(f"{len(rows) - len(failed)} of {len(rows)} images done: {out / name}.csv")
+    typer.echo(NOTICE)
+    for row in failed:
+        typer.echo(f"lungcls: {printable(row['error'])}", err=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _counts(rows: Sequence[Row]) -> Iterator[str]:
+    """How many there are of each answer and of each reason."""
+    done = [row for row in rows if not row["error"]]
+    if len(rows) > _SHOWN:
+        labels = Counter(row["label"] or "no label" for row in done if "label" in row)
+        if labels:
+            yield ", ".join(f"{count} {label}" for label, count in labels.most_common())
+    refused = [row for row in done if not row["quality"]["accepted"]]
+    if refused:
+        yield f"{len(refused)} of them do not look like chest X-rays ({_reasons(refused)})"
+    whole = [row for row in done if row.get("fallback")]
+    if whole:
+        yield f"{len(whole)} of them by the whole image, for want of two lungs ({_reasons(whole)})"
+
+
+def _reasons(rows: Sequence[Row]) -> str:
+    names = Counter(reason["name"] for row in rows for reason in row["quality"]["reasons"])
+    return ", ".join(f"{name} {count}" for name, count in names.most_common())
+
+
+def _stop(message: str, code: int) -> NoReturn:
+    typer.echo(f"lungcls: {printable(message)}", err=True)
+    raise typer.Exit(code)
 
 
 @dataclass
@@ -40,7 +132,7 @@ class Batch:
     Parameters
     ----------
     name : str
-        One of :data:`TABLES`.
+        Of the tables: ``predictions``, ``segments`` or ``explanations``.
     pipeline : Pipeline
     classes : tuple of str or None
         Of stage 2; None leaves it out.
@@ -110,20 +202,25 @@ class Batch:
                 for stage, card in used.items()
             },
             "options": {
-                "engine": self.pipeline.segmenter.network.engine,
-                "device": self.pipeline.segmenter.device,
-                "precision": self.pipeline.lead.precision,
-                "on_bad_mask": self.pipeline.lead.on_bad_mask,
-                "on_reject": self.pipeline.lead.on_reject,
-                "fill_holes": self.pipeline.segmenter.fill_holes,
-                "keep_parts": self.pipeline.segmenter.keep_parts,
-                "max_megapixels": self.pipeline.max_megapixels,
-                "tta": self.pipeline.lead.tta,
-                "coverage": self.pipeline.lead.coverage,
+                **self._options(),
                 "value_range": list(self.value_range) if self.value_range else None,
                 "masks": self.masks,
                 "overlays": self.overlays,
             },
+        }
+
+    def _options(self) -> dict[str, Any]:
+        """The options that answers depend on; of the stages, the weights' cards say more than their names."""
+        lead, segmenter = self.pipeline.lead, self.pipeline.segmenter
+        options = lead.options.to_dict()
+        for name in (*_STAGES, "batch_size"):
+            del options[name]
+        return {
+            **options,
+            "engine": segmenter.network.engine,
+            "device": segmenter.device,
+            "fill_holes": segmenter.fill_holes,
+            "keep_parts": segmenter.keep_parts,
         }
 
     def write_csv(self, path: Path, rows: Sequence[Row]) -> None:
@@ -156,10 +253,18 @@ class Batch:
             rows[place] = self._known(item, state, journal)
             if rows[place] is None:
                 todo.append((place, item, state))
+        if journal is not None and journal.replaced:
+            typer.echo(
+                f"lungcls: an unfinished run in {self.out} had other weights or options: started anew",
+                err=True,
+            )
         self.continued = sum(row is not None and not row.get("error") for row in rows)
         self.done = len(inputs) - len(todo)
         if self.continued:
-            typer.echo(f"lungcls: continuing, {self.continued} of {len(inputs)} images were done", err=True)
+            typer.echo(
+                f"lungcls: continuing an earlier run, {self.continued} of {len(inputs)} images were done",
+                err=True,
+            )
         results = self.stream(item.path for _, item, _ in todo)
         text = "segmenting" if self.classes is None else "predicting"
         watched = bar(results, len(inputs), text, done=self.done)
@@ -169,14 +274,15 @@ class Batch:
             # The answers first: zip then asks them for one more than there are, which ends the bar.
             for chunk in _chunks(zip(watched, todo), self.pipeline.batch_size):
                 answers, tasks = zip(*chunk)
-                made = list(pool.map(self._row, [item for _, item, _ in tasks], answers))
-                for (place, _, _), row in zip(tasks, made):
+                _, items, states = zip(*tasks)
+                chunk_rows = list(pool.map(self._row, items, states, answers))
+                for (place, _, _), row in zip(tasks, chunk_rows):
                     rows[place] = row
                 if journal is not None:
                     # Failures are left out: what was wrong may be mended before the run is continued.
                     journal.add(
                         (item.picture, state, row)
-                        for (_, item, state), row in zip(tasks, made)
+                        for (_, item, state), row in zip(tasks, chunk_rows)
                         if state and not row["error"]
                     )
                 self.done += len(chunk)
@@ -192,18 +298,17 @@ class Batch:
         return row if same else None
 
     def _pictures(self, item: Input) -> dict[str, str]:
-        """Kind of picture to its path below the folder of results."""
-        names = {}
-        if self.out is not None and self.masks:
-            names["mask"] = f"masks/{item.picture}"
-        if self.out is not None and self.overlays:
-            names["overlay"] = f"overlays/{item.picture}"
-        return names
+        """Of :meth:`_all_pictures`, those that are written."""
+        wanted = self._wanted()
+        names = self._all_pictures(item) if self.out is not None else {}
+        return {kind: name for kind, name in names.items() if wanted[kind]}
 
-    def _row(self, item: Input, result: Lungs | Prediction | Failure) -> Row:
+    def _wanted(self) -> dict[str, bool]:
+        return {"mask": self.masks, "overlay": self.overlays}
+
+    def _row(self, item: Input, state: Fingerprint | None, result: Lungs | Prediction | Failure) -> Row:
         """Write an input's pictures and return its row."""
-        from lungcls.prediction import Failure
-
+        self._remove_old(item)
         if isinstance(result, Failure):
             return result.to_dict()
         row = result.to_dict()
@@ -213,31 +318,34 @@ class Batch:
             for kind, name in pictures.items():
                 assert self.out is not None
                 self._save(kind, result, self.out / name)
-        except LungclsError as error:  # the file is gone or has changed since it was read
+            if pictures and fingerprint(item.path) != state:
+                raise ImageError(f"{item.path}: the file changed while it was worked on; run it again")
+        except LungclsError as error:
+            self._remove_old(item)
             return {"path": item.path, "error": str(error)}
         return {**row, **pictures, "error": None}
+
+    def _remove_old(self, item: Input) -> None:
+        """Delete pictures of an earlier run that bear the name of this input: they may be of another film."""
+        if self.out is not None and item.picture:
+            for name in self._all_pictures(item).values():
+                (self.out / name).unlink(missing_ok=True)
+
+    def _all_pictures(self, item: Input) -> dict[str, str]:
+        """Kind of picture to its path below the folder of results, of all that the command can write."""
+        return {"mask": f"masks/{item.picture}", "overlay": f"overlays/{item.picture}"}
 
     def _save(self, kind: str, result: Any, path: Path) -> None:
         """Write one of the pictures that :meth:`_pictures` names."""
         save_png(_mask(result) if kind == "mask" else result.overlay(), path)
 
 
-def journal_name(name: str) -> str:
-    """Return the file name of the journal of the tables called `name`."""
-    return f".{name}.journal.jsonl"
-
-
-def _mask(result: Lungs | Prediction) -> Picture:
-    import numpy as np
-    from PIL import Image
-
-    from lungcls.prediction import Prediction
-
+def _mask(result: Lungs | Prediction) -> PILImage.Image:
     mask = result.lungs.mask if isinstance(result, Prediction) else result.mask
-    return Image.fromarray(mask.astype(np.uint8) * 255)
+    return PILImage.fromarray(mask.astype(np.uint8) * 255)
 
 
-def save_png(picture: Picture, path: Path) -> None:
+def save_png(picture: PILImage.Image, path: Path) -> None:
     """Write a picture, and no half of a file."""
     with atomic_write(path) as file:
         # Large films take seconds at Pillow's default level, for a tenth of the size.

@@ -7,8 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lungcls.cli.options import Classes, Data, Device, Layout, MaskCache, SplitOfSeed
-from lungcls.cli.parts import chosen_part
+from lungcls.cli.options import (
+    Cache,
+    Classes,
+    Data,
+    Device,
+    Layout,
+    Part,
+    Resamples,
+    Seed,
+    SegmenterName,
+    SplitFile,
+)
+from lungcls.cli.parts import check_weights, chosen_part
 
 if TYPE_CHECKING:
     from lungcls.evaluation.recalibrate import Recalibration
@@ -26,13 +37,8 @@ def calibrate(
             "folder replaces their card. Without it nothing is written.",
         ),
     ] = None,
-    split: Annotated[
-        str,
-        typer.Option(
-            help="Part to calibrate on: train, validation, test, or all (of images never trained on)."
-        ),
-    ] = "validation",
-    split_file: SplitOfSeed = None,
+    part: Part = "validation",
+    split: SplitFile = None,
     layout: Layout = None,
     classes: Classes = None,
     bias: Annotated[
@@ -43,12 +49,10 @@ def calibrate(
             "weights.",
         ),
     ] = False,
-    segmenter: Annotated[str, typer.Option(help="Weights of stage 1.")] = "segmenter",
-    seed: Annotated[
-        int, typer.Option(help="Of the split, where no file is given, and of the bootstrap.")
-    ] = 0,
-    resamples: Annotated[int, typer.Option(help="Bootstrap resamples, drawn by group.")] = 2000,
-    cache: MaskCache = None,
+    segmenter: SegmenterName = "segmenter",
+    seed: Seed = 0,
+    resamples: Resamples = 2000,
+    cache: Cache = None,
     device: Device = "auto",
 ) -> None:
     """Fit a classifier's temperature and conformal sets anew, on any database it was not trained on."""
@@ -61,8 +65,10 @@ def calibrate(
     from lungcls.progress import bar
     from lungcls.study.study import Study, check_classes
 
+    check_weights([weights], "classification")
+    check_weights([segmenter], "segmentation")
     dataset = open_dataset(data, layout=layout, classes=classes)
-    records, chosen = chosen_part(dataset, split, split_file, seed)
+    records, chosen = chosen_part(dataset, part, split, seed)
     classifier = Classifier.load(weights, device)
     check_classes(dataset, records, classifier.card)
     finder = Finder.load(segmenter if classifier.region.needs_mask else None, device=device)
@@ -72,14 +78,14 @@ def calibrate(
             finder,
             records=records,
             split=chosen,
-            part=split,
+            part=part,
             cache=cache or temporary,
             seed=seed,
             n_resamples=resamples,
             progress=bar,
         )
         found = recalibrate(study, classifier, bias=bias, progress=bar)
-    typer.echo(f"{classifier.card.name} on {len(records)} images of {dataset.title}, part {split}")
+    typer.echo(f"{classifier.card.name} on {len(records)} images of {dataset.title}, part {part}")
     notes = study.notes(classifier.card)
     if chosen is None:
         notes = [f"all images were taken: make sure that {classifier.card.name} was trained on none of them"]

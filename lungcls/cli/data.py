@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from lungcls.cli.lazy import Commands
-from lungcls.cli.options import Classes, Layout
+from lungcls.cli.options import Classes, Layout, Seed
+from lungcls.cli.renamed import say_renamed
+from lungcls.errors import OptionError
 
 if TYPE_CHECKING:
     from lungcls.curation.audit import Audit
@@ -22,12 +24,16 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Download, count, audit, split and draw datasets.", cls=Commands, add_completion=False)
 
-Folder: TypeAlias = Annotated[
-    Path | None,
-    typer.Argument(help="Folder of the dataset, or a TOML file that merges several; --data by default."),
-]
+# Once the folder was named without --data.
+Folder: TypeAlias = Annotated[Path | None, typer.Argument(hidden=True)]
 DataOption: TypeAlias = Annotated[
-    Path | None, typer.Option("--data", envvar="LUNGCLS_DATA", help="The same.", show_envvar=True)
+    Path | None,
+    typer.Option(
+        "--data",
+        envvar="LUNGCLS_DATA",
+        help="Folder of the dataset, or a TOML file that merges several.",
+        show_envvar=True,
+    ),
 ]
 Cropped: TypeAlias = Annotated[
     bool, typer.Option("--cropped-copies", help="Look for copies of which a part was cut off, too (slow).")
@@ -40,10 +46,9 @@ def download(
 ) -> None:
     """Download the COVID-19 Radiography Database from Kaggle (needs the extra "data" and the internet)."""
     from lungcls.data.download import download_radiography
-    from lungcls.errors import DataError
 
     if dataset != "radiography":
-        raise DataError(f"unknown dataset {dataset!r}; expected 'radiography'")
+        raise OptionError(f"unknown dataset {dataset!r}; expected 'radiography'")
     typer.echo(f"The database is in {download_radiography()}")
 
 
@@ -53,7 +58,9 @@ def summary(
     data: DataOption = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Read all files, and write all tables as CSV and JSON here."),
+        typer.Option(
+            "-o", "--out", file_okay=False, help="Read all files, and write all tables as CSV and JSON here."
+        ),
     ] = None,
     layout: Layout = None,
     classes: Classes = None,
@@ -76,16 +83,23 @@ def summary(
 def plots(
     folder: Folder = None,
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder for the pictures, the tables and index.html.")
+        Path,
+        typer.Option(
+            "-o", "--out", file_okay=False, help="Folder for the pictures, the tables and index.html."
+        ),
     ] = Path("data-plots"),
     data: DataOption = None,
     layout: Layout = None,
     classes: Classes = None,
     augment_to: Annotated[
         int | None,
-        typer.Option(help="Images a class that augmentation would fill up to; the largest class by default."),
+        typer.Option(
+            "--augment-to",
+            min=1,
+            help="Images a class that augmentation would fill up to; the largest class by default.",
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the grouped split and of the samples shown.")] = 0,
+    seed: Seed = 0,
 ) -> None:
     """Draw classes, sources, grey values, samples, copies, masks, and a page (needs the extra "plots")."""
     from lungcls.curation.plots import make_charts, write_plots
@@ -104,12 +118,12 @@ def plots(
 
 @app.command()
 def split(
-    out: Annotated[Path, typer.Option("--out", "-o", help="The CSV file to write.")],
+    out: Annotated[Path, typer.Option("-o", "--out", dir_okay=False, help="The CSV file to write.")],
     folder: Folder = None,
     data: DataOption = None,
     layout: Layout = None,
     classes: Classes = None,
-    seed: Annotated[int, typer.Option(help="Another seed, another split.")] = 0,
+    seed: Seed = 0,
     official: Annotated[
         bool,
         typer.Option(
@@ -117,7 +131,10 @@ def split(
         ),
     ] = False,
     cache: Annotated[
-        Path | None, typer.Option(help="File for the near duplicates found, to look for them only once.")
+        Path | None,
+        typer.Option(
+            "--cache", dir_okay=False, help="File for the near duplicates found, to look for them only once."
+        ),
     ] = None,
     cropped: Cropped = False,
 ) -> None:
@@ -150,11 +167,21 @@ def split(
 
 @app.command()
 def audit(
-    folder: Annotated[Path, typer.Argument(help="A dataset, or any folder of images.")],
-    split_file: Annotated[
-        Path | None, typer.Option(help="A split of `lungcls data split`: count what crosses it.")
+    folder: Folder = None,
+    data: DataOption = None,
+    split: Annotated[
+        Path | None,
+        typer.Option(
+            "--split",
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="A split of `lungcls data split`: count what crosses it.",
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="The JSON file to write.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", dir_okay=False, help="The JSON file to write.")
+    ] = None,
     layout: Layout = None,
     cropped: Cropped = False,
 ) -> None:
@@ -162,9 +189,9 @@ def audit(
     from lungcls.data import Split
     from lungcls.files import atomic_write
 
-    parts = dict(Split.read_csv(split_file).parts) if split_file else None
+    parts = dict(Split.read_csv(split).parts) if split else None
     with _steps() as step:
-        found = _audit(folder, layout, parts, cropped, step("reading images"))
+        found = _audit(_named(folder, data), layout, parts, cropped, step("reading images"))
     typer.echo(found.summary())
     if out is not None:
         with atomic_write(out, "w") as file:
@@ -174,14 +201,19 @@ def audit(
 
 def _open(folder: Path | None, data: Path | None, layout: str | None, classes: str | None) -> Dataset:
     from lungcls.data import open_dataset
-    from lungcls.errors import DataError
 
     # scikit-learn's word for classes too small for every part; absent_classes says it in ours.
     warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+    return open_dataset(_named(folder, data), layout=layout, classes=classes)
+
+
+def _named(folder: Path | None, data: Path | None) -> Path:
+    if folder is not None:
+        say_renamed(str(folder), f"--data {folder}")
     chosen = folder or data
     if chosen is None:
-        raise DataError("no dataset is named: give its folder, --data, or set LUNGCLS_DATA")
-    return open_dataset(chosen, layout=layout, classes=classes)
+        raise OptionError("no dataset is named: give its folder with --data, or set LUNGCLS_DATA")
+    return chosen
 
 
 def _audit(

@@ -7,8 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lungcls.cli.options import Classes, Data, Device, Layout, MaskCache, SplitOfSeed
-from lungcls.cli.parts import chosen_part
+from lungcls.cli.options import (
+    PARTS,
+    Cache,
+    Classes,
+    Data,
+    Device,
+    Layout,
+    Resamples,
+    Seed,
+    SegmenterName,
+    SplitFile,
+    one_of,
+)
+from lungcls.cli.parts import check_weights, chosen_part
+from lungcls.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,38 +33,56 @@ if TYPE_CHECKING:
 RELEASED = ("classifier-mask", "classifier-full")
 """Evaluated where no classifier is named."""
 
+HEADLINES = ("dice_mean", "hd95_mean", "accuracy", "macro_f1", "macro_auroc", "ece")
+"""What is printed of each stage unless --table asks for all."""
+
+
+def _plain_name(name: str) -> str:
+    if not name or Path(name).name != name:
+        raise OptionError(f"--name is {name!r}; expected a name without folders, such as 'evaluation'")
+    return name
+
 
 def evaluate(
     data: Data,
-    split: Annotated[
+    part: Annotated[
         str | None,
         typer.Option(
-            help="Part to evaluate on: train, validation, test or all. If left out, test, or all of a "
-            "dataset without classes.",
+            "--part",
+            metavar="|".join(PARTS),
+            callback=one_of("--part", PARTS),
+            help="Part of the split, or all images. If left out, test, or all of a dataset without classes.",
             show_default=False,
         ),
     ] = None,
-    split_file: SplitOfSeed = None,
+    split: SplitFile = None,
     layout: Layout = None,
     classes: Classes = None,
     region: Annotated[
         list[str] | None,
-        typer.Option(help="Released classifiers to evaluate, by region; may be repeated."),
+        typer.Option("--region", help="Released classifiers to evaluate, by region; may be repeated."),
     ] = None,
     classifier: Annotated[
-        list[str] | None, typer.Option(help="Weight files of classifiers to evaluate; may be repeated.")
+        list[str] | None,
+        typer.Option("--classifier", metavar="NAME|PATH", help="Classifiers to evaluate; may be repeated."),
     ] = None,
-    segmenter: Annotated[str, typer.Option(help="Weights of stage 1.")] = "segmenter",
+    segmenter: SegmenterName = "segmenter",
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder for the JSON and CSV files.")
+        Path | None,
+        typer.Option("-o", "--out", file_okay=False, help="Folder for the JSON and CSV files."),
     ] = None,
-    name: Annotated[str, typer.Option(help="Stem of the files.")] = "evaluation",
-    seed: Annotated[
-        int, typer.Option(help="Of the split, where no file is given, and of the bootstrap.")
-    ] = 0,
-    resamples: Annotated[int, typer.Option(help="Bootstrap resamples, drawn by group.")] = 2000,
-    cache: MaskCache = None,
-    plots: Annotated[bool, typer.Option(help="Write a reliability diagram a classifier, with --out.")] = True,
+    name: Annotated[
+        str, typer.Option("--name", callback=_plain_name, help="Stem of the files.")
+    ] = "evaluation",
+    table: Annotated[
+        bool, typer.Option("--table", help="Print every figure, by class and by source.")
+    ] = False,
+    seed: Seed = 0,
+    resamples: Resamples = 2000,
+    cache: Cache = None,
+    plots: Annotated[
+        bool, typer.Option("--plots/--no-plots", help="Write a reliability diagram a classifier, with --out.")
+    ] = True,
     device: Device = "auto",
 ) -> None:
     """Measure both stages on a part of a dataset, with 95% intervals by group.
@@ -68,12 +99,14 @@ def evaluate(
     from lungcls.render.tables import format_confusion, format_table
     from lungcls.study.study import Study
 
+    names = [*(f"classifier-{one}" for one in region or []), *(classifier or [])]
+    check_weights(names, "classification")
+    check_weights([segmenter], "segmentation")
     dataset = open_dataset(data, layout=layout, classes=classes)
-    part = split or ("test" if dataset.classes or split_file else "all")
-    records, chosen = chosen_part(dataset, part, split_file, seed)
-    asked = [*(f"classifier-{one}" for one in region or []), *(classifier or [])]
+    part = part or ("test" if dataset.classes or split else "all")
+    records, chosen = chosen_part(dataset, part, split, seed)
     finder = Finder.load(segmenter, device=device)
-    answerers = _answerers(dataset, records, asked, finder, device)
+    answerers = _answerers(dataset, records, names, finder, device)
     with tempfile.TemporaryDirectory() as temporary:
         study = Study.open(
             dataset,
@@ -96,7 +129,8 @@ def evaluate(
     )
     for note in payload["notes"]:
         typer.echo(f"Note: {note}")
-    typer.echo(format_table(found.rows))
+    headlines = [row for row in found.rows if row["metric"] in HEADLINES and not row.get("class")]
+    typer.echo(format_table(found.rows if table else headlines))
     for model, report in payload["reports"].items():
         if "confusion_matrix" in report:
             typer.echo(f"\n{model}, rows true, columns predicted:")
@@ -107,25 +141,28 @@ def evaluate(
             written.append(write_csv(out, f"{name}_answers", found.answers))
         if plots:
             written += _diagrams(out, name, payload)
-        typer.echo(f"written: {', '.join(str(path) for path in written)}")
+        typer.echo(f"\nwritten: {', '.join(str(path) for path in written)}")
+    if not table:
+        place = "in the CSV file" if out is not None else "printed with --table, and written with -o"
+        typer.echo(f"{len(found.rows)} figures, by class and by source, are {place}")
 
 
 def _answerers(
-    dataset: Dataset, records: Sequence[Record], asked: Sequence[str], finder: Finder, device: str
+    dataset: Dataset, records: Sequence[Record], names: Sequence[str], finder: Finder, device: str
 ) -> list[Answerer]:
     """Load those that were asked for, else the released ones; none where only stage 1 can be measured."""
     from lungcls.pipeline import Pipeline
     from lungcls.study.study import check_classes, unknown_classes
 
     if not dataset.classes:
-        if asked:
+        if names:
             typer.echo(f"lungcls: {dataset.root} has no classes: only stage 1 is evaluated", err=True)
         return []
     stages: dict[str, Any] = {"segmenter": finder.segmenter, "gate": finder.gate, "device": device}
-    answerers = [Pipeline(classifier=name, **stages).answerer for name in asked or RELEASED]
+    answerers = [Pipeline(classifier=name, **stages).answerer for name in names or RELEASED]
     unknown = unknown_classes(records, answerers[0].classifier.card)
     # Without masks nothing would be left to evaluate: then, as for those asked for, the evaluation refuses.
-    if unknown and not asked and any(record.mask for record in records):
+    if unknown and not names and any(record.mask for record in records):
         typer.echo(
             f"lungcls: {dataset.root} has images of the classes {', '.join(map(repr, unknown))}, which the "
             "released classifiers do not know: only stage 1 is evaluated; --classes gives other classes",

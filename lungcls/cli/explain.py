@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from dataclasses import replace
+from typing import Annotated
 
 import typer
 
-from lungcls.cli.options import (
-    BatchSize,
-    Device,
-    Inputs,
-    Megapixels,
-    OnBadMask,
-    Out,
-    RegionName,
-    SegmenterName,
-    ValueRange,
-)
-from lungcls.cli.running import collect_files, load_pipeline, work
+from lungcls.cli.batch import collect_files, load_pipeline, work
+from lungcls.cli.explanations import Explaining
+from lungcls.cli.options import Inputs, Out, ValueRange, takes
 from lungcls.errors import OptionError
+from lungcls.explanation.explain import check_options
+from lungcls.options import PipelineOptions
 
 
+# The other engines have no gradients.
+@takes(PipelineOptions, without=("engine", "precision", "tta", "coverage"))
 def explain(
     inputs: Inputs,
+    options: PipelineOptions,
     out: Out = None,
     method: Annotated[
         str,
@@ -42,24 +39,7 @@ def explain(
             "--layer", metavar="NAME", help="Layer that a CAM is made from; the last feature map if left out."
         ),
     ] = None,
-    region: RegionName = None,
-    classifier: Annotated[
-        str | None, typer.Option("--classifier", metavar="NAME|PATH", help="Weights of stage 2.")
-    ] = None,
-    segmenter: SegmenterName = "segmenter",
-    device: Device = "auto",
-    batch_size: BatchSize = 16,
-    on_bad_mask: OnBadMask = "whole",
-    on_reject: Annotated[
-        str,
-        typer.Option(
-            "--on-reject",
-            metavar="flag|abstain|raise",
-            help="Where something is wrong with an image: explain it and say so, or count it as failed.",
-        ),
-    ] = "flag",
     value_range: ValueRange = None,
-    max_megapixels: Megapixels = 64,
     panels: Annotated[int, typer.Option("--panels", metavar="2|4", help="Panels of a figure.")] = 4,
     npy: Annotated[bool, typer.Option("--npy", help="Write the maps as float32 arrays too.")] = False,
     no_figures: Annotated[bool, typer.Option("--no-figures", help="Write no figures.")] = False,
@@ -69,23 +49,10 @@ def explain(
 
     Exit code: 0 all done, 1 some inputs failed (each is named, the rest is done), 2 wrong use.
     """
-    from lungcls.cli.explanations import Explaining
-    from lungcls.explanation.explain import check_options
-
-    options: dict[str, Any] = {
-        "segmenter": segmenter,
-        "device": device,
-        "batch_size": batch_size,
-        "max_megapixels": max_megapixels,
-        "region": region,
-        "on_bad_mask": on_bad_mask,
-        "on_reject": on_reject,
-        "engine": "torch",  # the others have no gradients
-    }
     if panels not in (2, 4):
         raise OptionError(f"--panels is {panels}; expected 2 or 4")
-    files = collect_files(inputs, out, value_range, max_megapixels)
-    pipeline = load_pipeline(options, [classifier])
+    files = collect_files(inputs, out, value_range)
+    pipeline = load_pipeline(replace(options, engine="torch"))
     stage_two = pipeline.classifier
     check_options(stage_two, method, target, layer)
     batch = Explaining(

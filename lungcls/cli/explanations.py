@@ -100,15 +100,15 @@ class Explaining(Batch):
             on_error="return",
         )
 
-    def _pictures(self, item: Input) -> dict[str, str]:
-        names = {}
-        if self.out is not None and self.panels:
-            names["figure"] = f"figures/{item.picture}"
-        if self.out is not None and self.cams:
-            names["cam"] = f"cams/{item.picture}"
-        if self.out is not None and self.npy:
-            names["npy"] = f"cams/{Path(item.picture).with_suffix('.npy').as_posix()}"
-        return names
+    def _wanted(self) -> dict[str, bool]:
+        return {"figure": bool(self.panels), "cam": self.cams, "npy": self.npy}
+
+    def _all_pictures(self, item: Input) -> dict[str, str]:
+        return {
+            "figure": f"figures/{item.picture}",
+            "cam": f"cams/{item.picture}",
+            "npy": f"cams/{Path(item.picture).with_suffix('.npy').as_posix()}",
+        }
 
     def _save(self, kind: str, result: Any, path: Path) -> None:
         import numpy as np

@@ -7,10 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lungcls.cli.options import Classes, Layout, Seed, SplitFile, one_of
+from lungcls.cli.parts import chosen_part
 from lungcls.errors import OptionError
+from lungcls.export import FORMATS, export_pipeline, export_stage, write_graph
 from lungcls.labels import NOTICE
+from lungcls.weights import load_card
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lungcls.data import Dataset, Record
     from lungcls.regions import View
 
 
@@ -25,11 +32,17 @@ def export(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder for the files.", show_default=False)
+        Path | None,
+        typer.Option("-o", "--out", file_okay=False, help="Folder for the files.", show_default=False),
     ] = None,
     format: Annotated[
         str,
-        typer.Option("--format", metavar="onnx|openvino|torch", help="torch: a torch.export program (.pt2)."),
+        typer.Option(
+            "--format",
+            metavar="|".join(FORMATS),
+            callback=one_of("--format", FORMATS),
+            help="torch: a torch.export program (.pt2).",
+        ),
     ] = "onnx",
     share_weights: Annotated[
         bool,
@@ -47,19 +60,18 @@ def export(
         Path | None,
         typer.Option("--data", envvar="LUNGCLS_DATA", show_envvar=True, help="Dataset to calibrate int8 on."),
     ] = None,
+    split: SplitFile = None,
+    layout: Layout = None,
+    classes: Classes = None,
     images: Annotated[int, typer.Option("--images", min=1, help="How many images to calibrate on.")] = 300,
-    seed: Annotated[int, typer.Option(help="Of the split, and of which images are drawn.")] = 0,
+    seed: Seed = 0,
 ) -> None:
     """Write the networks for other engines: each stage, and the whole pipeline as one file.
 
     Exit code: 0 done, 2 wrong use.
     """
-    from lungcls.export import FORMATS, export_pipeline, export_stage, write_graph
-    from lungcls.weights import load_card
-
     names = weights or ["segmenter", "classifier-mask"]
-    if format not in FORMATS:
-        raise OptionError(f"unknown format {format!r}; the formats are {', '.join(FORMATS)}")
+    tasks = {name: load_card(name).task for name in names}
     if share_weights:
         if out is not None or format != "onnx" or int8:
             raise OptionError(
@@ -70,18 +82,22 @@ def export(
         return
     if out is None:
         raise OptionError("name a folder with --out")
-    tasks = {name: load_card(name).task for name in names}
     segmenters = [name for name in names if tasks[name] == "segmentation"]
     if int8:
         if format != "openvino":
             raise OptionError("--int8 is for --format openvino")
         if data is None:
             raise OptionError("--int8 needs images to calibrate on: name a dataset with --data")
+        from lungcls.data import open_dataset
         from lungcls.export.quantise import quantise_stage
 
+        if "gate" in tasks.values():
+            raise OptionError("the gate is too small to gain from --int8; leave it out")
+        dataset = open_dataset(data, layout=layout, classes=classes)
+        records, _ = chosen_part(dataset, "train", split, seed)
         for name in names:
             views = _calibration_views(
-                name, tasks[name], (segmenters or ["segmenter"])[0], data, images, seed
+                name, tasks[name], (segmenters or ["segmenter"])[0], dataset, records, images, seed
             )
             _say(quantise_stage(name, out, views))
     else:
@@ -93,23 +109,26 @@ def export(
     typer.echo(NOTICE)
 
 
-def _calibration_views(name: str, task: str, segmenter: str, data: Path, images: int, seed: int) -> View:
+def _calibration_views(
+    name: str,
+    task: str,
+    segmenter: str,
+    dataset: Dataset,
+    records: Sequence[Record],
+    images: int,
+    seed: int,
+) -> View:
     from lungcls.classifier import Classifier
-    from lungcls.data import open_radiography, split_dataset
     from lungcls.export.quantise import calibration_views
     from lungcls.finder import Finder
     from lungcls.segmenter import Segmenter
 
-    if task == "gate":
-        raise OptionError(f"{name}: the gate is too small to gain from --int8; leave it out")
-    database = open_radiography(data)
-    records = split_dataset(database, seed=seed).select(database.records, "train")
     if task == "segmentation":
         return calibration_views(
-            database, records, Segmenter.load(name), Finder.load(None), count=images, seed=seed
+            dataset, records, Segmenter.load(name), Finder.load(None), count=images, seed=seed
         )
     finder = Finder.load(segmenter)
-    return calibration_views(database, records, Classifier.load(name), finder, count=images, seed=seed)
+    return calibration_views(dataset, records, Classifier.load(name), finder, count=images, seed=seed)
 
 
 def _say(path: Path) -> None:

@@ -140,8 +140,8 @@ class Exporting(Batch):
         files = (row or {}).get("export", {}).get("files", [])
         return row if self.out and all((self.out / name).is_file() for name in files) else None
 
-    def _row(self, item: Input, result: Any) -> Row:
-        row = super()._row(item, result)
+    def _row(self, item: Input, state: Fingerprint | None, result: Any) -> Row:
+        row = super()._row(item, state, result)
         if row["error"]:
             return row
         stem = PurePosixPath(item.picture).with_suffix("").as_posix()

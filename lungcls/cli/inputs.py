@@ -8,8 +8,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from lungcls.cli.journal import journal_name
+from lungcls.errors import ImageError
+from lungcls.images import SUFFIXES, find_images
+
 PICTURES = ("masks", "overlays", "figures", "cams")
 """The folders of pictures below a folder of results."""
+
+TABLES = ("predictions", "segments", "explanations")
+"""The names of the tables that the commands write."""
+
+
+def is_result_folder(folder: str | os.PathLike[str]) -> bool:
+    """Whether lungcls wrote its results there, or began to: by its own tables or a journal."""
+    for table in TABLES:
+        if os.path.exists(os.path.join(folder, journal_name(table))):
+            return True
+        try:
+            with open(os.path.join(folder, f"{table}.json"), encoding="utf-8") as file:
+                # Others write files of these names, too.
+                if '"lungcls":' in file.read(1000):
+                    return True
+        except (OSError, ValueError):
+            continue
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +61,14 @@ def collect(entries: Sequence[str], out: Path | None = None) -> list[Input]:
     entries : sequence of str
         Files, folders and patterns.
     out : Path, optional
-        Where results go: the pictures that lie there are no inputs, even if the folder is searched.
+        Where results go. The pictures that lie there, or in the results of an earlier run, are no inputs
+        where a folder is searched; a file that is named is always one.
 
     Returns
     -------
     list of Input
     """
-    from lungcls.errors import ImageError
-    from lungcls.images import find_images
-
-    own = [os.path.join(os.path.abspath(out), name, "") for name in PICTURES] if out else []
+    own = _Own(out)
     found: dict[str, Input] = {}
     folders: dict[str, str] = {}  # the folder that a file's picture is named relative to
     for entry in entries:
@@ -56,11 +76,11 @@ def collect(entries: Sequence[str], out: Path | None = None) -> list[Input]:
             paths = [str(path) for path in find_images([entry])]
             searched = len(paths) != 1 or paths[0] != str(Path(entry))
             if searched:
-                paths = [path for path in paths if not os.path.abspath(path).startswith(tuple(own))]
+                paths = [path for path in paths if not own.holds(path)]
             if not paths:
                 raise ImageError(
-                    f"{entry}: found only pictures that lungcls made in {out}, expected X-rays; "
-                    "give the folder with the X-rays"
+                    f"{entry}: found only pictures that lungcls made, expected X-rays; give the folder with "
+                    "the X-rays"
                 )
         except ImageError as error:
             found.setdefault(os.path.abspath(entry), Input(entry, problem=str(error)))
@@ -72,6 +92,26 @@ def collect(entries: Sequence[str], out: Path | None = None) -> list[Input]:
     names = picture_names(list(folders), _common(list(folders.values())))
     pictures = dict(zip(folders, names))
     return [item if item.problem else Input(item.path, pictures[key]) for key, item in found.items()]
+
+
+class _Own:
+    """The pictures that lungcls made: those below `out`, and those beside tables of an earlier run."""
+
+    def __init__(self, out: Path | None) -> None:
+        self._results: dict[str, bool] = {os.path.abspath(out): True} if out else {}
+
+    def holds(self, path: str) -> bool:
+        folder, name = os.path.split(os.path.dirname(os.path.abspath(path)))
+        while name:
+            if name in PICTURES and self._is_result(folder):
+                return True
+            folder, name = os.path.split(folder)
+        return False
+
+    def _is_result(self, folder: str) -> bool:
+        if folder not in self._results:
+            self._results[folder] = is_result_folder(folder)
+        return self._results[folder]
 
 
 def picture_names(paths: Sequence[str], root: str) -> list[str]:
@@ -89,8 +129,6 @@ def picture_names(paths: Sequence[str], root: str) -> list[str]:
     list of str
         With forward slashes. Files that differ only in their suffix keep it: ``a.jpg.png`` and ``a.dcm.png``.
     """
-    from lungcls.images import SUFFIXES
-
     below = [PurePosixPath(_below(path, root)) for path in paths]
     short = [
         path.with_suffix(".png") if path.suffix.lower() in SUFFIXES else _with_png(path) for path in below

@@ -28,6 +28,11 @@ class Journal:
     run : mapping
         What the rows depend on (weights, options, version), in JSON-safe values.
 
+    Attributes
+    ----------
+    replaced : bool
+        Whether there was a journal of another run, which this one took the place of.
+
     Raises
     ------
     OSError
@@ -38,7 +43,9 @@ class Journal:
         self.path = Path(path)
         self._rows: dict[str, tuple[Fingerprint, Row]] = {}
         header = (json.dumps({"journal": FORMAT, **run}) + "\n").encode()
+        self.replaced = self.path.exists()
         valid = self._read(header)
+        self.replaced = self.replaced and not valid
         # A kill can cut the last line; what follows must not be joined to its stump.
         self._file = open(self.path, "r+b" if valid else "wb")  # noqa: SIM115 - open as long as the run
         self._file.truncate(valid)
@@ -100,6 +107,11 @@ class Journal:
                     break
                 valid += len(line)
         return valid
+
+
+def journal_name(name: str) -> str:
+    """Return the file name of the journal of the tables called `name`."""
+    return f".{name}.journal.jsonl"
 
 
 def remove_partial_files(folders: Iterable[str | os.PathLike[str]]) -> int:

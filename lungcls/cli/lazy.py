@@ -11,6 +11,7 @@ from typing import Any, Final, NoReturn, cast
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from lungcls.cli.renamed import current_words
 from lungcls.errors import LungclsError
 
 _USAGE_ERROR = cast("type[Exception]", typer.BadParameter.__base__)
@@ -60,7 +61,7 @@ class LazyCommand(TyperCommand):
             command = self.load()
         except ModuleNotFoundError as error:
             self.refuse_without(error)
-        return command.make_context(info_name, args, parent=parent, **extra)
+        return command.make_context(info_name, current_words(command, args), parent=parent, **extra)
 
     def refuse_without(self, error: ModuleNotFoundError) -> NoReturn:
         """Turn a missing package into a LungclsError that names what installs it."""

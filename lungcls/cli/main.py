@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from typing import Annotated, Any
 
@@ -10,6 +9,7 @@ import typer
 
 import lungcls
 from lungcls.cli.lazy import Commands, LazyCommand
+from lungcls.cli.noise import every_word, only_own_words
 from lungcls.labels import NOTICE
 
 _PREDICTION, _STUDIES, _TRAINING, _DATA = "Prediction", "Studies", "Training", "Data and weights"
@@ -17,6 +17,8 @@ _PREDICTION, _STUDIES, _TRAINING, _DATA = "Prediction", "Studies", "Training", "
 COMMANDS = (
     LazyCommand("predict", "cli.predict:predict", "Find the lungs and classify.", _PREDICTION),
     LazyCommand("segment", "cli.predict:segment", "Find the lungs.", _PREDICTION),
+    LazyCommand("merge", "cli.scale:merge", "Join a run's shards.", _PREDICTION, "scale"),
+    LazyCommand("results", "cli.scale:results", "Ask what a run has written.", _PREDICTION, "scale"),
     LazyCommand("explain", "cli.explain:explain", "Show what speaks for a class.", _PREDICTION),
     LazyCommand("serve", "cli.serve:serve", "Web page and REST service.", _PREDICTION, "web"),
     LazyCommand("dicom", "cli.dicom:app", "A DICOM node, and DICOMweb.", _PREDICTION, "pacs"),
@@ -66,7 +68,7 @@ def _options(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what the library logs.")] = False,
 ) -> None:
     if verbose:
-        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+        every_word()
 
 
 def main() -> None:
@@ -74,4 +76,5 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         # A terminal that lacks a character, or a file name that is no text, ends no command.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    only_own_words()
     app()

@@ -1,27 +1,177 @@
-"""Options that several commands share."""
+"""Options that several commands share: one word for one thing, checked before anything is read or loaded."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import Field, fields
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias, TypeVar
 
 import typer
 
+from lungcls.errors import OptionError
+from lungcls.options import PipelineOptions, check_device
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+PARTS: Final = ("train", "validation", "test", "all")
+"""What --part takes: the parts of a split, and all images of a dataset."""
+
+
+def one_of(name: str, choices: Iterable[str] | Callable[[], Iterable[str]]) -> Callable[[Any], Any]:
+    """Return a callback of an option that refuses what is not among its choices.
+
+    Parameters
+    ----------
+    name : str
+        Of the option, such as ``--part``.
+    choices : iterable of str, or a function that returns one
+        A function is called when there is a value to check: what it imports is not needed for ``--help``.
+    """
+
+    def check(value: Any) -> Any:
+        for word in [value] if isinstance(value, str) else value or ():
+            known = tuple(choices() if callable(choices) else choices)
+            if word not in known:
+                raise OptionError(f"{name} is {word!r}; expected one of {', '.join(known)}")
+        return value
+
+    return check
+
+
+def _layouts() -> Iterable[str]:
+    from lungcls.data.open import LAYOUTS
+
+    return LAYOUTS
+
+
+def _device(value: str) -> str:
+    check_device(value)
+    return value
+
+
+def _recipe(value: str) -> str:
+    from lungcls.recipes import load_recipe
+
+    load_recipe(value)
+    return value
+
+
+def _arguments(each: Field[Any]) -> tuple[Any, Any]:
+    """Type and typer's words for a field of a class of options."""
+    says = each.metadata
+    words = str(each.type).split(" | ")
+    kind = {"int": int, "float": float, "bool": bool}.get(words[0], str)
+    flag = each.name.replace("_", "-")
+    return (
+        kind | None if "None" in words else kind,
+        typer.Option(
+            f"--{flag}/--no-{flag}" if kind is bool else f"--{flag}",
+            help=says["help"],
+            metavar=None if kind is bool else says["metavar"],
+            min=says["low"],
+            show_default=each.default is not None,
+        ),
+    )
+
+
+def takes(options: type[Any], without: Collection[str] = ()) -> Callable[[Function], Function]:
+    """Let a command take the fields of a class of options, each as an option of its own.
+
+    Parameters
+    ----------
+    options : type
+        A dataclass with fields of :func:`lungcls.options.option`. The parameter of the command that is
+        annotated with it gets an instance.
+    without : collection of str, optional
+        Fields that the command does not offer; they keep their defaults.
+    """
+
+    def decorate(command: Function) -> Function:
+        signature = inspect.signature(command, eval_str=True)
+        (place,) = (one.name for one in signature.parameters.values() if one.annotation is options)
+        offered = [each for each in fields(options) if each.name not in without]
+        parameters = [one for one in signature.parameters.values() if one.name != place]
+        for each in offered:
+            kind, words = _arguments(each)
+            parameters.append(
+                inspect.Parameter(
+                    each.name,
+                    inspect.Parameter.KEYWORD_ONLY,
+                    default=each.default,
+                    annotation=Annotated[kind, words],
+                )
+            )
+
+        @wraps(command)
+        def run(**values: Any) -> Any:
+            chosen = {each.name: values.pop(each.name) for each in offered}
+            for each in offered:
+                if chosen[each.name] == "none" and "none" in (each.metadata["metavar"] or ""):
+                    chosen[each.name] = None
+            return command(**values, **{place: options(**chosen)})
+
+        run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {one.name: one.annotation for one in parameters}
+        return run  # type: ignore[return-value]
+
+    return decorate
+
+
+_OF_PIPELINE = {each.name: each for each in fields(PipelineOptions)}
+
 Data: TypeAlias = Annotated[
-    Path, typer.Option("--data", envvar="LUNGCLS_DATA", help="Folder of the dataset.", show_envvar=True)
-]
-Device: TypeAlias = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
-Engine: TypeAlias = Annotated[
-    str,
+    Path,
     typer.Option(
-        "--engine",
-        metavar="auto|torch|onnxruntime|openvino",
-        help="What runs the networks; auto is torch where it is installed.",
+        "--data",
+        envvar="LUNGCLS_DATA",
+        help="Folder of the dataset, or a TOML file that merges several.",
+        show_envvar=True,
     ),
 ]
-Precision: TypeAlias = Annotated[
+SplitFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--split",
+        metavar="FILE",
+        exists=True,
+        dir_okay=False,
+        help="A split of `lungcls data split`; made by the seed if left out.",
+    ),
+]
+Part: TypeAlias = Annotated[
     str,
-    typer.Option("--precision", metavar="fp32|bf16", help="Arithmetic in the networks; bf16 is faster."),
+    typer.Option(
+        "--part", metavar="|".join(PARTS), callback=one_of("--part", PARTS), help="Part of the split."
+    ),
+]
+Layout: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--layout",
+        callback=one_of("--layout", _layouts),
+        help="radiography, coronahack, covid-chestxray, masks, folders or lists; if left out, "
+        "told by what is in the folder.",
+    ),
+]
+Classes: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--classes",
+        help="Other classes: binary (COVID, other), three (COVID, Pneumonia, Normal), four (those of "
+        "lungcls), or a TOML file with a table [classes].",
+    ),
+]
+OutFolder: TypeAlias = Annotated[
+    Path, typer.Option("-o", "--out", file_okay=False, help="Folder for the results.", show_default=False)
+]
+RunFolder: TypeAlias = Annotated[
+    Path,
+    typer.Option(
+        "-o", "--out", file_okay=False, help="Folder of the run. The same command goes on after a kill."
+    ),
 ]
 Inputs: TypeAlias = Annotated[
     list[str],
@@ -29,62 +179,88 @@ Inputs: TypeAlias = Annotated[
 ]
 Out: TypeAlias = Annotated[
     Path | None,
-    typer.Option("-o", "--out", help="Folder for tables and pictures; without it a table is printed."),
+    typer.Option(
+        "-o", "--out", file_okay=False, help="Folder for tables and pictures; the answer is printed as well."
+    ),
+]
+Classifiers: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--classifier",
+        metavar="NAME|PATH",
+        help="Weights of stage 2; several make an ensemble.",
+        show_default=False,
+    ),
 ]
 SegmenterName: TypeAlias = Annotated[
-    str, typer.Option("--segmenter", metavar="NAME|PATH", help="Weights of stage 1.")
+    str,
+    typer.Option("--segmenter", metavar="NAME|PATH", help=_OF_PIPELINE["segmenter"].metadata["help"]),
 ]
-BatchSize: TypeAlias = Annotated[int, typer.Option("--batch-size", min=1, help="Images that run together.")]
+OtherSegmenter: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--segmenter", metavar="NAME|PATH", help="Segmenter whose masks are used, in place of the recipe's."
+    ),
+]
+Device: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar=_OF_PIPELINE["device"].metadata["metavar"],
+        callback=_device,
+        help=_OF_PIPELINE["device"].metadata["help"],
+    ),
+]
+Engine: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        metavar=_OF_PIPELINE["engine"].metadata["metavar"],
+        callback=one_of("--engine", _OF_PIPELINE["engine"].metadata["choices"]),
+        help=_OF_PIPELINE["engine"].metadata["help"],
+    ),
+]
+BatchSize: TypeAlias = Annotated[
+    int, typer.Option("--batch-size", min=1, help=_OF_PIPELINE["batch_size"].metadata["help"])
+]
+RecipeName: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE", callback=_recipe, help="A name (`lungcls train --list`) or a TOML file."
+    ),
+]
+Recipe: TypeAlias = Annotated[
+    str,
+    typer.Option("--recipe", callback=_recipe, help="A classifier's recipe: a name or a TOML file."),
+]
+Seed: TypeAlias = Annotated[
+    int,
+    typer.Option(
+        "--seed", min=0, help="Of the split, where no file is given, and of all that is drawn at random."
+    ),
+]
+OtherSeed: TypeAlias = Annotated[
+    int | None, typer.Option("--seed", min=0, help="Seed, in place of the recipe's.")
+]
+Epochs: TypeAlias = Annotated[
+    int | None,
+    typer.Option("--epochs", min=1, help="Cut every stage of a schedule to so many epochs, for a trial."),
+]
+Limit: TypeAlias = Annotated[
+    int,
+    typer.Option("--limit", min=0, help="Take only about so many images of each class; 0 takes all."),
+]
+Resamples: TypeAlias = Annotated[
+    int, typer.Option("--resamples", min=1, help="Bootstrap resamples, drawn by group.")
+]
+Cache: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--cache", file_okay=False, help="Folder for predicted masks, to share between runs."),
+]
+Workers: TypeAlias = Annotated[
+    int, typer.Option("--workers", min=0, help="Processes that augment, in training.")
+]
 ValueRange: TypeAlias = Annotated[
     tuple[float, float] | None,
     typer.Option("--value-range", metavar="LO HI", help="What is black and what is white, such as 0 4095."),
 ]
-Megapixels: TypeAlias = Annotated[float, typer.Option("--max-megapixels", help="Larger images are refused.")]
-OnBadMask: TypeAlias = Annotated[
-    str,
-    typer.Option(
-        "--on-bad-mask",
-        metavar="whole|refuse",
-        help="Where both lungs were not found: use the whole image and say so, or refuse.",
-    ),
-]
-RegionName: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        "--region",
-        help="Which released classifier: mask (the default), crop or full.",
-        show_default=False,
-    ),
-]
-Layout: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        help="radiography, coronahack, covid-chestxray, masks, folders or lists; if left out, "
-        "told by what is in the folder."
-    ),
-]
-Classes: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        help="Other classes: binary (COVID, other), three (COVID, Pneumonia, Normal), four (those of "
-        "lungcls), or a TOML file with a table [classes]."
-    ),
-]
-SplitOfRecipe: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(
-        "--split-file", help="A split of `lungcls data split`; made by the recipe's seed if left out."
-    ),
-]
-SplitOfSeed: TypeAlias = Annotated[
-    Path | None,
-    typer.Option("--split-file", help="A split of `lungcls data split`; made by --seed if left out."),
-]
-Epochs: TypeAlias = Annotated[
-    int | None,
-    typer.Option("--epochs", help="Cut every stage of a schedule to so many epochs, for a trial."),
-]
-MaskCache: TypeAlias = Annotated[
-    Path | None, typer.Option("--cache", help="Folder for predicted masks, to share between runs.")
-]
-Workers: TypeAlias = Annotated[int, typer.Option("--workers", help="Processes that augment, in training.")]

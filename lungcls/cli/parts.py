@@ -1,25 +1,35 @@
-"""The part of a dataset that a command works on."""
+"""What the commands that measure have in common: names checked first, and the part of a dataset."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lungcls.errors import OptionError
+from lungcls.weights import load_card
 
 if TYPE_CHECKING:
     from lungcls.data import Dataset, Record, Split
 
 
+def check_weights(names: Iterable[str], task: str) -> None:
+    """Refuse names that stand for no weights of a task: WeightsError, OptionError, in milliseconds."""
+    for name in names:
+        card = load_card(name)
+        if card.task != task:
+            raise OptionError(f"{name} is made for {card.task}; expected weights for {task}")
+
+
 def chosen_part(
     dataset: Dataset, part: str, split_file: Path | None, seed: int
 ) -> tuple[list[Record], Split | None]:
-    """Return the images of ``--split``, and the split that they were chosen by; no split for ``all``."""
+    """Return the images of ``--part``, and the split that they were chosen by; no split for ``all``."""
     from lungcls.data import Split, split_dataset
 
     if part != "all":
         split = Split.read_csv(split_file) if split_file else split_dataset(dataset, seed=seed)
         return split.select(dataset.records, part), split
     if split_file:
-        raise OptionError("--split all takes every image; name a part, or leave out --split-file")
+        raise OptionError("--part all takes every image; name a part, or leave out --split")
     return dataset.records, None

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lungcls.cli.options import Classes, Data, Device, Layout, MaskCache
+from lungcls.cli.options import (
+    Cache,
+    Classes,
+    Data,
+    Device,
+    Layout,
+    OutFolder,
+    Part,
+    Resamples,
+    Seed,
+    SegmenterName,
+    SplitFile,
+)
+from lungcls.cli.parts import check_weights
 
 
 def report(
@@ -16,20 +28,18 @@ def report(
         typer.Argument(metavar="RUN...", help="Folders of `lungcls train`, weight files or released names."),
     ],
     data: Data,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the page, the plots and the tables.")],
-    split: Annotated[str, typer.Option(help="Part to report on: train, validation, test or all.")] = "test",
-    split_file: Annotated[
-        Path | None, typer.Option(help="A split of `lungcls data split`; by default that of the runs.")
-    ] = None,
+    out: OutFolder,
+    part: Part = "test",
+    split: SplitFile = None,
     layout: Layout = None,
     classes: Classes = None,
-    segmenter: Annotated[
-        str, typer.Option(help="Weights of stage 1, whose masks cut the regions.")
-    ] = "segmenter",
-    images: Annotated[int, typer.Option(help="Largest number of images in a gallery of mistakes.")] = 24,
-    resamples: Annotated[int, typer.Option(help="Bootstrap resamples, drawn by group.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
-    cache: MaskCache = None,
+    segmenter: SegmenterName = "segmenter",
+    images: Annotated[
+        int, typer.Option("--images", min=0, help="Largest number of images in a gallery of mistakes.")
+    ] = 24,
+    resamples: Resamples = 2000,
+    seed: Seed = 0,
+    cache: Cache = None,
     device: Device = "auto",
 ) -> None:
     """Plot and compare trained classifiers: curves, confusion, ROC, mistakes, and tests between pairs."""
@@ -39,12 +49,13 @@ def report(
     from lungcls.reports import write_report
     from lungcls.reports.text import model_rows, pair_rows
 
+    check_weights([segmenter], "segmentation")
     written = write_report(
         list(runs),
         open_dataset(data, layout=layout, classes=classes),
         out,
-        part=split,
-        split=Split.read_csv(split_file) if split_file else None,
+        part=part,
+        split=Split.read_csv(split) if split else None,
         segmenter=segmenter,
         cache=cache,
         images=images,

@@ -9,7 +9,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lungcls.cli.options import Classes, Data, Device, Epochs, Layout, MaskCache, SplitOfSeed, Workers
+from lungcls.cli.options import (
+    Cache,
+    Classes,
+    Data,
+    Device,
+    Epochs,
+    Layout,
+    Limit,
+    OutFolder,
+    Part,
+    Recipe,
+    Resamples,
+    Seed,
+    SegmenterName,
+    SplitFile,
+    Workers,
+    one_of,
+)
+from lungcls.cli.parts import check_weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,48 +49,58 @@ def shortcuts(
         ),
     ],
     data: Data,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the JSON, CSV and HTML files.")],
-    part: Annotated[str, typer.Option(help="Part of the split: test, validation, train or all.")] = "test",
-    split_file: SplitOfSeed = None,
+    out: OutFolder,
+    part: Part = "test",
+    split: SplitFile = None,
     layout: Layout = None,
     classes: Classes = None,
     checks: Annotated[
         str,
         typer.Option(
-            help="Checks by name or number, separated by commas, or 'all'; an unknown one makes the "
-            "command list them."
+            "--checks",
+            help="Checks by number or name, separated by commas, or 'all'; an unknown one makes the command "
+            "list them.",
         ),
     ] = "all",
     masks: Annotated[
-        str, typer.Option(help="predicted (by the segmenter) or truth (the dataset's own).")
+        str,
+        typer.Option(
+            "--masks",
+            callback=one_of("--masks", ("predicted", "truth")),
+            help="predicted (by the segmenter) or truth (the dataset's own).",
+        ),
     ] = "predicted",
-    segmenter: Annotated[str, typer.Option(help="Weights of stage 1.")] = "segmenter",
+    segmenter: SegmenterName = "segmenter",
     external: Annotated[
-        list[Path] | None, typer.Option(help="Folder of an external set for check 10; may be repeated.")
+        list[Path] | None,
+        typer.Option("--external", exists=True, help="External set for check 10; may be repeated."),
     ] = None,
     boxes: Annotated[
-        Path | None, typer.Option(help="CSV with file, x0, y0, x1, y1; boxes.csv of the dataset if left out.")
+        Path | None,
+        typer.Option(
+            "--boxes",
+            exists=True,
+            dir_okay=False,
+            help="CSV with file, x0, y0, x1, y1; boxes.csv of the dataset if left out.",
+        ),
     ] = None,
     train_checks: Annotated[
         bool, typer.Option("--train-checks", help="Also train what checks 4, 5 and 8 need (hours on a CPU).")
     ] = False,
-    recipe: Annotated[str, typer.Option(help="A classifier's recipe for --train-checks.")] = "ablation",
+    recipe: Recipe = "ablation",
     epochs: Epochs = None,
-    limit: Annotated[
-        int, typer.Option(help="Examine only about so many images of each class; 0 takes all.")
-    ] = 0,
-    per_pair: Annotated[int, typer.Option(help="Composites of each pair of classes in check 1.")] = 50,
-    resamples: Annotated[int, typer.Option(help="Bootstrap resamples, drawn by group.")] = 1000,
-    seed: Annotated[
-        int, typer.Option(help="Of the split, where no file is given, and of all that is drawn.")
-    ] = 0,
-    cache: MaskCache = None,
+    limit: Limit = 0,
+    per_pair: Annotated[
+        int, typer.Option("--per-pair", min=1, help="Composites of each pair of classes in check 1.")
+    ] = 50,
+    resamples: Resamples = 1000,
+    seed: Seed = 0,
+    cache: Cache = None,
     device: Device = "auto",
     workers: Workers = 1,
 ) -> None:
     """Examine whether models look at the lungs or at where pictures come from: ten checks, a verdict each."""
     from lungcls.data import Split, open_dataset, open_externals, split_dataset
-    from lungcls.errors import OptionError
     from lungcls.evaluation.results import write_results
     from lungcls.evaluation.sampling import limit_records
     from lungcls.explanation import read_boxes
@@ -84,26 +112,26 @@ def shortcuts(
     from lungcls.shortcuts.suite import examine
     from lungcls.study.study import Study
 
-    if masks not in ("predicted", "truth"):
-        raise OptionError(f"--masks is {masks!r}; expected predicted or truth")
-    chosen = checks.split(",")
-    choose_checks(chosen)  # wrong names are told before minutes of work, not after
+    names = checks.split(",")
+    choose_checks(names)  # wrong names are told before minutes of work, not after
+    check_weights([segmenter], "segmentation")
     new_figure(1, 1)  # as is a missing matplotlib
-    database = open_dataset(data, layout=layout, classes=classes)
-    split = Split.read_csv(split_file) if split_file else split_dataset(database, seed=seed)
-    records = database.records if part == "all" else split.select(database.records, part)
-    if limit:
-        records = limit_records(records, split, limit, seed)
     subjects = [load_subject(model, device) for model in models]
+    database = open_dataset(data, layout=layout, classes=classes)
+    others = open_externals(external or [])
+    chosen = Split.read_csv(split) if split else split_dataset(database, seed=seed)
+    records = database.records if part == "all" else chosen.select(database.records, part)
+    if limit:
+        records = limit_records(records, chosen, limit, seed)
     marked = boxes or database.root / "boxes.csv"
     find = partial(_lungs, masks=masks, segmenter=segmenter, cache=cache or out / "masks", device=device)
     lungs = find(database, database.records if train_checks else records)
-    study = Study(database, records, lungs, split, part, seed, resamples)
+    study = Study(database, records, lungs, chosen, part, seed, resamples)
     audit = Audit(
         boxes=read_boxes(marked) if marked.is_file() or boxes else {},
         externals={
             name: Study(dataset, dataset.records, find(dataset, dataset.records, masks="predicted"))
-            for name, dataset in open_externals(external or []).items()
+            for name, dataset in others.items()
         },
         per_pair=per_pair,
         progress=bar,
@@ -114,7 +142,7 @@ def shortcuts(
             folder = out / "trainings" / subject.region.name  # models of one region share their trainings
             trainings = _trainings(subject, recipe, epochs, study, folder, device, workers)
             audit = replace(audit, trainings=trainings)
-        done.append(examine(subject, study, checks=chosen, audit=audit))
+        done.append(examine(subject, study, checks=names, audit=audit))
         typer.echo(f"\n{subject.name}, {done[-1].payload['images']} images")
         for note in done[-1].payload["notes"]:
             typer.echo(f"Note: {note}")

@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lungcls.cli.options import Classes, Data, Device, Epochs, Layout, MaskCache, SplitOfRecipe, Workers
+from lungcls.cli.options import (
+    Cache,
+    Classes,
+    Data,
+    Device,
+    Epochs,
+    Layout,
+    OtherSeed,
+    OtherSegmenter,
+    RecipeName,
+    RunFolder,
+    SplitFile,
+    Workers,
+)
 
 
 def train(
-    recipe: Annotated[
-        str, typer.Argument(help="A recipe's name (`lungcls info` lists them) or a TOML file.")
-    ],
+    recipe: RecipeName,
     data: Data,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder of the run. The same command goes on after a kill.")
-    ],
-    split_file: SplitOfRecipe = None,
+    out: RunFolder,
+    split: SplitFile = None,
     layout: Layout = None,
     classes: Classes = None,
-    init: Annotated[str | None, typer.Option(help="Weights to start from, in place of the recipe's.")] = None,
-    segmenter: Annotated[
-        str | None, typer.Option(help="Segmenter whose masks are used, in place of the recipe's.")
+    init: Annotated[
+        str | None,
+        typer.Option("--init", metavar="NAME|PATH", help="Weights to start from, in place of the recipe's."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed, in place of the recipe's.")] = None,
+    segmenter: OtherSegmenter = None,
+    seed: OtherSeed = None,
     epochs: Epochs = None,
-    cache: MaskCache = None,
+    cache: Cache = None,
     device: Device = "auto",
-    devices: Annotated[int, typer.Option(help="Number of GPUs.")] = 1,
+    devices: Annotated[int, typer.Option("--devices", min=1, help="Number of GPUs.")] = 1,
     workers: Workers = 1,
     keep_checkpoints: Annotated[
         bool, typer.Option(help="Keep the checkpoint of every epoch, not only the best and the last.")
@@ -54,7 +63,7 @@ def train(
         chosen,
         open_dataset(data, layout=layout, classes=classes),
         out,
-        split=Split.read_csv(split_file) if split_file else None,
+        split=Split.read_csv(split) if split else None,
         context=RunContext(
             device=device,
             devices=devices,

@@ -2,35 +2,50 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from lungcls.cli.options import Classes, Data, Device, Epochs, Layout, MaskCache, SplitOfRecipe, Workers
+from lungcls.cli.options import (
+    Cache,
+    Classes,
+    Data,
+    Device,
+    Epochs,
+    Layout,
+    OtherSeed,
+    RecipeName,
+    RunFolder,
+    SplitFile,
+    Workers,
+)
 
 
 def tune(
-    recipe: Annotated[
-        str, typer.Argument(help="A recipe's name (`lungcls info` lists them) or a TOML file.")
-    ],
+    recipe: RecipeName,
     data: Data,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder of the search. The same command goes on after a kill.")
-    ],
-    trials: Annotated[int, typer.Option(help="Trials in all, those of earlier calls included.")] = 20,
+    out: RunFolder,
+    trials: Annotated[
+        int, typer.Option("--trials", min=1, help="Trials in all, those of earlier calls included.")
+    ] = 20,
     space: Annotated[
         Path | None,
         typer.Option(
-            help="TOML file: a table a key of the recipe, with `choices` or `low`, `high` and `log`."
+            "--space",
+            exists=True,
+            dir_okay=False,
+            help="TOML file: a table a key of the recipe, with `choices` or `low`, `high` and `log`.",
         ),
     ] = None,
-    split_file: SplitOfRecipe = None,
+    split: SplitFile = None,
     layout: Layout = None,
     classes: Classes = None,
+    seed: OtherSeed = None,
     epochs: Epochs = None,
     prune: Annotated[bool, typer.Option(help="Stop trials that fall behind the others.")] = True,
-    cache: MaskCache = None,
+    cache: Cache = None,
     device: Device = "auto",
     workers: Workers = 1,
 ) -> None:
@@ -55,13 +70,15 @@ def tune(
         typer.echo(f"trial {row['trial']}: {row['state']}, {score} on validation; {values}")
 
     chosen = load_recipe(recipe)
+    if seed is not None:
+        chosen = replace(chosen, seed=seed)
     found = run(
         chosen if epochs is None else chosen.cut(epochs),
         open_dataset(data, layout=layout, classes=classes),
         out,
         trials=trials,
         space=load_space(space) if space else None,
-        split=Split.read_csv(split_file) if split_file else None,
+        split=Split.read_csv(split) if split else None,
         prune=prune,
         context=RunContext(device=device, workers=workers, cache=cache),
         on_trial=show,

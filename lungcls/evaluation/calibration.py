@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 from scipy.optimize import minimize, minimize_scalar
+from scipy.special import log_softmax
 
 from lungcls.errors import DataError
 
@@ -333,4 +333,5 @@ def _in_bins(values: NDArray[np.float64], place: NDArray[np.intp], bins: int) ->
 def _log_softmax(logits: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
     if not (math.isfinite(temperature) and temperature > 0):
         raise DataError(f"the temperature is {temperature}; expected a positive finite number")
-    return np.asarray(special.log_softmax(logits / temperature, axis=-1))
+    scores: NDArray[np.float64] = log_softmax(logits / temperature, axis=-1)
+    return scores

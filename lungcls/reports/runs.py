@@ -78,7 +78,7 @@ def common_split(runs: Sequence[Run]) -> Split | None:
     if len({split.hash for split in splits}) > 1:
         raise DataError(
             "the runs were trained with different splits: the test images of one may have trained another; "
-            "train them with one `--split-file`"
+            "train them with one `--split`"
         )
     return splits[0] if splits else None
 

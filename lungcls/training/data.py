@@ -18,6 +18,7 @@ from lungcls.data.views import drawn_lungs, find_lungs, lung_views, region_views
 from lungcls.errors import DataError
 from lungcls.finder import Finder
 from lungcls.gate.gate import Gate
+from lungcls.lineage import ancestors
 from lungcls.lungs import Lungs
 from lungcls.recipes import Recipe
 from lungcls.study.context import RunContext
@@ -69,7 +70,7 @@ class TrainingData:
         self.classes = ("lung",) if self.segmentation else database.classes
         usable = [record for record in database.records if record.mask or not self.segmentation]
         self.records = {part: split.select(usable, part) for part in ("train", "validation")}
-        segmenter = made.get(recipe.segmenter, recipe.segmenter)
+        self.segmenter = segmenter = made.get(recipe.segmenter, recipe.segmenter)
         predicts = lungs is None and recipe.needs_masks
         self.init = made.get(recipe.init, recipe.init)
         self.teachers = [made.get(name, name) for name in recipe.teachers]
@@ -99,11 +100,23 @@ class TrainingData:
         labels, films = self.labels(part), [self.lungs[record.file] for record in records]
         if part == "train" and recipe.lungs_beside:
             views, shares = lung_views(films, recipe.region, size, progress, tone=recipe.tone)
-            return Views(views, labels, shares)
+            return Views(views, labels, shares, self._strata(part))
         views = region_views(films, recipe.region, size, progress, tone=recipe.tone)
         if part == "train" and recipe.offline:
             views, labels = add_copies(views, labels, self.wanted(), recipe.offline_augmentation, recipe.seed)
-        return Views(views, labels)
+        return Views(views, labels, strata=self._strata(part) if part == "train" else None)
+
+    def _strata(self, part: str) -> npt.NDArray[np.int64] | None:
+        within = self.recipe.balance_within
+        if within == "none":
+            return None
+        values = [getattr(record, within) for record in self.records[part]]
+        return np.unique(values, return_inverse=True)[1].astype(np.int64)
+
+    def ancestors(self, architecture: Mapping[str, Any]) -> Any:
+        """Say for the card which weights the run rests on."""
+        segmenter = self.segmenter if "segmenter" in self.origins else ""
+        return ancestors(dict(architecture), init=self.init, segmenter=segmenter, teachers=self.teachers)
 
     def labels(self, part: str) -> npt.NDArray[np.int64]:
         """Index of each film's class, int64 [N]."""
@@ -183,7 +196,7 @@ class TrainingData:
             logger.warning(
                 "%s was trained with the split %s, this run has the split %s: validation and test images may "
                 "be among those that %s has learnt from, and figures on them too high; use the split of "
-                "those weights (--split-file), or weights made with this split",
+                "those weights (--split), or weights made with this split",
                 *(name, used, self.split.hash, name),
             )
         return torn

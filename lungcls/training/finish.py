@@ -98,6 +98,7 @@ def _save(
         metrics={},
         versions={**versions(), "device": network_device(data.context.device)},
         licence=LICENCE,
+        ancestors=data.ancestors(architecture),
     )
 
 

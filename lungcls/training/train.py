@@ -24,7 +24,7 @@ from lungcls.data.splits import Split, split_dataset
 from lungcls.errors import RecipeError
 from lungcls.gate.gate import Gate
 from lungcls.lungs import Lungs
-from lungcls.models.catalog import MODELS
+from lungcls.models import MODELS
 from lungcls.models.pretrained import PretrainedError, copy_weights
 from lungcls.recipes import Recipe
 from lungcls.study.context import RunContext

@@ -47,7 +47,7 @@ def test_a_new_card_is_written_only_where_it_is_asked_for(
     assert "nothing is written without --out" in tried.stdout
     assert "old card" in tried.stdout
     assert "may have been trained on" in tried.stdout
-    written = calibrate("--split", "all", "-o", tmp_path / "out")
+    written = calibrate("--part", "all", "-o", tmp_path / "out")
     assert written.exit_code == 0, written.output
     path = tmp_path / "out/tiny-classifier.safetensors"
     assert f"--classifier {path}" in written.stdout
@@ -70,7 +70,7 @@ def test_classes_can_be_given_other_names(
 ) -> None:
     for label, name in (("COVID", "sars-cov-2"), ("Normal", "no finding")):
         shutil.copytree(manifest_database / label / "images", tmp_path / "folders" / name)
-    asked = ("--data", tmp_path / "folders", "--split", "all")
+    asked = ("--data", tmp_path / "folders", "--part", "all")
     refused = calibrate(*asked)
     assert refused.exit_code == 2
     assert "'no finding', 'sars-cov-2'" in refused.stderr
@@ -84,14 +84,14 @@ def test_classes_can_be_given_other_names(
 def test_what_cannot_be_calibrated_on_is_told_before_anything_is_run(
     calibrate: Run, manifest_database: Path, tmp_path: Path
 ) -> None:
-    refused = calibrate("--data", manifest_database / "COVID", "--split", "all")
+    refused = calibrate("--data", manifest_database / "COVID", "--part", "all")
     assert refused.exit_code == 2
     assert "layout masks" in refused.stderr
     assert "has no classes" in refused.stderr
     assert not (tmp_path / "cache").exists()
-    wrong = calibrate("--split", "all", "--split-file", tmp_path / "split.csv")
+    wrong = calibrate("--part", "all", "--split", tmp_path / "split.csv")
     assert wrong.exit_code == 2
-    assert "--split-file" in wrong.stderr
+    assert "--split" in wrong.stderr
 
 
 @pytest.mark.usefixtures("known_lungs")

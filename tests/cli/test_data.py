@@ -60,7 +60,7 @@ def test_download_knows_one_dataset() -> None:
 def test_evaluate_writes_figures_and_answers(
     manifest_database: Path, tiny_segmenter: Path, tiny_classifier: Path, tmp_path: Path
 ) -> None:
-    command = ["evaluate", "--data", str(manifest_database), "--split", "test", "--resamples", "20"]
+    command = ["evaluate", "--data", str(manifest_database), "--part", "test", "--resamples", "20"]
     command += ["--segmenter", str(tiny_segmenter), "--classifier", str(tiny_classifier)]
     done = runner.invoke(app, [*command, "-o", str(tmp_path), "--device", "cpu"])
     assert done.exit_code == 0, done.output

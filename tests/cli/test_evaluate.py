@@ -80,7 +80,7 @@ def make_coronahack(root: Path, images: Path) -> Path:
 def test_class_folders_without_masks_are_classified(
     evaluate: Run, make_folders: Callable[..., Path], payload: Callable[[], dict[str, Any]]
 ) -> None:
-    done = evaluate(make_folders({"COVID": "COVID", "Normal": "Normal"}), "--split", "all")
+    done = evaluate(make_folders({"COVID": "COVID", "Normal": "Normal"}), "--part", "all")
     assert done.exit_code == 0, done.output
     assert "stage 1 is not evaluated" in done.stdout
     assert "only stage 1" not in done.output
@@ -96,7 +96,7 @@ def test_the_split_is_applied_to_any_dataset(
     root = make_folders({"COVID": "COVID", "Normal": "Normal"})
     split = make_split(open_dataset(root).records, seed=3)
     split.write_csv(tmp_path / "split.csv")
-    done = evaluate(root, "--split", "validation", "--split-file", tmp_path / "split.csv")
+    done = evaluate(root, "--part", "validation", "--split", tmp_path / "split.csv")
     assert done.exit_code == 0, done.output
     found = payload()
     assert (found["part"], found["split_hash"]) == ("validation", split.hash)
@@ -110,7 +110,7 @@ def test_the_split_is_applied_to_masks_alone(
     files = [record.file for record in open_dataset(folder).records]
     split = Split(dict.fromkeys(files, "train") | dict.fromkeys(files[:5], "test"), dict(zip(files, files)))
     split.write_csv(tmp_path / "split.csv")
-    done = evaluate(folder, "--split-file", tmp_path / "split.csv")
+    done = evaluate(folder, "--split", tmp_path / "split.csv")
     assert done.exit_code == 0, done.output
     assert (payload()["part"], payload()["images"]) == ("test", 5)
 
@@ -128,7 +128,7 @@ def test_all_images_of_a_collection_hold_those_that_were_trained_on(
     card = json.loads(Path(weights["mask"]).with_suffix(".json").read_text())
     card |= {"name": "trained", "training_data": {"dataset": RadiographyDatabase(manifest_database).title}}
     trained.with_suffix(".json").write_text(json.dumps(card))
-    words = ("--classifier", trained, "--classifier", weights["mask"], "--split", "all")
+    words = ("--classifier", trained, "--classifier", weights["mask"], "--part", "all")
     done = evaluate(manifest_database, *words)
     assert done.exit_code == 0, done.output
     (note,) = [note for note in payload()["notes"] if "trained" in note]
@@ -145,7 +145,7 @@ def test_coronahack_with_the_four_classes(
     assert refused.exit_code == 2
     assert "'Pneumonia/COVID-19'" in refused.stderr
     assert "--classes four" in refused.stderr
-    done = evaluate(root, "--classes", "four", "--layout", "coronahack", "--split", "all")
+    done = evaluate(root, "--classes", "four", "--layout", "coronahack", "--part", "all")
     assert done.exit_code == 0, done.output
     # What the dataset says of itself stands beside its figures.
     assert "children of one hospital" in done.stdout
@@ -159,13 +159,13 @@ def test_unknown_classes_leave_stage_one_only_where_there_are_masks(
     payload: Callable[[], dict[str, Any]],
 ) -> None:
     root = make_folders({"COVID": "ill", "Normal": "well"}, masks=True)
-    done = evaluate(root, "--split", "all")
+    done = evaluate(root, "--part", "all")
     assert done.exit_code == 0, done.output
     assert "'ill', 'well'" in done.stderr
     assert "--classes" in done.stderr
     assert list(payload()["reports"]) == ["tiny-segmenter"]
     # A classifier that was asked for is not left out.
-    refused = evaluate(root, "--split", "all", "--classifier", weights["mask"])
+    refused = evaluate(root, "--part", "all", "--classifier", weights["mask"])
     assert refused.exit_code == 2
     assert "tiny-classifier does not know" in refused.stderr
 
@@ -182,9 +182,9 @@ def test_masks_alone_say_that_no_classifier_was_run(
 def test_a_split_file_for_all_images_is_wrong_use(
     evaluate: Run, manifest_database: Path, tmp_path: Path
 ) -> None:
-    done = evaluate(manifest_database, "--split", "all", "--split-file", tmp_path / "split.csv")
+    done = evaluate(manifest_database, "--part", "all", "--split", tmp_path / "split.csv")
     assert done.exit_code == 2
-    assert "--split-file" in done.stderr
+    assert "--split" in done.stderr
 
 
 def test_nothing_to_evaluate_is_an_error(evaluate: Run, manifest_database: Path, tmp_path: Path) -> None:
@@ -193,6 +193,6 @@ def test_nothing_to_evaluate_is_an_error(evaluate: Run, manifest_database: Path,
     bare = next(file for file in files if file.endswith("COVID-24.png"))
     split = Split(dict.fromkeys(files, "train") | {bare: "test"}, dict(zip(files, files)))
     split.write_csv(tmp_path / "split.csv")
-    done = evaluate(folder, "--split-file", tmp_path / "split.csv")
+    done = evaluate(folder, "--split", tmp_path / "split.csv")
     assert done.exit_code == 2
     assert "nothing to evaluate" in done.stderr

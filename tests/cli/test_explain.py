@@ -101,7 +101,7 @@ def test_a_run_that_was_cut_short_goes_on(
     assert run(*words).exit_code == 130
     result = run(*words)
     assert result.exit_code == 0, result.output
-    assert "continuing, 1 of 3" in result.stderr
+    assert "continuing an earlier run, 1 of 3" in result.stderr
     assert calls == ["a.png", "b.png", "b.png", "c.png"]
     assert len(read_csv(tmp_path / "out/explanations.csv")) == 3
     # Another method is another run.

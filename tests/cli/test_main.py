@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from typer.testing import CliRunner
 
 import lungcls
 from lungcls.cli.lazy import Commands, LazyCommand
-from lungcls.cli.main import COMMANDS, app, main
+from lungcls.cli.main import COMMANDS, app
 from lungcls.errors import DataError, OptionError
 from lungcls.labels import NOTICE
 
@@ -62,7 +61,7 @@ try:
     app(["--help"])
 except SystemExit:
     commands = {name for name in sys.modules if name.startswith("lungcls.cli.")}
-    assert commands == {"lungcls.cli.main", "lungcls.cli.lazy"}, commands
+    assert commands == {f"lungcls.cli.{name}" for name in ("lazy", "main", "noise", "renamed")}, commands
 """
     assert python(code).stderr == ""
 
@@ -163,14 +162,27 @@ def test_every_entry_names_a_command() -> None:
         assert command.help, f"{entry.name} has no help text"
 
 
-def test_verbose_shows_what_the_library_logs(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    root = logging.getLogger()
-    monkeypatch.setattr(root, "handlers", [])
-    monkeypatch.setattr(root, "level", root.level)
-    monkeypatch.setattr(sys, "argv", ["lungcls", "--verbose", "info"])
-    with pytest.raises(SystemExit):
-        main()
-    logging.getLogger("lungcls.somewhere").info("a line")
-    assert "INFO lungcls.somewhere: a line" in capsys.readouterr().err
+NOISE = """
+import logging, sys, warnings
+sys.argv = ["lungcls", *{words}]
+import lungcls.cli.info
+def noisy(*words):
+    logging.getLogger("pydicom").warning("foreign log")
+    warnings.warn_explicit("foreign warning", UserWarning, "/site-packages/sklearn/x.py", 1)
+    for _ in range(3):
+        logging.getLogger("lungcls.somewhere").warning("own log")
+        warnings.warn_explicit("own warning", UserWarning, lungcls.__file__, 1, registry=None)
+    return {{}}
+lungcls.cli.info._versions = noisy
+from lungcls.__main__ import main
+main()
+"""
+
+
+def test_own_warnings_are_said_once_and_those_of_others_not_at_all() -> None:
+    result = python(NOISE.format(words=["info"]))
+    assert (result.returncode, result.stderr) == (0, "lungcls: own log\nlungcls: own warning\n")
+    verbose = python(NOISE.format(words=["--verbose", "info"]))
+    assert "WARNING pydicom: foreign log" in verbose.stderr
+    assert "foreign warning" in verbose.stderr
+    assert "WARNING lungcls.somewhere: own log" in verbose.stderr

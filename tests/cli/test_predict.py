@@ -176,7 +176,7 @@ def test_bad_mask_refused_or_whole(run: Run, draw: Draw, tmp_path: Path) -> None
         (["--region", "background", "--classifier", ""], "classifier-background: no such weight file"),
         (["--region", "full"], "sees the region 'mask', not 'full'"),
         (["--classifier", "nobody"], "nobody: no such weight file"),
-        (["--on-bad-mask", "cry"], "expected 'whole' or 'refuse'"),
+        (["--on-bad-mask", "cry"], "expected one of 'whole', 'refuse'"),
         (["--device", "quantum"], "unknown device"),
         (["--value-range", "5", "1"], "lo < hi"),
         (["--max-megapixels", "0"], "expected a positive number"),
@@ -304,7 +304,7 @@ def test_interrupted_run_is_continued(
     stage = Stopping(monkeypatch)
     result = run("predict", tmp_path / "in", "-o", interrupted, "--batch-size", 3)
     assert result.exit_code == 0
-    assert result.stderr == "lungcls: continuing, 4 of 7 images were done\n"
+    assert result.stderr == "lungcls: continuing an earlier run, 4 of 7 images were done\n"
     assert stage.images == 3
     assert leftovers(interrupted) == []
     continued = (interrupted / "predictions.csv").read_bytes()
@@ -330,7 +330,7 @@ def test_what_changed_is_done_again(
     stage = Stopping(monkeypatch)
     result = run("predict", tmp_path / "in", "-o", interrupted)
     assert result.exit_code == 0
-    assert "continuing, 1 of 7" in result.stderr
+    assert "continuing an earlier run, 1 of 7" in result.stderr
     assert stage.images == 6
     with Image.open(interrupted / "masks/0.png") as mask:
         assert mask.size == (40, 30)
@@ -345,7 +345,7 @@ def test_a_namesake_in_between_takes_the_row_with_the_picture(
     assert run("predict", tmp_path / "other", "-o", interrupted, "--batch-size", 1).exit_code == 130
     stage = Stopping(monkeypatch)
     result = run("predict", tmp_path / "in", "-o", interrupted)
-    assert "continuing, 2 of 7" in result.stderr
+    assert "continuing an earlier run, 2 of 7" in result.stderr
     assert stage.images == 5
     with Image.open(tmp_path / "in/0.png") as image, Image.open(interrupted / "masks/0.png") as mask:
         assert mask.size == image.size
@@ -361,7 +361,8 @@ def test_other_options_start_anew(
     stage = Stopping(monkeypatch)
     result = run("predict", tmp_path / "in", "-o", interrupted, *options)
     assert result.exit_code == 0
-    assert result.stderr == ""
+    assert "had other weights or options: started anew" in result.stderr
+    assert result.stderr.count("\n") == 1
     assert stage.images == 7
 
 
@@ -427,7 +428,7 @@ def test_kill_in_the_middle_of_a_folder(draw: Draw, weights: dict[str, str], tmp
 
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    assert f"continuing, {finished} of {count} images were done" in result.stderr
+    assert f"continuing an earlier run, {finished} of {count} images were done" in result.stderr
     rows = read_csv(out / "predictions.csv")
     assert [Path(row["path"]).name for row in rows] == [f"{place:02}.png" for place in range(count)]
     # The gate of the other process refuses these drawings; what counts is that each has its answer.

@@ -1,0 +1,79 @@
+"""Every option of every command, with values that are wrong for it: one line, exit code 2, at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from lungcls.cli.main import COMMANDS, app
+
+# What anything may be said of: there is no wrong value but for what the system refuses.
+FREE = {"--name", "--root-path", "--out", "--target", "--layer", "--host", "--cache", "--deidentify"}
+PASSED_ON = {"train-release"}
+"""Commands that hand their words to a script of a checkout."""
+
+
+def commands() -> Iterator[tuple[list[str], Any]]:
+    """Every command that does something, with the words that call it."""
+    for entry in COMMANDS:
+        if entry.name in PASSED_ON:
+            continue
+        command = entry.load()
+        nested = getattr(command, "commands", None)
+        if nested is None:
+            yield [entry.name], command
+        else:
+            yield from (([entry.name, name], sub) for name, sub in nested.items())
+
+
+def cases() -> Iterator[Any]:
+    for words, command in commands():
+        names = {name for param in command.params for name in param.opts}
+        for param in command.params:
+            if param.param_type_name != "option" or param.is_flag or param.name == "help":
+                continue
+            option = next(name for name in param.opts if name.startswith("--"))
+            for value in ("no-such-thing", "-7", "nan"):
+                yield pytest.param(words, option, value, names, id=f"{' '.join(words)} {option} {value}")
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import numpy as np
+    from PIL import Image
+
+    path = tmp_path_factory.mktemp("films") / "a.png"
+    Image.fromarray(np.zeros((80, 80), np.uint8)).save(path)
+    return path
+
+
+ARGUMENTS = {
+    "train": ["segmenter"],
+    "tune": ["segmenter"],
+    "calibrate": ["classifier-mask"],
+    "report": ["classifier-mask"],
+    "shortcuts": ["classifier-mask"],
+}
+
+
+@pytest.mark.parametrize(("words", "option", "value", "names"), list(cases()))
+def test_a_wrong_value_is_one_line(
+    words: list[str], option: str, value: str, names: set[str], film: Path, tmp_path: Path
+) -> None:
+    arguments = [str(film)] if words[0] in ("predict", "segment", "explain") else ARGUMENTS.get(words[0], [])
+    # A folder that is there and holds no dataset: whatever gets so far ends there.
+    for name, folder in (("--data", film.parent), ("--out", tmp_path / "out")):
+        if name in names and name != option:
+            arguments = [*arguments, name, str(folder)]
+    result = CliRunner().invoke(app, [*words, *arguments, f"{option}={value}"])
+    assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
+    assert result.exit_code in (0, 1, 2)
+    if option not in FREE:
+        assert result.exit_code == 2, result.output
+    if result.exit_code == 2:
+        assert result.stderr.startswith("lungcls: ")
+        assert result.stderr.count("\n") == 1, result.stderr
