@@ -36,6 +36,7 @@ def run(options: argparse.Namespace) -> None:
     from lungcls.evaluation.results import write_csv, write_results
     from lungcls.progress import bar
     from lungcls.recipes import load_recipe
+    from lungcls.study.context import RunContext
 
     name = "ablation_quick" if options.quick else "ablation"
     found = ablate(
@@ -46,12 +47,14 @@ def run(options: argparse.Namespace) -> None:
         seeds=options.seeds or (1 if options.quick else 3),
         masks=options.masks or ("predicted" if options.quick else "both"),
         limit=options.limit if options.limit is not None else QUICK_LIMIT if options.quick else 0,
-        cache=options.cache,
-        device=options.device,
-        workers=options.workers,
         n_resamples=500 if options.quick else 2000,
-        show_progress=True,
-        progress=bar,
+        context=RunContext(
+            device=options.device,
+            workers=options.workers,
+            cache=options.cache,
+            show_progress=True,
+            progress=bar,
+        ),
     )
     write_results(RESULTS, name, found.rows, found.payload)
     write_csv(RESULTS, f"{name}_differences", found.differences)

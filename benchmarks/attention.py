@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -34,11 +33,10 @@ from lungcls.evaluation.bootstrap import bootstrap_estimates, group_resamples
 from lungcls.evaluation.results import write_csv, write_results
 from lungcls.progress import bar
 from lungcls.render.tables import format_table
-from lungcls.versions import package_versions
+from lungcls.versions import versions
 
 RESULTS = Path(__file__).parent / "results"
 TARGET = "Lung_Opacity"
-PACKAGES = ("lungcls", "torch", "torchvision", "grad-cam", "captum", "numpy", "scikit-image")
 BOX_FIGURES = ("hit", "energy", "lungs")
 Film = dict[str, Any]
 
@@ -263,7 +261,7 @@ def run(options: argparse.Namespace) -> None:
         "seed": options.seed,
         "bootstrap": {"resamples": options.resamples, "seed": options.seed, "by": "group"},
         "device": device,
-        "versions": {**package_versions(PACKAGES), "machine": platform.machine()},
+        "versions": versions(),
         "seconds": round(time.perf_counter() - start, 1),
     }
     settings = (options.resamples, options.seed)

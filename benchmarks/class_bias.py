@@ -22,15 +22,14 @@ from sklearn.model_selection import GroupKFold
 
 from lungcls.classifier import Classifier
 from lungcls.data import open_radiography, split_dataset
-from lungcls.data.views import find_lungs
 from lungcls.evaluation.calibration import fit_bias, fit_temperature, softmax
 from lungcls.evaluation.classification import classification_report
-from lungcls.evaluation.evaluate import groups_of, logits_on
 from lungcls.evaluation.results import write_results
 from lungcls.finder import Finder
 from lungcls.progress import bar
 from lungcls.render.tables import format_table
-from lungcls.versions import package_versions
+from lungcls.study.study import Study
+from lungcls.versions import versions
 
 RESULTS = Path(__file__).parent / "results"
 FOLDS = 5
@@ -81,21 +80,22 @@ def main() -> None:
         parser.error("--data or LUNGCLS_DATA must name the folder that holds radiography")
     database = open_radiography(options.data)
     split = split_dataset(database, seed=0)
-    records = split.select(database.records, "validation")
-    groups = groups_of(records, split)
     rows: list[dict[str, Any]] = []
     weights: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as temporary:
-        # All parts at once, as training has them, so that the cache of a run serves here.
-        known = [record for record in database.records if record.file in split.parts]
-        wanted = known if options.cache else records
-        finder = Finder.load(device=options.device)
-        lungs = find_lungs(database, wanted, finder, options.cache or temporary, progress=bar)
+        study = Study.open(
+            database,
+            Finder.load(device=options.device),
+            split=split,
+            part="validation",
+            cache=options.cache or temporary,
+            progress=bar,
+        )
         for path in options.weights:
             classifier = Classifier.load(path, options.device)
-            logits, labels = logits_on(records, lungs, classifier, progress=bar)
+            answers = study.answers(classifier, bar)
             weights[classifier.card.name] = classifier.card.sha256
-            rows += figures(classifier.card.name, classifier, logits, labels, groups)
+            rows += figures(classifier.card.name, classifier, answers.logits, answers.labels, study.groups)
     payload = {
         "part": "validation",
         "folds": FOLDS,
@@ -103,7 +103,7 @@ def main() -> None:
         "split_hash": split.hash,
         "weights": weights,
         "device": str(classifier.device),
-        "versions": package_versions(("lungcls", "torch", "numpy", "scipy", "scikit-learn")),
+        "versions": versions(),
         "command": "python benchmarks/class_bias.py --data DIR --weights PATH...",
         "rows": rows,
     }

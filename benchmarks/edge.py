@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from speed import PACKAGES, Worker, macro_f1
+from speed import Worker, macro_f1
 
 from lungcls.evaluation.results import write_results
 from lungcls.progress import bar
 from lungcls.render.tables import format_table
-from lungcls.versions import package_versions
+from lungcls.versions import versions
 from lungcls.weights import count_parameters, find_weights, load_card
 
 RESULTS = Path(__file__).parent / "results"
@@ -113,7 +113,7 @@ def measure(options: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[str
         "device": "cpu",
         "cores": os.cpu_count(),
         "epochs": {name: _epochs(getattr(options, name)) for name in ("segmenter", "classifier")},
-        "versions": package_versions(PACKAGES),
+        "versions": versions(),
         "seconds": round(time.perf_counter() - start, 1),
         "rows": rows,
     }

@@ -38,11 +38,10 @@ from lungcls.progress import bar
 from lungcls.quality import Quality
 from lungcls.regions import Pixels, whole_view
 from lungcls.render.tables import format_table
-from lungcls.versions import package_versions
+from lungcls.versions import versions
 
 RESULTS = Path(__file__).parent / "results"
 SEED = 0
-PACKAGES = ("lungcls", "torch", "numpy", "scipy", "scikit-image", "scikit-learn", "pydicom", "pillow")
 
 
 def judged(finder: Finder, images: Sequence[Path | Pixels]) -> list[Quality]:
@@ -576,7 +575,7 @@ def main() -> None:
         "segmenter": {"name": finder.segmenter.card.name, "sha256": finder.segmenter.card.sha256},
         "device": finder.gate.device,
         "threads": torch.get_num_threads(),
-        "versions": package_versions(PACKAGES),
+        "versions": versions(),
         "duration_s": round(time.perf_counter() - start, 1),
         "rows": rows,
     }  # fmt: skip

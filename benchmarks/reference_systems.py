@@ -28,18 +28,19 @@ import numpy as np
 
 from lungcls.data import Dataset, Split, open_dataset, split_dataset
 from lungcls.data.offline import wanted_counts
-from lungcls.data.views import find_lungs
 from lungcls.files import atomic_write
 from lungcls.progress import bar
 from lungcls.recipes import Recipe, load_recipe
 from lungcls.regions import Region
 from lungcls.render.tables import format_table
-from lungcls.reports.answers import Answers
-from lungcls.reports.compare import Comparison, compare
 from lungcls.reports.measure import measure
 from lungcls.reports.report import write_comparison
-from lungcls.reports.text import estimate, probability
-from lungcls.versions import package_versions
+from lungcls.reports.text import estimate, pair_values, probability
+from lungcls.study.answers import Answers
+from lungcls.study.compare import Comparison, compare
+from lungcls.study.context import RunContext
+from lungcls.study.study import Study
+from lungcls.versions import versions
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -52,7 +53,6 @@ REFERENCES = ("cnn-4conv", "cnn-strided", "cnn-vgg-bn", "cnn-3conv-512", "mobile
 FROM_IMAGENET = "mobilenet-v2-finetune"
 OURS = ("full", "mask")
 LUNGS = Region("mask", margin=0.05, dilate=0.01)
-PACKAGES = ("lungcls", "torch", "torchvision", "lightning", "albumentations", "numpy", "scikit-learn")
 
 
 @dataclass(frozen=True)
@@ -160,8 +160,10 @@ def run(
     recipe = replace(recipe, model={key: v for key, v in recipe.model.items() if key != "classes"})
     folder = folder_of(entry, seed, work)
     weights = train(
-        recipe, dataset, folder, split=split, cache=work / "masks",
-        device=options.device, workers=options.workers, progress=bar,
+        recipe, dataset, folder, split=split,
+        context=RunContext(
+            device=options.device, workers=options.workers, cache=work / "masks", progress=bar
+        ),
     )  # fmt: skip
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     seen = recipe.epochs * images_in_an_epoch(recipe, dataset, split)
@@ -173,11 +175,10 @@ def run(
     # All images of the split, as in training: the lungs are in the cache.
     inside = [record for record in dataset.records if record.file in split.parts]
     finder = Finder.load(recipe.segmenter if recipe.needs_masks else None, device=options.device)
-    lungs = find_lungs(dataset, inside, finder, work / "masks", progress=bar)
-    records = split.select(dataset.records, "test")
-    answers = measure(
-        weights, records, lungs, name=entry.name, split=split, device=options.device, progress=bar
-    )
+    study = Study.open(
+        dataset, finder, records=inside, split=split, part="test", cache=work / "masks", progress=bar
+    ).of(split.select(dataset.records, "test"))
+    answers = measure(study, weights, name=entry.name, device=options.device, progress=bar)
     save_answers(known, answers)
     return answers, seen
 
@@ -213,8 +214,8 @@ def read_answers(path: Path, name: str) -> Answers:
         tuple(values["files"]),
         tuple(values["groups"]),
         np.asarray(values["labels"], np.int64),
-        np.asarray(values["probabilities"], np.float64),
-        values["about"],
+        np.log(np.maximum(np.asarray(values["probabilities"], np.float64), 1e-12)),
+        about=values["about"],
     )
 
 
@@ -241,14 +242,20 @@ def table(
             found.setdefault(line.name, []).append(answers)
             spent = training_seconds(folder_of(line, seed, work))
             seconds[line.name] = seconds.get(line.name, 0.0) + spent
+    for model, runs in found.items():
+        about = {
+            **runs[0].about,
+            "images_seen": seen[model],
+            "training_seconds": round(seconds[model], 1),
+            **{
+                f"{metric}_by_seed": [figure(run, metric) for run in runs]
+                for metric in ("accuracy", "macro_f1", "macro_auroc")
+            },
+        }
+        found[model] = [replace(runs[0], about=about), *runs[1:]]
     comparison = compare(found, n_resamples=options.resamples)
-    for row in comparison.models:
-        row["images_seen"] = seen[row["model"]]
-        row["training_seconds"] = round(seconds[row["model"]], 1)
-        for metric in ("accuracy", "macro_f1", "macro_auroc"):
-            row[f"{metric}_by_seed"] = [figure(one, metric) for one in found[row["model"]]]
     about = {
-        "dataset": dataset.root.name,
+        "dataset": dataset.title,
         "classes": dataset.classes,
         "part": "test",
         "split_hash": split.hash,
@@ -258,7 +265,7 @@ def table(
         "quick": plan.subset is not None,
         "recipes": {line.name: line.recipe.to_dict() for line in lines},
         "device": device_name(options.device),
-        "versions": package_versions(PACKAGES),
+        "versions": versions(),
         "seconds": round(sum(seconds.values()), 1),
         "command": command(options),
     }
@@ -302,23 +309,26 @@ def figure(answers: Answers, metric: str) -> float:
 def differences(lines: Sequence[Entry], comparison: Comparison) -> str:
     """Ours against each reference that sees as much: the paired difference and whether it is above 0."""
     rows = []
+    pairs = pair_values(comparison)
     for line in lines:
         for other in lines:
             if not line.ours or other.ours or line.lungs_only != other.lungs_only:
                 continue
-            pair = next(p for p in comparison.pairs if {p["first"], p["second"]} == {line.name, other.name})
+            pair = next(p for p in pairs if {p["first"], p["second"]} == {line.name, other.name})
             signed = dict(pair)
             if pair["first"] == line.name:  # the pair says second minus first
                 value, low, high = (pair[f"macro_f1_difference{end}"] for end in ("", "_low", "_high"))
                 ends = (-value, None if high is None else -high, None if low is None else -low)
                 signed |= dict(zip((f"macro_f1_difference{end}" for end in ("", "_low", "_high")), ends))
-            low = signed["macro_f1_difference_low"]
+            p = pair["macro_f1_p_holm"]
+            above = p is not None and p < 0.05 and signed["macro_f1_difference"] > 0
             rows.append(
                 {
                     "ours": line.name,
                     "reference": other.name,
                     "macro-F1, ours minus reference": estimate(signed, "macro_f1_difference"),
-                    "above 0": "yes" if low is not None and low > 0 else "no",
+                    "p (Holm)": probability(p),
+                    "above 0": "yes" if above else "no",
                     "McNemar p (Holm)": probability(pair["p_holm"]),
                 }
             )

@@ -23,11 +23,10 @@ from lungcls.evaluation.results import write_results
 from lungcls.images import Image, read_image
 from lungcls.pipeline import Pipeline
 from lungcls.progress import bar
-from lungcls.versions import package_versions
+from lungcls.versions import versions
 
 RESULTS = Path(__file__).parent / "results"
 SIDES: Final = (16, 24, 32, 48, 64, 96, 128, 160, 192)
-PACKAGES = ("lungcls", "torch", "numpy", "pillow")
 
 
 def main() -> None:
@@ -67,7 +66,7 @@ def main() -> None:
         "split_hash": split.hash,
         "seed": options.seed,
         "device": options.device,
-        "versions": package_versions(PACKAGES),
+        "versions": versions(),
         "rows": rows,
     }
     write_results(RESULTS, "small_images", rows, payload)

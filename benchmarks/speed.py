@@ -34,14 +34,10 @@ import numpy as np
 from lungcls.evaluation.results import write_results
 from lungcls.progress import bar
 from lungcls.render.tables import format_table
-from lungcls.versions import package_versions
+from lungcls.versions import versions
 
 RESULTS = Path(__file__).parent / "results"
 WORKER = Path(__file__).parent / "speed_worker.py"
-PACKAGES = (
-    "lungcls", "numpy", "pillow", "torch", "torchvision", "segmentation-models-pytorch", "torchxrayvision",
-    "onnxruntime", "openvino", "nncf",
-)  # fmt: skip
 MODES = (("files", 1), ("files", 32), ("arrays", 1), ("arrays", 32))
 REFERENCE = "lungcls, torch fp32"
 COLD_START = {
@@ -308,7 +304,7 @@ def measure(options: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[str
             "machine": platform.machine(),
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
-        "versions": package_versions(PACKAGES),
+        "versions": versions(),
         "seconds": round(time.perf_counter() - start, 1),
         "rows": rows,
         "rounds": answers_to_plain(answers),

@@ -27,6 +27,7 @@ from lungcls.evaluation.results import write_results
 from lungcls.files import atomic_write
 from lungcls.recipes import Recipe, load_recipe
 from lungcls.regions import Region
+from lungcls.study.context import RunContext
 from lungcls.training import train
 from lungcls.weights import load_card
 
@@ -78,9 +79,9 @@ def run(options: argparse.Namespace) -> None:
                 database,
                 folder,
                 split=split,
-                cache=options.cache or options.work,
-                device=options.device,
-                workers=options.workers,
+                context=RunContext(
+                    device=options.device, workers=options.workers, cache=options.cache or options.work
+                ),
             )
             card = load_card(path)
             score = card.metrics["validation"]["overall"]["macro_f1"]

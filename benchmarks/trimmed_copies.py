@@ -27,7 +27,7 @@ from lungcls.evaluation.classification import classification_report
 from lungcls.evaluation.results import write_results
 from lungcls.labels import CLASSES
 from lungcls.render.tables import format_table
-from lungcls.versions import package_versions
+from lungcls.versions import versions
 
 RESULTS = Path(__file__).parent / "results"
 ANSWERS = RESULTS / "released_weights_radiography_answers.csv"
@@ -87,7 +87,7 @@ def main() -> None:
         "split_seed": 0,
         "split_hash": split.hash,
         "bootstrap": {"resamples": 2000, "seed": 0},
-        "versions": package_versions(("lungcls", "numpy", "scipy")),
+        "versions": versions(),
         "groups_across_parts": len(audit["across_parts"]),
         "files_across_parts": len(files),
         # What the search found; with --audit, this file serves for the next weights.

@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import tempfile
 import time
 from pathlib import Path
@@ -34,14 +33,11 @@ from lungcls.classifier import Classifier
 from lungcls.conformal import SCORES, in_set, merged_p_values, p_values
 from lungcls.data import open_radiography, split_dataset
 from lungcls.data.dataset import Record
-from lungcls.data.views import find_lungs, region_views
 from lungcls.evaluation.bootstrap import bootstrap_estimates, group_resamples
 from lungcls.evaluation.calibration import softmax
 from lungcls.evaluation.classification import classification_metrics, weighted_auroc
 from lungcls.evaluation.conformal import COVERAGES, conformal_metrics, fit_conformal
-from lungcls.evaluation.evaluate import groups_of, logits_on, view_logits
 from lungcls.evaluation.recalibrate import calibrated, calibration_data
-from lungcls.evaluation.release import PACKAGES
 from lungcls.evaluation.results import write_csv, write_results
 from lungcls.evaluation.trust import doubts, trust_report
 from lungcls.finder import Finder
@@ -49,8 +45,9 @@ from lungcls.lungs import Lungs
 from lungcls.prediction import HIGH, MODERATE, TIERS
 from lungcls.progress import bar
 from lungcls.render.tables import format_table
+from lungcls.study.study import Study, view_logits, views_for
 from lungcls.uncertainty import MAX_ANGLE, MAX_SCALE, MAX_SHIFT, changed_views, disagreement
-from lungcls.versions import package_versions
+from lungcls.versions import versions
 from lungcls.weights import Card
 
 RESULTS = Path(__file__).parent / "results"
@@ -174,10 +171,21 @@ def run(options: argparse.Namespace, cache: Path) -> None:
         part: _some(split.select(database.records, part), options.images) for part in ("validation", "test")
     }
     finder = Finder.load(options.segmenter, device=options.device)
-    lungs = {
-        part: find_lungs(database, records, finder, cache, progress=bar) for part, records in parts.items()
+    studies = {
+        part: Study.open(
+            database,
+            finder,
+            records=records,
+            split=split,
+            part=part,
+            cache=cache,
+            seed=SEED,
+            n_resamples=options.resamples,
+            progress=bar,
+        )
+        for part, records in parts.items()
     }
-    groups = {part: groups_of(records, split) for part, records in parts.items()}
+    groups = {part: study.groups for part, study in studies.items()}
     choices: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     answers: list[dict[str, Any]] = []
@@ -187,19 +195,17 @@ def run(options: argparse.Namespace, cache: Path) -> None:
     cards: list[Card] = []
     for name in options.classifier:
         classifier = Classifier.load(name, options.device)
-        logits, labels = logits_on(parts["validation"], lungs["validation"], classifier, progress=bar)
-        data = calibration_data(database, parts["validation"], "validation", split)
-        card = calibrated(classifier.card, logits, labels, groups["validation"], data)
-        on_validation = softmax(logits, card.temperature)
+        on_validation = studies["validation"].answers(classifier, bar)
+        scores = on_validation.logits, on_validation.labels, groups["validation"]
+        card = calibrated(classifier.card, *scores, calibration_data(studies["validation"]))
+        probabilities = softmax(on_validation.logits, card.temperature)
         choices += [
             {"model": card.name, **row}
-            for row in choice(on_validation, labels, groups["validation"], card.classes)
+            for row in choice(probabilities, on_validation.labels, groups["validation"], card.classes)
         ]
 
-        plain, augmented = _test_logits(
-            classifier, [lungs["test"][record.file] for record in parts["test"]], options.tta
-        )
-        labels = np.asarray([card.classes.index(record.label) for record in parts["test"]], np.int64)
+        plain, augmented = _test_logits(classifier, studies["test"].films, options.tta)
+        labels = studies["test"].labels(card)
         report = trust_report(plain, labels, groups["test"], card, n_resamples=options.resamples, seed=SEED)
         reports[card.name] = report.to_dict()
         rows += [{"model": card.name, **row} for row in report.to_rows()]
@@ -221,7 +227,7 @@ def run(options: argparse.Namespace, cache: Path) -> None:
         rows += [row for row in own if row["model"] == "ensemble"]
         rows += merged_sets(fits, labels, groups["test"], cards[0], options.resamples)
     about = {
-        "dataset": database.root.name,
+        "dataset": database.title,
         "images": {part: len(records) for part, records in parts.items()},
         "split_hash": split.hash,
         "weights": {card.name: card.sha256 for card in (finder.segmenter.card, *cards)},
@@ -232,7 +238,7 @@ def run(options: argparse.Namespace, cache: Path) -> None:
         "tta": {"views": options.tta, "shift": MAX_SHIFT, "scale": MAX_SCALE, "degrees": MAX_ANGLE},
         "ensemble": {"members": [card.name for card in cards], "gain_over": cards[-1].name},
         "device": finder.segmenter.device,
-        "versions": {**package_versions(PACKAGES), "machine": platform.machine()},
+        "versions": versions(),
         "seconds": round(time.perf_counter() - start, 1),
     }
     stem = "trust-quick" if options.quick else "trust"
@@ -321,7 +327,7 @@ def _test_logits(
     tta: int,
 ) -> tuple[Floats, list[Floats]]:
     """Logits of the plain views, and of each change of them."""
-    views = region_views(lungs, classifier.region, classifier.card.input_size, bar, tone=classifier.card.tone)
+    views = views_for(classifier, lungs, bar)
     changed = [view_logits(classifier, changed_views(views, number), progress=bar) for number in range(tta)]
     return view_logits(classifier, views, progress=bar), changed
 

@@ -32,12 +32,11 @@ from PIL import Image
 from lungcls.evaluation.results import write_results
 from lungcls.phantom import chest_phantom
 from lungcls.render.tables import format_table
-from lungcls.versions import package_versions
+from lungcls.versions import versions
 from lungcls.weights import load_card, released
 
 RESULTS = Path(__file__).parent / "results"
 BOUNDARY = "web-load-boundary"
-PACKAGES = ("lungcls", "fastapi", "uvicorn", "torch", "numpy")
 
 
 def films(data: Path | None, number: int, seed: int) -> list[bytes]:
@@ -190,7 +189,7 @@ def main() -> None:
         "load_average": os.getloadavg()[0],
         "weights": health["weights"],
         "regions": [name for name in released() if name.startswith("classifier-")],
-        "versions": package_versions(PACKAGES),
+        "versions": versions(),
         "duration_seconds": time.perf_counter() - started,
         "lost": sum(row["lost"] for row in rounds),
         "resident_mb_growth": rounds[-1]["resident_mb"] - rounds[0]["resident_mb"],

@@ -9,3 +9,6 @@ CLASSES: Final[tuple[str, ...]] = ("COVID", "Lung_Opacity", "Normal", "Viral Pne
 
 NOTICE: Final = "For research and education only. Not a medical device: never use it for diagnosis."
 """The notice that the README, the command line and the web page show."""
+
+LICENCE: Final = "Research and education only, as the terms of the training data are"
+"""What the cards of weights say that are trained with this library."""

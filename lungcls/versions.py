@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
+from typing import Final
+
+PACKAGES: Final = (
+    "lungcls", "torch", "torchvision", "segmentation-models-pytorch", "lightning", "albumentations", "numpy",
+    "scipy", "statsmodels", "scikit-learn", "scikit-image", "pillow", "pydicom", "connected-components-3d",
+    "matplotlib", "grad-cam", "captum", "onnx", "onnxruntime", "openvino", "nncf", "fastapi", "uvicorn",
+    "torchxrayvision", "fsspec", "pyarrow", "ray",
+)  # fmt: skip
+"""What a figure, a weight file or a speed can depend on, by the names that pip knows."""
 
 
-def package_versions(packages: Iterable[str]) -> dict[str, str]:
-    """Return the version of Python and of each package, without importing any.
-
-    Parameters
-    ----------
-    packages : iterable of str
-        Names as pip knows them.
+def versions() -> dict[str, str]:
+    """Return the version of Python and of those of :data:`PACKAGES` that are installed, importing none.
 
     Returns
     -------
     dict of str to str
-        ``python`` first; a package that is missing is "not installed".
+        ``python`` first, and the kind of ``machine`` last.
     """
-    versions = {"python": platform.python_version()}
-    for package in packages:
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
         try:
-            versions[package] = version(package)
+            found[package] = version(package)
         except PackageNotFoundError:
-            versions[package] = "not installed"
-    return versions
+            continue
+    return {**found, "machine": platform.machine()}

@@ -17,6 +17,7 @@ from pathlib import Path
 from lungcls.data import Split, open_dataset, open_externals
 from lungcls.errors import LungclsError, MissingExtraError
 from lungcls.progress import bar
+from lungcls.study.context import RunContext
 
 
 def main() -> None:
@@ -64,12 +65,14 @@ def main() -> None:
             split=Split.read_csv(options.split_file) if options.split_file else None,
             external=external,
             epochs=options.epochs,
-            device=options.device,
-            devices=options.devices,
-            workers=options.workers,
-            compile_network=options.compile,
-            show_progress=True,
-            progress=bar,
+            context=RunContext(
+                device=options.device,
+                devices=options.devices,
+                workers=options.workers,
+                compile_network=options.compile,
+                show_progress=True,
+                progress=bar,
+            ),
         )
     except LungclsError as error:
         print(f"release.py: {error}", file=sys.stderr)

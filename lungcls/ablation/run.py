@@ -1,11 +1,12 @@
-"""Train and test every arm of an ablation; what is finished is never run again."""
+"""An ablation: one recipe an arm and seed, trained and tested on the same films, then compared.
+
+What is finished is never run again.
+"""
 
 from __future__ import annotations
 
-import copy
 import json
 import logging
-import platform
 import shutil
 import time
 from collections import Counter
@@ -19,7 +20,6 @@ from numpy.typing import NDArray
 
 from lungcls.ablation.arms import DEFAULT_ARMS, Arm, choose_arms
 from lungcls.ablation.features import feature_logits, fit_features, read_features
-from lungcls.ablation.figures import Answers, arm_rows, difference_rows, swap_rows
 from lungcls.ablation.masks import MaskSource, shuffled_lungs, usable_lungs
 from lungcls.classifier import Classifier
 from lungcls.data.dataset import Dataset
@@ -31,22 +31,25 @@ from lungcls.evaluation.sampling import limit_records
 from lungcls.files import atomic_write
 from lungcls.finder import Finder
 from lungcls.gate.gate import Gate
-from lungcls.labels import CLASSES
 from lungcls.lungs import Lungs
-from lungcls.progress import Progress, quiet
 from lungcls.recipes import Recipe
 from lungcls.regions import Region, View
-from lungcls.versions import package_versions
+from lungcls.study.answers import Answers
+from lungcls.study.compare import compare
+from lungcls.study.context import RunContext
+from lungcls.study.folder import claim
+from lungcls.study.provenance import provenance
+from lungcls.study.study import groups_of, view_logits
 from lungcls.weights import find_weights, load_card
 
 logger = logging.getLogger(__name__)
 
 Masks: TypeAlias = Literal["predicted", "truth", "both"]
 Floats = NDArray[np.float64]
+Rows: TypeAlias = list[dict[str, Any]]
 
-PACKAGES: Final = ("lungcls", "torch", "torchvision", "lightning", "numpy", "scikit-learn", "scipy")
 REFERENCE: Final = "full"
-_BATCH: Final = 64
+_SWAPPED: Final = ("accuracy", "macro_f1", "macro_auroc")
 
 
 @dataclass(frozen=True)
@@ -58,17 +61,20 @@ class Ablation:
     payload : dict
         JSON-safe: recipe, split, counts, versions, durations, and the three tables below.
     rows : list of dict
-        ``arm, masks, metric, class, value, low, high, sd, seeds, n``.
+        ``arm, masks, metric, class, value, low, high, sd, seeds, n``: the figures of
+        :func:`lungcls.study.compare.compare`.
     differences : list of dict
-        Each arm against ``full``; see :func:`lungcls.ablation.figures.difference_rows`.
+        Each arm against ``full``: ``arm, masks, test, figure, class, value, low, high, p, p_holm,
+        only_reference, only_arm``.
     swaps : list of dict
-        ``trained, trained_masks, tested, tested_masks, metric, value, low, high, sd, seeds, n``.
+        Models of one arm shown the views of another: ``trained, trained_masks, tested, tested_masks, metric,
+        value, low, high, sd, seeds, n``.
     """
 
     payload: dict[str, Any]
-    rows: list[dict[str, Any]]
-    differences: list[dict[str, Any]]
-    swaps: list[dict[str, Any]]
+    rows: Rows
+    differences: Rows
+    swaps: Rows
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,9 @@ class _Job:
     def name(self) -> str:
         return f"{self.arm.name}-{self.masks}" if self.masks else self.arm.name
 
+    def columns(self, arm: str = "arm", masks: str = "masks") -> dict[str, str]:
+        return {arm: self.arm.name, masks: self.masks}
+
 
 def ablate(
     recipe: Recipe,
@@ -94,12 +103,8 @@ def ablate(
     split: Split | None = None,
     limit: int = 0,
     gate: str | Path | Gate | None = "gate",
-    cache: str | Path | None = None,
-    device: str = "auto",
-    workers: int = 1,
     n_resamples: int = 2000,
-    show_progress: bool = False,
-    progress: Progress[Any] = quiet,
+    context: RunContext | None = None,
 ) -> Ablation:
     """Train and test arms on the same split, recipe and seeds.
 
@@ -109,6 +114,7 @@ def ablate(
         Of a classifier. Each arm puts its region in, with the recipe's margin and dilation, and each seed is
         the recipe's plus 0, 1, 2...
     database : Dataset
+        Of any classes.
     out : path-like
         Folder of the ablation: ``ablation.json`` (what it is), ``split.csv``, ``runs/<arm>/seed-<n>/`` (one
         run of :func:`lungcls.training.train` each) and ``answers/``. The same call goes on after a kill, and
@@ -127,16 +133,10 @@ def ablate(
         0 takes all.
     gate : str, path-like, Gate or None
         That judges and corrects the films; None for none.
-    cache : path-like, optional
-        Where predicted masks are kept; by default `out`.
-    device : str, default="auto"
-    workers : int, default=1
-        Processes that augment.
     n_resamples : int, default=2000
         Of the bootstrap by group.
-    show_progress : bool, default=False
-        Show Lightning's progress bar.
-    progress : callable, optional
+    context : RunContext, optional
+        Where and how to run; its ``cache`` is `out` by default.
 
     Returns
     -------
@@ -146,8 +146,10 @@ def ablate(
     ------
     RecipeError
         If the recipe is no classifier's, or `out` holds an ablation of another recipe, split or segmenter.
+    OptionError
+        If `seeds` or `masks` is not as stated.
     DataError
-        If an arm is unknown, or no image has a usable mask.
+        If an arm is unknown, the dataset has no classes, or no image has a usable mask.
     """
     start = time.perf_counter()
     if recipe.task != "classification" or recipe.region is None:
@@ -156,99 +158,113 @@ def ablate(
         )
     if seeds < 1:
         raise OptionError(f"seeds is {seeds}; expected at least 1")
-    out = Path(out)
-    study = _Study(recipe, database, out, Path(cache or out), masks, split, limit, gate, device, progress)
-    jobs = study.jobs(choose_arms(arms))
+    if masks not in ("predicted", "truth", "both"):
+        raise OptionError(f"masks is {masks!r}; expected 'predicted', 'truth' or 'both'")
+    if not database.classes:
+        raise DataError(f"{database.root} (layout {database.layout}) has no classes to tell apart")
+    out, context = Path(out), context or RunContext()
+    context = replace(context, cache=context.cache or out)
+    sources: tuple[MaskSource, ...] = ("predicted", "truth") if masks == "both" else (masks,)
+    jobs = [
+        _Job(arm, source) for arm in choose_arms(arms) for source in (sources if arm.needs_mask else ("",))
+    ]
+    bench = _bench(recipe, database, out, sources, split, limit, gate, context)
     for job in jobs:
         for seed in range(seeds if job.arm.region else 1):
-            study.train(job, seed, workers, show_progress)
-    answers = {job.name: study.answers(job, seeds) for job in jobs}
-    found = study.report(jobs, answers, seeds, n_resamples)
-    found.payload["seconds"] = round(time.perf_counter() - start, 1)
-    found.payload["training_seconds"] = study.durations()
-    return found
+            bench.train(job, seed)
+    tables = _tables(bench, jobs, seeds, n_resamples)
+    payload = {
+        **bench.about(jobs),
+        "seeds": seeds,
+        "bootstrap": {"resamples": n_resamples, "seed": recipe.seed, "by": "group"},
+        **provenance([], bench.split, bench.device(jobs), start),
+        "training_seconds": bench.durations(),
+        **dict(zip(("figures", "differences", "swaps"), tables)),
+    }
+    return Ablation(payload, *tables)
 
 
-class _Study:
-    """The data of an ablation, and its steps."""
+def _bench(
+    recipe: Recipe,
+    database: Dataset,
+    out: Path,
+    sources: tuple[MaskSource, ...],
+    split: Split | None,
+    limit: int,
+    gate: str | Path | Gate | None,
+    context: RunContext,
+) -> _Bench:
+    """Find the films that every arm can use, and claim the folder."""
+    finder = Finder.load(recipe.segmenter if "predicted" in sources else None, gate, context.device)
+    lungs: dict[str, Mapping[str, Lungs]] = {
+        source: usable_lungs(database, source, finder, context.cache or out, context.progress)
+        for source in sources
+    }
+    whole = split or split_dataset(database, seed=recipe.split_seed, cache=out / "duplicates.json")
+    usable = [
+        record
+        for record in database.records
+        if record.file in whole.parts and all(record.file in found for found in lungs.values())
+    ]
+    if not usable:
+        raise DataError(
+            f"{database.root}: no image of the split has a usable lung mask ({' and '.join(sources)})"
+        )
+    if limit:
+        usable = limit_records(usable, whole, limit, recipe.seed)
+    segmenter = finder.segmenter.card.sha256 if finder.segmenter else None
+    chosen = whole.only(record.file for record in usable)
+    stated = {"recipe": recipe.to_dict(), "split_hash": chosen.hash, "masks": sources}
+    identity = {"segmenter": segmenter, "gate": finder.gate.card.sha256 if finder.gate else None}
+    claim(out / "ablation.json", "an ablation", **stated, **identity)
+    chosen.write_csv(out / "split.csv")
+    left_out = len(whole.parts) - len(usable)
+    return _Bench(recipe, database.only(usable), chosen, lungs, out, context, segmenter, left_out)
+
+
+class _Bench:
+    """The films of an ablation, and what is done with them."""
 
     def __init__(
         self,
         recipe: Recipe,
         database: Dataset,
+        split: Split,
+        lungs: Mapping[str, Mapping[str, Lungs]],
         out: Path,
-        cache: Path,
-        masks: Masks,
-        split: Split | None,
-        limit: int,
-        gate: str | Path | Gate | None,
-        device: str,
-        progress: Progress[Any],
+        context: RunContext,
+        segmenter: str | None,
+        left_out: int,
     ) -> None:
-        if masks not in ("predicted", "truth", "both"):
-            raise OptionError(f"masks is {masks!r}; expected 'predicted', 'truth' or 'both'")
-        self.recipe, self.out, self.device, self.progress = recipe, out, device, progress
-        self.sources: tuple[MaskSource, ...] = ("predicted", "truth") if masks == "both" else (masks,)
-        finder = Finder.load(recipe.segmenter if "predicted" in self.sources else None, gate, device)
-        self.lungs: dict[str, dict[str, Lungs]] = {
-            source: usable_lungs(database, source, finder, cache, progress) for source in self.sources
+        self.recipe, self.database, self.split, self.lungs = recipe, database, split, lungs
+        self.out, self.context = out, context
+        self.segmenter, self.left_out = segmenter, left_out
+        self.test = split.select(database.records, "test")
+        self.views: dict[str, View] = {}
+
+    def about(self, jobs: Iterable[_Job]) -> dict[str, Any]:
+        parts = {part: self.split.select(self.database.records, part) for part in PARTS}
+        return {
+            "dataset": self.database.title,
+            "layout": self.database.layout,
+            "recipe": self.recipe.to_dict(),
+            "arms": {arm.name: arm.shows for arm in dict.fromkeys(job.arm for job in jobs)},
+            "masks": list(self.lungs),
+            "segmenter": self.segmenter,
+            "seed": self.recipe.seed,
+            "images": {
+                part: dict(sorted(Counter(record.label for record in records).items()))
+                for part, records in parts.items()
+            },
+            "left_out": self.left_out,
         }
-        whole = split or split_dataset(database, seed=recipe.split_seed, progress=progress)
-        usable = [
-            record
-            for record in database.records
-            if record.file in whole.parts and all(record.file in found for found in self.lungs.values())
-        ]
-        if not usable:
-            raise DataError(f"{database.root}: no image of the split has a usable lung mask ({masks})")
-        if limit:
-            usable = limit_records(usable, whole, limit, recipe.seed)
-        self.left_out = len(whole.parts) - len(usable)
-        self.database = copy.copy(database)
-        self.database.records = usable
-        files = {record.file for record in usable}
-        self.split = Split(
-            {file: part for file, part in whole.parts.items() if file in files},
-            {file: group for file, group in whole.groups.items() if file in files},
-        )
-        self.test = self.split.select(usable, "test")
-        self.labels = np.asarray([CLASSES.index(record.label) for record in self.test], np.int64)
-        self.groups = [self.split.groups[record.file] for record in self.test]
-        self.segmenter = finder.segmenter.card.sha256 if finder.segmenter else None
-        self.kept: dict[str, View] = {}
-        self._claim()
 
-    def _claim(self) -> None:
-        """Write down what the folder's ablation is, or check that it is the same one."""
-        path = self.out / "ablation.json"
-        stated = json.loads(
-            json.dumps(
-                {
-                    "recipe": self.recipe.to_dict(),
-                    "split_hash": self.split.hash,
-                    "masks": list(self.sources),
-                    "segmenter": self.segmenter,
-                }
-            )
-        )
-        if path.is_file():
-            found = json.loads(path.read_text(encoding="utf-8"))
-            differing = sorted(key for key in stated if found.get(key) != stated[key])
-            if differing:
-                raise RecipeError(
-                    f"{self.out} holds an ablation with another {', '.join(differing)} ({path}); "
-                    "give another --out, or the same recipe, split, masks and segmenter"
-                )
-            return
-        self.split.write_csv(self.out / "split.csv")
-        with atomic_write(path, "w") as file:
-            file.write(json.dumps(stated, indent=1) + "\n")
+    def labels(self, part: str) -> NDArray[np.int64]:
+        records = self.split.select(self.database.records, part)
+        return np.asarray([self.database.classes.index(record.label) for record in records], np.int64)
 
-    def jobs(self, arms: Iterable[Arm]) -> list[_Job]:
-        return [_Job(arm, source) for arm in arms for source in (self.sources if arm.needs_mask else ("",))]
-
-    def lungs_of(self, job: _Job) -> dict[str, Lungs]:
-        lungs = self.lungs[job.masks or self.sources[0]]
+    def lungs_of(self, job: _Job) -> Mapping[str, Lungs]:
+        lungs = self.lungs[job.masks or next(iter(self.lungs))]
         if job.arm.shuffled:
             return shuffled_lungs(lungs, self.database.records, self.split, self.recipe.seed)
         return lungs
@@ -263,17 +279,16 @@ class _Study:
     def answers_path(self, job: _Job, seed: int) -> Path:
         return self.out / "answers" / f"{job.name}-seed-{seed}.npz"
 
-    def train(self, job: _Job, seed: int, workers: int, show_progress: bool) -> None:
+    def train(self, job: _Job, seed: int) -> None:
         if job.arm.features:
             self._fit_features(job)
             return
         from lungcls.training import train
 
-        out = self.run_folder(job, seed)
+        out, start = self.run_folder(job, seed), time.perf_counter()
         recipe = replace(
             self.recipe, name=job.name, region=self.region(job.arm), seed=self.recipe.seed + seed
         )
-        start = time.perf_counter()
         finished = (out / f"{job.name}.json").is_file()
         train(
             recipe,
@@ -281,10 +296,8 @@ class _Study:
             out,
             split=self.split,
             lungs=self.lungs_of(job),
-            device=self.device,
-            workers=workers,
-            show_progress=show_progress,
-            progress=self.progress,
+            gate=None,
+            context=self.context,
         )
         # Checkpoints of every arm and seed would fill a disk; a finished run never goes on from them.
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
@@ -299,16 +312,23 @@ class _Study:
             for path in sorted((self.out / "runs").glob("*/*/seconds.json"))
         }
 
+    def device(self, jobs: Iterable[_Job]) -> str:
+        """Where the networks were trained, as their cards say."""
+        devices = {
+            load_card(self.run_folder(job, 0) / f"{job.name}.safetensors").versions.get("device", "?")
+            for job in jobs
+            if job.arm.region
+        }
+        return ", ".join(sorted(devices)) or "cpu"
+
     def _fit_features(self, job: _Job) -> None:
         path = self.answers_path(job, 0)
         if path.is_file():
             return
-        sets = {}
+        lungs, sets = self.lungs_of(job), {}
         for part in PARTS:
-            records = self.split.select(self.database.records, part)
-            lungs = self.lungs_of(job)
-            features = read_features([lungs[r.file] for r in records], job.arm.features, self.progress)
-            sets[part] = features, np.asarray([CLASSES.index(record.label) for record in records], np.int64)
+            films = [lungs[record.file] for record in self.split.select(self.database.records, part)]
+            sets[part] = read_features(films, job.arm.features, self.context.progress), self.labels(part)
         model = fit_features(
             job.arm.features,
             sets["train"],
@@ -316,99 +336,83 @@ class _Study:
             balanced=self.recipe.balance != "none",
             seed=self.recipe.seed,
         )
-        validation = feature_logits(model, sets["validation"][0], len(CLASSES))
+        count = len(self.database.classes)
+        validation = feature_logits(model, sets["validation"][0], count)
         temperature = fit_temperature(validation, sets["validation"][1])
-        logits = feature_logits(model, sets["test"][0], len(CLASSES)) / temperature
-        _write_arrays(path, {job.name: logits})
+        _write_arrays(path, {job.name: feature_logits(model, sets["test"][0], count) / temperature})
 
-    def answers(self, job: _Job, seeds: int) -> Answers:
-        """Answers of an arm's models to the views of their own arm."""
-        found = {}
+    def answers(self, job: _Job, seeds: int, shown: _Job, others: Sequence[_Job]) -> list[Answers]:
+        """Answers of an arm's models, one a seed, to the test views of an arm.
+
+        `others` are the arms whose views a model is shown while it is loaded; stored answers are read.
+        """
+        labels, groups = self.labels("test"), tuple(groups_of(self.test, self.split))
+        files = tuple(record.file for record in self.test)
+        runs = []
         for seed in range(seeds if job.arm.region else 1):
             stored = _read_arrays(self.answers_path(job, seed))
-            if job.name not in stored:
-                stored = self._answer(job, seed, [job])
-            found[seed] = stored[job.name]
-        return Answers(job.arm.name, job.masks, found)
+            if shown.name not in stored:
+                stored = self._ask(job, seed, stored, others)
+            logits = stored[shown.name]
+            runs.append(Answers(job.name, self.database.classes, files, groups, labels, logits))
+        return runs
 
-    def _answer(self, job: _Job, seed: int, shown: Sequence[_Job]) -> dict[str, Floats]:
-        """Logits of one model on the test views of several arms; those that are stored are not run again."""
-        path = self.answers_path(job, seed)
-        stored = _read_arrays(path)
-        missing = [other for other in shown if other.name not in stored]
-        if missing:
-            weights = self.run_folder(job, seed) / f"{job.name}.safetensors"
-            classifier = Classifier.load(find_weights(weights), self.device)
-            for other in missing:
-                views = self._views(other, classifier.card.input_size)
-                parts = [classifier.logits(views[at : at + _BATCH]) for at in range(0, len(views), _BATCH)]
-                stored[other.name] = np.concatenate(parts).astype(np.float64) / classifier.card.temperature
-            _write_arrays(path, stored)
+    def _ask(
+        self, job: _Job, seed: int, stored: dict[str, Floats], others: Sequence[_Job]
+    ) -> dict[str, Floats]:
+        weights = self.run_folder(job, seed) / f"{job.name}.safetensors"
+        classifier = Classifier.load(find_weights(weights), self.context.device)
+        for other in others:
+            if other.name not in stored:
+                logits = view_logits(classifier, self._test_views(other, classifier.card.input_size))
+                stored[other.name] = logits / classifier.card.temperature
+        _write_arrays(self.answers_path(job, seed), stored)
         return stored
 
-    def _views(self, job: _Job, size: int) -> View:
+    def _test_views(self, job: _Job, size: int) -> View:
         """Test views of an arm, kept for the other models that are shown them."""
-        if job.name not in self.kept:
-            lungs = self.lungs_of(job)
-            self.kept[job.name] = region_views(
-                [lungs[record.file] for record in self.test],
-                self.region(job.arm),
-                size,
-                self.progress,
-                tone=self.recipe.tone,
-            )
-        return self.kept[job.name]
+        if job.name not in self.views:
+            lungs, region = self.lungs_of(job), self.region(job.arm)
+            films = [lungs[record.file] for record in self.test]
+            tone, progress = self.recipe.tone, self.context.progress
+            self.views[job.name] = region_views(films, region, size, progress, tone=tone)
+        return self.views[job.name]
 
-    def report(
-        self, jobs: Sequence[_Job], answers: Mapping[str, Answers], seeds: int, n_resamples: int
-    ) -> Ablation:
-        common = (self.labels, self.groups, CLASSES, n_resamples, self.recipe.seed)
-        rows = arm_rows(answers.values(), *common)
-        others = [one for one in answers.values() if one.arm != REFERENCE]
-        differences = (
-            difference_rows(answers[REFERENCE], others, *common) if REFERENCE in answers and others else []
-        )
-        networks = [job for job in jobs if job.arm.region]
-        swaps: list[dict[str, Any]] = []
-        for shown in networks:
-            tested = {
-                job.name: {seed: self._answer(job, seed, networks)[shown.name] for seed in range(seeds)}
-                for job in networks
+
+def _tables(bench: _Bench, jobs: Sequence[_Job], seeds: int, n_resamples: int) -> tuple[Rows, Rows, Rows]:
+    """Figures of each arm, its differences from the whole image, and models shown other arms' views."""
+    by_name = {job.name: job for job in jobs}
+    networks = [job for job in jobs if job.arm.region]
+    options = {"n_resamples": n_resamples, "seed": bench.recipe.seed}
+    own = compare(
+        {job.name: bench.answers(job, seeds, job, networks) for job in jobs}, reference=REFERENCE, **options
+    )
+    rows = [{**by_name[row["model"]].columns(), **_without(row, "model")} for row in own.figures]
+    renamed = {"only_first": "only_reference", "only_second": "only_arm"}
+    differences = [
+        {
+            **by_name[row["second"]].columns(),
+            **{renamed.get(key, key): value for key, value in _without(row, "first", "second").items()},
+        }
+        for row in own.differences
+    ]
+    swaps: Rows = []
+    for shown in networks:
+        runs = {job.name: bench.answers(job, seeds, shown, networks) for job in networks}
+        swaps += [
+            {
+                **by_name[row["model"]].columns("trained", "trained_masks"),
+                **shown.columns("tested", "tested_masks"),
+                **_without(row, "model", "class"),
             }
-            swaps += swap_rows(answers, tested, *common, shown.arm.name, shown.masks)
-        counts = {
-            part: dict(
-                sorted(Counter(r.label for r in self.split.select(self.database.records, part)).items())
-            )
-            for part in PARTS
-        }
-        payload = {
-            "dataset": self.database.root.name,
-            "recipe": self.recipe.to_dict(),
-            "arms": {arm.name: arm.shows for arm in dict.fromkeys(job.arm for job in jobs)},
-            "masks": list(self.sources),
-            "segmenter": self.segmenter,
-            "seeds": seeds,
-            "seed": self.recipe.seed,
-            "split_hash": self.split.hash,
-            "images": counts,
-            "left_out": self.left_out,
-            "bootstrap": {"resamples": n_resamples, "seed": self.recipe.seed, "by": "group"},
-            "device": self._device(networks),
-            "versions": {**package_versions(PACKAGES), "machine": platform.machine()},
-            "figures": rows,
-            "differences": differences,
-            "swaps": swaps,
-        }
-        return Ablation(payload, rows, differences, swaps)
+            for row in compare(runs, reference="", **options).figures
+            if row["metric"] in _SWAPPED
+        ]
+    return rows, differences, swaps
 
-    def _device(self, networks: Sequence[_Job]) -> str:
-        """Where the networks were trained, as their cards say."""
-        devices = {
-            load_card(self.run_folder(job, 0) / f"{job.name}.safetensors").versions.get("device", "?")
-            for job in networks
-        }
-        return ", ".join(sorted(devices)) or "cpu"
+
+def _without(row: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key not in names}
 
 
 def _read_arrays(path: Path) -> dict[str, Floats]:

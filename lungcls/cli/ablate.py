@@ -67,6 +67,7 @@ def ablate(
     from lungcls.progress import bar
     from lungcls.recipes import load_recipe
     from lungcls.render.drawing import new_figure
+    from lungcls.study.context import RunContext
 
     chosen = load_recipe(recipe)
     if segmenter is not None:
@@ -87,12 +88,8 @@ def ablate(
         masks=masks,  # type: ignore[arg-type]
         split=Split.read_csv(split) if split else None,
         limit=limit,
-        cache=cache,
-        device=device,
-        workers=workers,
         n_resamples=resamples,
-        show_progress=True,
-        progress=bar,
+        context=RunContext(device=device, workers=workers, cache=cache, show_progress=True, progress=bar),
     )
     results = out / "results"
     written = [*write_results(results, "ablation", found.rows, found.payload)]

@@ -61,9 +61,9 @@ def calibrate(
     from lungcls.classifier import Classifier
     from lungcls.data import open_dataset
     from lungcls.evaluation.recalibrate import recalibrate, write_calibrated
-    from lungcls.evaluation.release import check_classes, split_notes
     from lungcls.finder import Finder
     from lungcls.progress import bar
+    from lungcls.study.study import Study, check_classes
 
     check_weights([weights], "classification")
     check_weights([segmenter], "segmentation")
@@ -71,22 +71,22 @@ def calibrate(
     records, chosen = chosen_part(dataset, part, split, seed)
     classifier = Classifier.load(weights, device)
     check_classes(dataset, records, classifier.card)
+    finder = Finder.load(segmenter if classifier.region.needs_mask else None, device=device)
     with tempfile.TemporaryDirectory() as temporary:
-        found = recalibrate(
+        study = Study.open(
             dataset,
-            records,
-            Finder.load(segmenter, device=device),
-            classifier,
-            cache or temporary,
+            finder,
+            records=records,
             split=chosen,
             part=part,
-            bias=bias,
-            n_resamples=resamples,
+            cache=cache or temporary,
             seed=seed,
+            n_resamples=resamples,
             progress=bar,
         )
-    typer.echo(f"{classifier.card.name} on {len(records)} images of {dataset.root.name}, part {part}")
-    notes = split_notes(classifier.card, chosen, part)
+        found = recalibrate(study, classifier, bias=bias, progress=bar)
+    typer.echo(f"{classifier.card.name} on {len(records)} images of {dataset.title}, part {part}")
+    notes = study.notes(classifier.card)
     if chosen is None:
         notes = [f"all images were taken: make sure that {classifier.card.name} was trained on none of them"]
     for note in notes:

@@ -26,8 +26,9 @@ from lungcls.errors import OptionError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lungcls.classifier import Classifier
+    from lungcls.answering import Answerer
     from lungcls.data import Dataset, Record
+    from lungcls.finder import Finder
 
 RELEASED = ("classifier-mask", "classifier-full")
 """Evaluated where no classifier is named."""
@@ -91,11 +92,12 @@ def evaluate(
     import tempfile
 
     from lungcls.data import open_dataset
-    from lungcls.evaluation.release import evaluate_release
+    from lungcls.evaluation.evaluate import evaluate as run
     from lungcls.evaluation.results import write_csv, write_results
     from lungcls.finder import Finder
     from lungcls.progress import bar
     from lungcls.render.tables import format_confusion, format_table
+    from lungcls.study.study import Study
 
     names = [*(f"classifier-{one}" for one in region or []), *(classifier or [])]
     check_weights(names, "classification")
@@ -103,22 +105,28 @@ def evaluate(
     dataset = open_dataset(data, layout=layout, classes=classes)
     part = part or ("test" if dataset.classes or split else "all")
     records, chosen = chosen_part(dataset, part, split, seed)
-    classifiers = _classifiers(dataset, records, names, device)
+    finder = Finder.load(segmenter, device=device)
+    answerers = _answerers(dataset, records, names, finder, device)
     with tempfile.TemporaryDirectory() as temporary:
-        found = evaluate_release(
+        study = Study.open(
             dataset,
-            records,
-            Finder.load(segmenter, device=device),
-            classifiers,
-            cache or temporary,
+            finder,
+            records=records,
             split=chosen,
             part=part,
-            n_resamples=resamples,
+            cache=cache or temporary,
             seed=seed,
+            n_resamples=resamples,
             progress=bar,
         )
+        found = run(study, finder.segmenter, answerers, bar)
     payload = found.payload
     typer.echo(f"{payload['images']} images of {payload['dataset']}, part {payload['part']}")
+    films = payload["films"]
+    typer.echo(
+        f"the gate refuses {films['refused']}, which get no label, and corrects {films['corrected']}; "
+        f"{films['without_two_lungs']} show no two lungs"
+    )
     for note in payload["notes"]:
         typer.echo(f"Note: {note}")
     headlines = [row for row in found.rows if row["metric"] in HEADLINES and not row.get("class")]
@@ -139,19 +147,20 @@ def evaluate(
         typer.echo(f"{len(found.rows)} figures, by class and by source, are {place}")
 
 
-def _classifiers(
-    dataset: Dataset, records: Sequence[Record], names: Sequence[str], device: str
-) -> list[Classifier]:
+def _answerers(
+    dataset: Dataset, records: Sequence[Record], names: Sequence[str], finder: Finder, device: str
+) -> list[Answerer]:
     """Load those that were asked for, else the released ones; none where only stage 1 can be measured."""
-    from lungcls.classifier import Classifier
-    from lungcls.evaluation.release import unknown_classes
+    from lungcls.pipeline import Pipeline
+    from lungcls.study.study import check_classes, unknown_classes
 
     if not dataset.classes:
         if names:
             typer.echo(f"lungcls: {dataset.root} has no classes: only stage 1 is evaluated", err=True)
         return []
-    found = [Classifier.load(name, device) for name in names or RELEASED]
-    unknown = unknown_classes(records, found[0].card)
+    stages: dict[str, Any] = {"segmenter": finder.segmenter, "gate": finder.gate, "device": device}
+    answerers = [Pipeline(classifier=name, **stages).answerer for name in names or RELEASED]
+    unknown = unknown_classes(records, answerers[0].classifier.card)
     # Without masks nothing would be left to evaluate: then, as for those asked for, the evaluation refuses.
     if unknown and not names and any(record.mask for record in records):
         typer.echo(
@@ -160,7 +169,9 @@ def _classifiers(
             err=True,
         )
         return []
-    return found
+    for answerer in answerers:
+        check_classes(dataset, records, answerer.classifier.card)
+    return answerers
 
 
 def _diagrams(out: Path, name: str, payload: dict[str, Any]) -> list[Path]:

@@ -68,6 +68,6 @@ def report(
         typer.echo(note)
     if written.comparison is not None:
         typer.echo(format_table(model_rows(written.comparison)))
-        if written.comparison.pairs:
+        if written.comparison.differences:
             typer.echo(f"\n{format_table(pair_rows(written.comparison))}")
     typer.echo(f"written: {written.page}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -26,14 +28,16 @@ from lungcls.cli.options import (
     one_of,
 )
 from lungcls.cli.parts import check_weights
-from lungcls.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from lungcls.data import Dataset, Split
+    from lungcls.data import Dataset
     from lungcls.data.dataset import Record
     from lungcls.lungs import Lungs
+    from lungcls.shortcuts.subject import Subject
+    from lungcls.shortcuts.trainings import Trainings
+    from lungcls.study.study import Study
 
 
 def shortcuts(
@@ -102,13 +106,16 @@ def shortcuts(
     from lungcls.explanation import read_boxes
     from lungcls.progress import bar
     from lungcls.render.drawing import new_figure
+    from lungcls.shortcuts.check import Audit, choose_checks
     from lungcls.shortcuts.page import write_findings
     from lungcls.shortcuts.subject import load_subject
-    from lungcls.shortcuts.suite import CHECKS, External, examine
+    from lungcls.shortcuts.suite import examine
+    from lungcls.study.study import Study
 
-    names = _checks(checks, CHECKS)
+    names = checks.split(",")
+    choose_checks(names)  # wrong names are told before minutes of work, not after
     check_weights([segmenter], "segmentation")
-    new_figure(1, 1)  # a missing matplotlib is told before minutes of work, not after
+    new_figure(1, 1)  # as is a missing matplotlib
     subjects = [load_subject(model, device) for model in models]
     database = open_dataset(data, layout=layout, classes=classes)
     others = open_externals(external or [])
@@ -116,44 +123,31 @@ def shortcuts(
     records = database.records if part == "all" else chosen.select(database.records, part)
     if limit:
         records = limit_records(records, chosen, limit, seed)
-    folder = cache or out / "masks"
-    found_boxes = boxes or database.root / "boxes.csv"
-    known = read_boxes(found_boxes) if found_boxes.is_file() or boxes else None
-    lungs = _lungs(database, database.records if train_checks else records, masks, segmenter, folder, device)
-    abroad = {
-        name: External(other, _lungs(other, other.records, "predicted", segmenter, folder, device))
-        for name, other in others.items()
-    }
+    marked = boxes or database.root / "boxes.csv"
+    find = partial(_lungs, masks=masks, segmenter=segmenter, cache=cache or out / "masks", device=device)
+    lungs = find(database, database.records if train_checks else records)
+    study = Study(database, records, lungs, chosen, part, seed, resamples)
+    audit = Audit(
+        boxes=read_boxes(marked) if marked.is_file() or boxes else {},
+        externals={
+            name: Study(dataset, dataset.records, find(dataset, dataset.records, masks="predicted"))
+            for name, dataset in others.items()
+        },
+        per_pair=per_pair,
+        progress=bar,
+    )
     done = []
     for subject in subjects:
-        training = None
         if train_checks:
-            training = _trainings(
-                subject, recipe, epochs, database, chosen, lungs, out / "trainings", device, workers
-            )
-        done.append(
-            examine(
-                subject,
-                database,
-                records,
-                lungs,
-                split=chosen,
-                part=part,
-                checks=names,
-                boxes=known,
-                externals=abroad,
-                training=training,
-                per_pair=per_pair,
-                n_resamples=resamples,
-                seed=seed,
-                progress=bar,
-            )
-        )
+            folder = out / "trainings" / subject.region.name  # models of one region share their trainings
+            trainings = _trainings(subject, recipe, epochs, study, folder, device, workers)
+            audit = replace(audit, trainings=trainings)
+        done.append(examine(subject, study, checks=names, audit=audit))
         typer.echo(f"\n{subject.name}, {done[-1].payload['images']} images")
         for note in done[-1].payload["notes"]:
             typer.echo(f"Note: {note}")
-        for check in done[-1].checks:
-            typer.echo(f"{check.verdict:12} {check.title}\n{'':12} {check.because}")
+        for finding in done[-1].checks:
+            typer.echo(f"{finding.verdict:12} {finding.title}\n{'':12} {finding.because}")
     rows = [row for one in done for row in one.rows()]
     written = [*write_results(out, "shortcuts", rows, {"models": [one.payload for one in done]})]
     written.append(write_findings(out / "shortcuts.html", done))
@@ -174,38 +168,17 @@ def _lungs(
     return find_lungs(database, records, Finder.load(segmenter, device=device), cache, progress=bar)
 
 
-def _checks(words: str, known: Sequence[str]) -> list[str]:
-    """The checks that ``--checks`` names, by number or by name."""
-    if words == "all":
-        return list(known)
-    numbers = {str(number): name for number, name in enumerate(known, 1)}
-    names = [numbers.get(word.strip(), word.strip()) for word in words.split(",")]
-    if unknown := [name for name in names if name not in known]:
-        listed = ", ".join(f"{number} {name}" for number, name in numbers.items())
-        raise OptionError(f"unknown checks {', '.join(unknown)}; the checks are {listed}")
-    return names
-
-
 def _trainings(
-    subject: Any,
-    recipe: str,
-    epochs: int | None,
-    database: Dataset,
-    split: Split,
-    lungs: Mapping[str, Lungs],
-    out: Path,
-    device: str,
-    workers: int,
-) -> Any:
-    from dataclasses import replace
-
+    subject: Subject, recipe: str, epochs: int | None, study: Study, out: Path, device: str, workers: int
+) -> Trainings:
     from lungcls.progress import bar
     from lungcls.recipes import load_recipe
     from lungcls.shortcuts.trainings import Trainings
+    from lungcls.study.context import RunContext
 
     chosen = replace(load_recipe(recipe), region=subject.region)
     if epochs is not None:
         chosen = chosen.cut(epochs)
-    # Models of one region share their trainings.
-    folder = out / subject.region.name
-    return Trainings(chosen, database, split, lungs, folder, device, workers, bar)
+    assert study.split is not None
+    context = RunContext(device=device, workers=workers, progress=bar)
+    return Trainings(chosen, study.dataset, study.split, study.lungs, out, context)

@@ -51,6 +51,7 @@ def train(
     from lungcls.data import Split, open_dataset
     from lungcls.progress import bar
     from lungcls.recipes import load_recipe
+    from lungcls.study.context import RunContext
     from lungcls.training import train as run
 
     chosen = load_recipe(recipe)
@@ -63,13 +64,15 @@ def train(
         open_dataset(data, layout=layout, classes=classes),
         out,
         split=Split.read_csv(split) if split else None,
-        cache=cache,
-        device=device,
-        devices=devices,
-        workers=workers,
-        compile_network=compile_network,
-        keep_checkpoints=keep_checkpoints,
-        show_progress=True,
-        progress=bar,
+        context=RunContext(
+            device=device,
+            devices=devices,
+            workers=workers,
+            cache=cache,
+            compile_network=compile_network,
+            keep_checkpoints=keep_checkpoints,
+            show_progress=True,
+            progress=bar,
+        ),
     )
     typer.echo(f"{path} and its card are written; the history is in {out / 'history.csv'}")

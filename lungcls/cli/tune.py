@@ -55,6 +55,7 @@ def tune(
     from lungcls.data import Split, open_dataset
     from lungcls.recipes import load_recipe
     from lungcls.recipes.space import load_space
+    from lungcls.study.context import RunContext
     from lungcls.training.tune import tune as run
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -78,10 +79,8 @@ def tune(
         trials=trials,
         space=load_space(space) if space else None,
         split=Split.read_csv(split) if split else None,
-        cache=cache,
         prune=prune,
-        device=device,
-        workers=workers,
+        context=RunContext(device=device, workers=workers, cache=cache),
         on_trial=show,
     )
     typer.echo(f"best on validation: {found.score:.4f}; recipe {out / 'best.toml'}, weights {found.weights}")

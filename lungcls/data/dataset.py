@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -272,6 +273,12 @@ class Dataset:
             "dropped": dict(self.dropped),
             "notes": list(self.notes),
         }
+
+    def only(self: D, records: Iterable[Record]) -> D:
+        """Return the dataset of some of its records, or of changed ones."""
+        part = copy.copy(self)
+        part.records = list(records)
+        return part
 
     def path(self, record: Record) -> Path:
         """Return the full path of a record's image."""

@@ -6,7 +6,7 @@ import csv
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -63,6 +63,13 @@ class Split:
         if not chosen:
             raise DataError(f"no image of the dataset is in the part {part!r} of the split {self.hash}")
         return chosen
+
+    def only(self, files: Iterable[str]) -> Split:
+        """Return the split of some of its images; those that it does not know are left out."""
+        chosen = [file for file in files if file in self.parts]
+        return Split(
+            {file: self.parts[file] for file in chosen}, {file: self.groups[file] for file in chosen}
+        )
 
     def write_csv(self, path: str | Path) -> None:
         """Write the columns ``file``, ``part``, ``group``; the hash stands in the file's first line."""

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import binomtest
 
 from lungcls.errors import DataError
 
@@ -224,6 +225,30 @@ def bootstrap_estimates(
         else:
             estimates[key] = Estimate(value, *percentile_interval(np.concatenate(pieces), level))
     return estimates
+
+
+def exact_share(found: Estimate, n: int, level: float = 0.95) -> Estimate:
+    """Return a share with the exact binomial interval where resampling cannot give one.
+
+    All resamples of a share of 0 or 1 have the same share, however small the sample is.
+
+    Parameters
+    ----------
+    found : Estimate
+        Of a share.
+    n : int
+        Independent images (groups) behind it.
+    level : float, default=0.95
+
+    References
+    ----------
+    Clopper, Pearson (1934), The use of confidence or fiducial limits illustrated in the case of the binomial,
+    Biometrika 26(4), 404-413.
+    """
+    if found.value not in (0.0, 1.0) or n < 1:
+        return found
+    ends = binomtest(round(found.value * n), n).proportion_ci(level)
+    return Estimate(found.value, float(ends.low), float(ends.high))
 
 
 def weighted_quantile(

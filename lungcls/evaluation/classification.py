@@ -10,7 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lungcls.errors import DataError
-from lungcls.evaluation.bootstrap import Estimate, bootstrap_estimates, finite, group_resamples
+from lungcls.evaluation.bootstrap import (
+    Estimate,
+    bootstrap_estimates,
+    exact_share,
+    finite,
+    group_resamples,
+)
 from lungcls.evaluation.calibration import Figures, calibration_metrics, check_labels, divide
 
 COVID = "COVID"
@@ -165,6 +171,14 @@ def classification_report(
         }
 
     estimates = bootstrap_estimates(statistics, resamples, level)
+    # Resamples of a share of 0 or 1 all have that share, however few the films are.
+    groups_of = {name: len(np.unique(resamples.codes[truth == k])) for k, name in enumerate(names)}
+    shares = {("accuracy", ""): resamples.n_groups, **{("recall", name): n for name, n in groups_of.items()}}
+    if COVID in names:
+        shares["covid_false_negative_rate", ""] = groups_of[COVID]
+    for key, count in shares.items():
+        if not np.isnan(estimates[key].low):
+            estimates[key] = exact_share(estimates[key], count, level)
     return ClassificationReport(
         classes=names,
         n_images=len(truth),

@@ -1,52 +1,129 @@
-"""Both stages on a part of a dataset, through the same code as prediction."""
+"""Both stages on a study: the figures that a table shows, with all that reproduces them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from lungcls.answering import Answerer
 from lungcls.classifier import Classifier
-from lungcls.data.dataset import Dataset, Record
-from lungcls.data.splits import Split
-from lungcls.data.views import region_views
 from lungcls.errors import DataError
-from lungcls.evaluation.calibration import softmax
+from lungcls.evaluation.bootstrap import exact_share
 from lungcls.evaluation.classification import ClassificationReport, classification_report
-from lungcls.evaluation.segmentation import MaskScore, SegmentationReport, score_mask, segmentation_report
-from lungcls.lungs import Lungs
+from lungcls.evaluation.segmentation import SegmentationReport, score_mask, segmentation_report
+from lungcls.evaluation.trust import predicted_sets, trust_report
+from lungcls.evaluation.weighted import share
 from lungcls.progress import Progress, quiet
-from lungcls.regions import View, resize_mask
+from lungcls.regions import resize_mask
+from lungcls.segmenter import Segmenter
+from lungcls.study.answers import Answers
+from lungcls.study.provenance import provenance
+from lungcls.study.study import Study
 from lungcls.weights import Card
 
-N_RESAMPLES = 2000
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes
+    ----------
+    payload : dict
+        JSON-safe: what was evaluated on what, with which versions, and the whole reports; ``films`` counts
+        what the quality gate accepted, refused and corrected, and the films without two lungs.
+    rows : list of dict
+        One figure each: ``model, films, metric, class, value, low, high, n``. ``films`` is ``all``, or
+        ``labelled``: those that the gate accepts, since prediction gives all others no label.
+    answers : list of dict
+        One film and classifier each: ``model, file, group, source, label, predicted``, whether the film was
+        ``accepted``, ``corrected`` and answered as a whole film (``fallback``), the ``reasons``, a calibrated
+        probability and a ``logit_`` a class, and the conformal set at 90% coverage (``set_0.9``) where the
+        card has one, so that every figure can be computed again.
+    """
+
+    payload: dict[str, Any]
+    rows: list[dict[str, Any]]
+    answers: list[dict[str, Any]]
 
 
-def segmentation_on(
-    database: Dataset,
-    records: Sequence[Record],
-    lungs: Mapping[str, Lungs],
-    *,
-    split: Split | None = None,
-    n_resamples: int = N_RESAMPLES,
-    seed: int = 0,
-    progress: Progress[Record] = quiet,
-) -> SegmentationReport:
-    """Compare predicted lung masks with the true ones, at each image's own size.
+def evaluate(
+    study: Study,
+    segmenter: Segmenter | None,
+    asked: Sequence[Classifier | Answerer] = (),
+    progress: Progress[Any] = quiet,
+) -> Evaluation:
+    """Evaluate both stages.
 
     Parameters
     ----------
-    database : Dataset
-    records : sequence of Record
-        Those without a mask are left out.
-    lungs : mapping of str to Lungs
-        By image file (:func:`lungcls.data.views.find_lungs`).
-    split : Split, optional
-        Whose groups the bootstrap draws.
-    n_resamples : int, default=2000
-    seed : int, default=0
-        Of the bootstrap.
+    study : Study
+    segmenter : Segmenter or None
+        That drew the study's masks; they are compared with the dataset's own, where it has any.
+    asked : sequence of Classifier or Answerer
+        As :meth:`Study.answers` takes them. Empty for a dataset without classes.
+    progress : callable, optional
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    ImageError
+        If an image cannot be read.
+    DataError
+        If a mask cannot be read, an image is of a class that a classifier does not know, or there is nothing
+        to evaluate: neither a classifier nor a lung mask.
+    """
+    start = time.perf_counter()
+    notes = list(study.dataset.notes)
+    if not any(record.mask for record in study.records):
+        if not asked:
+            raise DataError(
+                f"{study.dataset.root}: nothing to evaluate; none of the {len(study)} images has a lung mask "
+                "for stage 1, and there is no classifier with its classes for stage 2"
+            )
+        notes.append("none of the images has a lung mask to compare with: stage 1 is not evaluated")
+    reports: dict[str, Any] = {}
+    rows = _film_rows(study)
+    answers: list[dict[str, Any]] = []
+    stages: list[Segmenter | Classifier] = [segmenter] if segmenter else []
+    if segmenter and any(record.mask for record in study.records):
+        masks = segmentation_on(study, progress)
+        reports[segmenter.card.name] = masks.to_dict()
+        rows += [{"model": segmenter.card.name, "films": "all", **row} for row in masks.to_rows()]
+    for one in asked:
+        classifier = one.classifier if isinstance(one, Answerer) else one
+        stages += [classifier, *([one.fallback] if isinstance(one, Answerer) and one.fallback else [])]
+        card, found = classifier.card, study.answers(one, progress)
+        reports[card.name], figures = _report(study, card, found)
+        labelled = found.labelled()
+        if 0 < len(labelled) < len(found):
+            reports[card.name]["labelled"], fewer = _report(study, card, labelled)
+            figures += [{**row, "films": "labelled"} for row in fewer]
+        rows += figures
+        answers += _answers(study, card, found)
+    cards = list({stage.card.name: stage.card for stage in stages}.values())
+    payload = {
+        **study.about(),
+        "notes": [*notes, *(note for card in cards for note in study.notes(card))],
+        **provenance(cards, study.split, stages[0].device, start),
+        "reports": reports,
+    }
+    return Evaluation(payload, rows, answers)
+
+
+def segmentation_on(study: Study, progress: Progress[Any] = quiet) -> SegmentationReport:
+    """Compare a study's lung masks with the dataset's own, at each film's own size.
+
+    Parameters
+    ----------
+    study : Study
+        Films without a mask of the dataset are left out.
     progress : callable, optional
 
     Returns
@@ -56,139 +133,87 @@ def segmentation_on(
     Raises
     ------
     DataError
-        If no record has a mask, or a mask cannot be read.
+        If no film has a mask, or a mask cannot be read.
     """
-    chosen = [record for record in records if record.mask]
-    scores: list[MaskScore] = []
-    for record in progress(chosen, len(chosen), "comparing lung masks"):
-        predicted = lungs[record.file].mask
+    part = study.of([record for record in study.records if record.mask])
+    scores = []
+    for record in progress(part.records, len(part), "comparing lung masks"):
+        predicted = part.lungs[record.file].mask
         height, width = predicted.shape
-        scores.append(score_mask(predicted, resize_mask(database.read_mask(record), (height, width))))
-    groups = groups_of(chosen, split)
+        scores.append(score_mask(predicted, resize_mask(part.dataset.read_mask(record), (height, width))))
     # Sets of lung masks have no classes.
-    labels = [record.label for record in chosen] if any(record.label for record in chosen) else None
-    return segmentation_report(scores, groups, labels, n_resamples=n_resamples, seed=seed)
+    labels = [record.label for record in part.records] if any(r.label for r in part.records) else None
+    return segmentation_report(scores, part.groups, labels, n_resamples=part.n_resamples, seed=part.seed)
 
 
-def logits_on(
-    records: Sequence[Record],
-    lungs: Mapping[str, Lungs],
-    classifier: Classifier,
-    *,
-    batch_size: int = 64,
-    progress: Progress[int] = quiet,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Run a classifier over a dataset.
-
-    Parameters
-    ----------
-    records : sequence of Record
-    lungs : mapping of str to Lungs
-        By image file (:func:`lungcls.data.views.find_lungs`).
-    classifier : Classifier
-    batch_size : int, default=64
-    progress : callable, optional
-
-    Returns
-    -------
-    logits : float64 array [N, K]
-    labels : int64 array [N]
-        Index of the true class in the classifier's order.
-
-    Raises
-    ------
-    ImageError
-        If an image cannot be read.
-    DataError
-        If a record is of a class that the classifier does not know.
-    """
-    labels = _indices(records, classifier.card)
-    card = classifier.card
-    films = [lungs[record.file] for record in records]
-    views = region_views(films, classifier.region, card.input_size, progress, tone=card.tone)
-    return view_logits(classifier, views, batch_size=batch_size, progress=progress), labels
-
-
-def view_logits(
-    classifier: Classifier, views: View, *, batch_size: int = 64, progress: Progress[int] = quiet
-) -> npt.NDArray[np.float64]:
-    """Return the logits float64 [N, K] of any number of views uint8 [N, S, S], a batch at a time."""
-    starts = range(0, len(views), batch_size)
-    parts = [
-        classifier.logits(views[start : start + batch_size])
-        for start in progress(starts, len(starts), f"running {classifier.card.name}")
-    ]
-    return np.concatenate(parts).astype(np.float64)
-
-
-def groups_of(records: Sequence[Record], split: Split | None = None) -> list[str]:
-    """Return the group of each record: what the split kept together, else the dataset's own or the patient.
-
-    Parameters
-    ----------
-    records : sequence of Record
-    split : Split, optional
-
-    Returns
-    -------
-    list of str
-        Empty where nothing is known of an image, which is then a group of its own.
-    """
-    known = split.groups if split else {}
-    # A split joins groups and patients that share a film, so that its own groups are the larger ones.
-    return [known.get(record.file) or record.group or record.patient for record in records]
-
-
-def report_logits(
-    logits: npt.NDArray[np.float64],
-    labels: npt.NDArray[np.int64],
-    records: Sequence[Record],
-    card: Card,
-    *,
-    split: Split | None = None,
-    n_resamples: int = N_RESAMPLES,
-    seed: int = 0,
+def classification_on(
+    answers: Answers, card: Card, n_resamples: int = 2000, seed: int = 0
 ) -> ClassificationReport:
-    """Report a classifier's logits, calibrated by its card's temperature, with intervals by group.
+    """Report a classifier's answers, with intervals by group.
 
     Parameters
     ----------
-    logits, labels
-        As :func:`logits_on` returns them for `records`.
-    records : sequence of Record
+    answers : Answers
     card : Card
-    split : Split, optional
-        Whose groups are used where the dataset knows none.
-    n_resamples : int, default=2000
-    seed : int, default=0
+        Whose training data tell the class that the majority baseline always says.
+    n_resamples, seed : int
+        Of the bootstrap.
 
     Returns
     -------
     ClassificationReport
     """
+    counts: dict[str, int] = card.training_data.get("images", {}).get("train", {})
     return classification_report(
-        labels,
-        softmax(logits, card.temperature),
-        groups_of(records, split),
-        card.classes,
+        answers.labels,
+        answers.probabilities,
+        answers.groups,
+        answers.classes,
         n_resamples,
         seed,
-        majority_class=_majority(card),
+        majority_class=max(counts, key=lambda name: counts[name]) if counts else None,
     )
 
 
-def _majority(card: Card) -> str | None:
-    """The class that the baseline always says: the most common in training, not in the part evaluated on."""
-    counts: dict[str, int] = card.training_data.get("images", {}).get("train", {})
-    return max(counts, key=lambda name: counts[name]) if counts else None
+def _report(study: Study, card: Card, answers: Answers) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    report = classification_on(answers, card, study.n_resamples, study.seed)
+    trust = trust_report(
+        answers.logits, answers.labels, answers.groups, card, n_resamples=study.n_resamples, seed=study.seed
+    )
+    rows = [{"model": card.name, "films": "all", **row} for row in (*report.to_rows(), *trust.to_rows())]
+    return {**report.to_dict(), "trust": trust.to_dict()}, rows
 
 
-def _indices(records: Sequence[Record], card: Card) -> npt.NDArray[np.int64]:
-    """The index of each record's class in the card's order."""
-    unknown = sorted({record.label for record in records} - set(card.classes))
-    if unknown:
-        raise DataError(
-            f"the dataset has images of the classes {', '.join(map(repr, unknown))}, which {card.name} does "
-            f"not know; it knows {', '.join(card.classes)}"
+def _film_rows(study: Study) -> list[dict[str, Any]]:
+    """What the gate and the masks say of the films, as shares with intervals by group."""
+    quality = [film.quality for film in study.films]
+    shares = {
+        "accepted": [one.accepted for one in quality],
+        "corrected": [bool(one.corrected) for one in quality],
+        "without_two_lungs": [not one.both_lungs for one in quality],
+    }
+    found = study.estimates({name: share(np.asarray(values)) for name, values in shares.items()})
+    rows = []
+    for name, estimate in found.items():
+        ends = exact_share(estimate, study.resamples.n_groups).to_dict()
+        rows.append({"model": "gate", "films": "all", "metric": name, "class": "", **ends, "n": len(study)})
+    return rows
+
+
+def _answers(study: Study, card: Card, answers: Answers) -> list[dict[str, Any]]:
+    """What a classifier said of each film, in columns."""
+    sets = predicted_sets(answers.probabilities, card, (0.9,))
+    rows = []
+    for index, (record, row) in enumerate(zip(study.records, answers.to_rows())):
+        reasons = ";".join(reason.name for reason in study.lungs[record.file].quality.reasons)
+        logits = zip(card.classes, answers.logits[index].round(4).tolist())
+        held = {
+            f"set_{coverage:g}": ";".join(name for name, inside in zip(card.classes, marks[index]) if inside)
+            for coverage, marks in sets.items()
+        }
+        rows.append(
+            {**row, "source": record.source, "reasons": reasons}
+            | {f"logit_{name}": value for name, value in logits}
+            | held
         )
-    return np.asarray([card.classes.index(record.label) for record in records], np.int64)
+    return rows

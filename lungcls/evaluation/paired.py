@@ -234,15 +234,15 @@ def macro_delong_test(
 
 def _normal(value: float, influence: Floats, groups: Iterable[Any] | None) -> Difference:
     reference: Any = stats.norm
+    influence = np.asarray(influence, np.float64)
     if groups is not None:
         resamples = group_resamples(groups, 0)
         count = resamples.n_groups
         if count < MIN_GROUPS:
             return Difference(value, math.nan, math.nan, math.nan)
         reference = stats.t(count - 1)
-        influence = np.asarray(
-            np.bincount(resamples.codes, weights=influence) * math.sqrt(count / (count - 1))
-        )
+        summed = np.bincount(resamples.codes, weights=influence).astype(np.float64)
+        influence = summed * math.sqrt(count / (count - 1))
     error = float(np.sqrt((influence**2).sum()))
     if error == 0:
         return Difference(value, value, value, 1.0 if value == 0 else 0.0)
@@ -283,7 +283,7 @@ def bootstrap_difference(
 
 
 def resampled_p(drawn: Floats) -> float:
-    """Return the p value of a difference from its resamples, nan ones left out: `bootstrap_difference`."""
+    """Return the p value of a difference from its resamples, as `bootstrap_difference` does."""
     drawn = drawn[~np.isnan(drawn)]
     tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
     return min(1.0, 2 * (tail + 1) / (len(drawn) + 1)) if drawn.size else math.nan

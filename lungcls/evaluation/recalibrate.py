@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,17 +13,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lungcls.classifier import Classifier
-from lungcls.data.dataset import Dataset, Record
-from lungcls.data.splits import Split
-from lungcls.data.views import find_lungs
 from lungcls.errors import DataError
 from lungcls.evaluation.calibration import fit_bias, fit_temperature, softmax
 from lungcls.evaluation.conformal import SCORE, fit_conformal
-from lungcls.evaluation.evaluate import N_RESAMPLES, groups_of, logits_on, report_logits
+from lungcls.evaluation.evaluate import classification_on
 from lungcls.evaluation.trust import TrustReport, trust_report
 from lungcls.files import atomic_write, file_sha256
-from lungcls.finder import Finder
 from lungcls.progress import Progress, quiet
+from lungcls.study.answers import Answers
+from lungcls.study.study import N_RESAMPLES, Study
 from lungcls.weights import Card, find_weights, save_weights, write_card
 
 if TYPE_CHECKING:
@@ -96,12 +94,9 @@ def calibrated(
 
 def measured(
     card: Card,
-    logits: NDArray[np.float64],
-    labels: NDArray[np.int64],
-    records: Sequence[Record],
+    answers: Answers,
     data: dict[str, Any],
     *,
-    split: Split | None = None,
     bias: bool = False,
     n_resamples: int = N_RESAMPLES,
     seed: int = 0,
@@ -111,23 +106,19 @@ def measured(
     Parameters
     ----------
     card : Card
-    logits, labels
-        As :func:`lungcls.evaluation.evaluate.logits_on` returns them for `records`.
-    records : sequence of Record
-        Images that the network was not trained on.
+    answers : Answers
+        To films that the network was not trained on.
     data : dict
         From :func:`calibration_data`.
-    split : Split, optional
-        That `records` were chosen by.
     bias : bool, default=False
-        Whether the network has a bias by class that was fitted on `records`, for the record.
+        Whether the network has a bias by class that was fitted on these films, for the record.
     n_resamples, seed : int
         Of the bootstrap.
 
     Returns
     -------
     Card
-        Whose figures are those of `records` alone: of the probabilities as they were it keeps none.
+        Whose figures are those of these films alone: of the probabilities as they were it keeps none.
 
     Raises
     ------
@@ -136,45 +127,24 @@ def measured(
     """
     if bias:
         card = replace(card, training_data={**card.training_data, "bias": data})
-    card = calibrated(card, logits, labels, groups_of(records, split), data)
-    report = report_logits(logits, labels, records, card, split=split, n_resamples=n_resamples, seed=seed)
+    card = calibrated(card, answers.logits, answers.labels, answers.groups, data)
+    report = classification_on(replace(answers, temperature=card.temperature), card, n_resamples, seed)
     return replace(card, metrics={data["part"]: report.to_dict()})
 
 
 def recalibrate(
-    dataset: Dataset,
-    records: Sequence[Record],
-    finder: Finder,
-    classifier: Classifier,
-    cache: str | Path,
-    *,
-    split: Split | None = None,
-    part: str = "all",
-    bias: bool = False,
-    n_resamples: int = N_RESAMPLES,
-    seed: int = 0,
-    progress: Progress[Any] = quiet,
+    study: Study, classifier: Classifier, *, bias: bool = False, progress: Progress[Any] = quiet
 ) -> Recalibration:
-    """Run a classifier on a dataset and calibrate it there.
+    """Run a classifier on a study and calibrate it there.
 
     Parameters
     ----------
-    dataset : Dataset
-    records : sequence of Record
-        Images that the classifier was not trained on.
-    finder : Finder
+    study : Study
+        Of films that the classifier was not trained on.
     classifier : Classifier
-    cache : path-like
-        Folder for what the finder finds.
-    split : Split, optional
-        That `records` were chosen by.
-    part : str, default="all"
-        Name of the part, for the record.
     bias : bool, default=False
         Fit a bias by class too (:func:`lungcls.evaluation.calibration.fit_bias`), which changes the network's
         last layer: for images whose classes are not as frequent as training took them to be.
-    n_resamples, seed : int
-        Of the bootstrap.
     progress : callable, optional
 
     Returns
@@ -188,34 +158,23 @@ def recalibrate(
     DataError
         If there are no images, one is of a class that the classifier does not know, or `bias` does not go
         with the network.
-    ValueError
+    OptionError
         If `bias` is asked for and another engine than torch runs the network.
     """
-    if not classifier.region.needs_mask:
-        finder = Finder(None, finder.gate)
-    lungs = find_lungs(dataset, records, finder, cache, progress=progress)
-    logits, labels = logits_on(records, lungs, classifier, progress=progress)
-    groups = groups_of(records, split)
+    answers = study.answers(classifier, progress)
+    options: dict[str, int] = {"n_resamples": study.n_resamples, "seed": study.seed}
 
     def trust(card: Card) -> TrustReport:
-        return trust_report(logits, labels, groups, card, n_resamples=n_resamples, seed=seed)
+        scores = answers.logits, answers.labels, answers.groups
+        return trust_report(*scores, card, n_resamples=study.n_resamples, seed=study.seed)
 
     before, state = trust(classifier.card), None
-    data = calibration_data(dataset, records, part, split)
+    data = calibration_data(study)
     if bias:
-        state, added = with_bias(classifier.module.state_dict(), fit_bias(logits, labels))
-        logits = logits + added
-    card = measured(
-        classifier.card,
-        logits,
-        labels,
-        records,
-        data,
-        split=split,
-        bias=bias,
-        n_resamples=n_resamples,
-        seed=seed,
-    )
+        fitted = fit_bias(answers.logits, answers.labels)
+        state, added = with_bias(classifier.module.state_dict(), fitted)
+        answers = replace(answers, logits=answers.logits + added)
+    card = measured(classifier.card, answers, data, bias=bias, **options)
     return Recalibration(card, before, trust(card), state)
 
 
@@ -255,15 +214,13 @@ def with_bias(
     return {**network, name: after}, (after.double() - before.double()).numpy()
 
 
-def calibration_data(
-    dataset: Dataset, records: Sequence[Record], part: str, split: Split | None
-) -> dict[str, Any]:
+def calibration_data(study: Study) -> dict[str, Any]:
     """Say for the card what a classifier was calibrated on."""
     return {
-        "dataset": dataset.root.name,
-        "part": part,
-        "split_hash": split.hash if split else None,
-        "images": dict(sorted(Counter(record.label for record in records).items())),
+        "dataset": study.dataset.title,
+        "part": study.part,
+        "split_hash": study.split.hash if study.split else None,
+        "images": dict(sorted(Counter(record.label for record in study.records).items())),
     }
 
 

@@ -27,17 +27,17 @@ from lungcls.gate.drawings import ct_slice, photographs, stranger
 from lungcls.gate.gate import KINDS, Screening, judge
 from lungcls.gate.views import SHARES, GateBatches, Sources
 from lungcls.images import Image, read_image
+from lungcls.labels import LICENCE
 from lungcls.models import create_model
 from lungcls.models.runtime import load_network, normalise
 from lungcls.phantom import chest_phantom
 from lungcls.regions import View, whole_view
-from lungcls.versions import package_versions
+from lungcls.versions import versions
 from lungcls.weights import find_weights, save_weights, write_card
 
 logger = logging.getLogger(__name__)
 
 MEAN, STD = 0.5, 0.25
-LICENCE = "Research and education only, as the terms of the training data are"
 OPEN = {"chest": 0.0, "film": 0.0, "frontal": 0.0, "inverted": 1.0, "distance": math.inf}
 """Thresholds that everything passes."""
 
@@ -147,7 +147,7 @@ def train_gate(
         training_data=_training_data(recipe, database.title, split, parts, len(pictures or [])),
         recipe=asdict(recipe),
         metrics={"validation": metrics},
-        versions={**package_versions(("lungcls", "torch", "numpy", "scipy", "pillow")), "device": "cpu"},
+        versions={**versions(), "device": "cpu"},
         licence=LICENCE,
     )
     with atomic_write(Path(out) / "gate-history.csv", "w") as file:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lungcls.data.dataset import Dataset, Record
-from lungcls.images import read_image
 from lungcls.render.drawing import new_figure
-from lungcls.reports.answers import Answers
+from lungcls.study.answers import Answers
+from lungcls.study.study import Study
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,19 +42,15 @@ def misclassified(answers: Answers) -> list[dict[str, Any]]:
     ]
 
 
-def gallery(
-    rows: Sequence[Mapping[str, Any]], database: Dataset, records: Sequence[Record], title: str = ""
-) -> Figure:
+def gallery(rows: Sequence[Mapping[str, Any]], study: Study, title: str = "") -> Figure:
     """Draw misclassified images with true class, predicted class and probability.
 
     Parameters
     ----------
     rows : sequence of mapping
         As :func:`misclassified` gives them; all are drawn.
-    database : Dataset
-        Whose files are read.
-    records : sequence of Record
-        Among which those of the rows are.
+    study : Study
+        Whose films are drawn, upright.
     title : str
 
     Raises
@@ -65,14 +60,13 @@ def gallery(
     MissingExtraError
         If matplotlib is not installed.
     """
-    by_file = {record.file: record for record in records}
     lines = max(1, -(-len(rows) // _COLUMNS))
     figure = new_figure(2.1 * _COLUMNS, 2.75 * lines + 0.4)
     grid = figure.subplots(lines, _COLUMNS, squeeze=False)
     for axes in grid.flat:
         axes.axis("off")
     for axes, row in zip(grid.flat, rows):
-        pixels = read_image(database.path(by_file[row["file"]])).pixels
+        pixels = study.lungs[row["file"]].pixels()
         axes.imshow(pixels, cmap="gray", vmin=0, vmax=1)
         name = textwrap.shorten(PurePosixPath(row["file"]).name, 26, placeholder="…")
         axes.set_title(

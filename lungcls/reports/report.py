@@ -10,37 +10,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lungcls.data.dataset import Dataset, Record
+from lungcls.data.dataset import Dataset
 from lungcls.data.splits import PARTS, Split, split_dataset
-from lungcls.data.views import find_lungs
 from lungcls.errors import DataError
 from lungcls.evaluation.classification import ClassificationReport, classification_report
-from lungcls.evaluation.release import split_notes
 from lungcls.evaluation.results import write_csv, write_results
 from lungcls.files import atomic_write
 from lungcls.finder import Finder
 from lungcls.gate.gate import Gate
-from lungcls.lungs import Lungs
 from lungcls.progress import Progress, quiet
 from lungcls.regions import Region
 from lungcls.render.drawing import save_figure
 from lungcls.render.html import write_page
 from lungcls.render.tables import format_table
-from lungcls.reports.answers import Answers, ensemble
-from lungcls.reports.compare import Comparison, compare
 from lungcls.reports.curves import curves, read_history
 from lungcls.reports.gallery import gallery, misclassified
 from lungcls.reports.measure import measure
 from lungcls.reports.plots import class_bars, confusion_matrix
 from lungcls.reports.roc import roc_curves, roc_figure, roc_rows
 from lungcls.reports.runs import Run, common_split, find_runs
-from lungcls.reports.text import model_rows, pair_rows
-from lungcls.versions import package_versions
+from lungcls.reports.text import comparison_values, model_rows, pair_rows
+from lungcls.study.answers import Answers, ensemble
+from lungcls.study.compare import Comparison, compare
+from lungcls.study.provenance import provenance
+from lungcls.study.study import Study
 from lungcls.weights import load_card
 
 logger = logging.getLogger(__name__)
-
-PACKAGES = ("lungcls", "torch", "torchvision", "numpy", "scikit-learn", "matplotlib")
 
 
 @dataclass(frozen=True)
@@ -137,18 +133,25 @@ def write_report(
     comparison = None
     tables: dict[str, Any] = {}
     if usable:
-        chosen = split or common_split(runs) or split_dataset(database, seed=0, progress=progress)
-        records = database.records if part == "all" else chosen.select(database.records, part)
-        for run in usable:
-            notes += split_notes(load_card(str(run.weights)), chosen, part)
-        lungs = _lungs(usable, database, records, segmenter, gate, cache or out, device, progress)
+        chosen = split or common_split(runs) or split_dataset(database, seed=0, cache=out / "duplicates.json")
+        cards = [load_card(str(run.weights)) for run in usable]
+        masked = any(Region(**(card.region or {})).needs_mask for card in cards)
+        study = Study.open(
+            database,
+            Finder.load(segmenter if masked else None, gate, device),
+            split=chosen,
+            part=part,
+            cache=cache or out,
+            n_resamples=n_resamples,
+            seed=seed,
+            progress=progress,
+        )
+        for card in cards:
+            notes += study.notes(card)
         answers = [
-            measure(
-                str(run.weights), records, lungs,
-                name=run.name, split=chosen, device=device, progress=progress,
-            )
+            measure(study, str(run.weights), name=run.name, device=device, progress=progress)
             for run in usable
-        ]  # fmt: skip
+        ]
         if len(answers) > 1 and len({one.classes for one in answers}) == 1:
             answers.append(ensemble(answers))
             folders["ensemble"], pictures["ensemble"] = "ensemble", []
@@ -156,19 +159,18 @@ def write_report(
             report = classification_report(
                 one.labels, one.probabilities, one.groups, one.classes, n_resamples, seed
             )
-            pictures[one.name] += _write_model(one, report, database, records, out, folders[one.name], images)
+            pictures[one.name] += _write_model(one, report, study, out, folders[one.name], images)
         comparison = compare({one.name: [one] for one in answers}, n_resamples=n_resamples, seed=seed)
         about = {
-            "dataset": database.root.name,
-            "part": part,
-            "split_hash": chosen.hash,
+            **study.about(),
             "notes": notes,
+            **provenance([], chosen, start=start),
             "weights": {one.name: one.about.get("sha256") for one in answers},
-            "versions": package_versions(PACKAGES),
-            "seconds": round(time.perf_counter() - start, 1),
         }
         tables = write_comparison(out, comparison, about)
-        notes.insert(0, f"{len(records):,} images of {database.root.name}, part {part}, split {chosen.hash}.")
+        notes.insert(0, f"{len(study):,} images of {database.title}, part {part}, split {chosen.hash}.")
+        if refused := about["films"]["refused"]:
+            notes.insert(1, f"{refused:,} of them the quality gate refuses: prediction gives them no label.")
     shown = {name: files for name, files in pictures.items() if files}
     page = write_page(
         out / "index.html",
@@ -196,10 +198,11 @@ def write_comparison(
     name : str
         Stem of the files; the pairs go into ``<name>_pairs.csv``.
     """
-    write_results(out, name, comparison.models, {**about, **comparison.to_dict()})
+    values = comparison_values(comparison)
+    write_results(out, name, values["models"], {**about, **values})
     tables = {"Models, with 95% intervals by group": model_rows(comparison)}
-    if comparison.pairs:
-        write_csv(out, f"{name}_pairs", comparison.pairs)
+    if values["pairs"]:
+        write_csv(out, f"{name}_pairs", values["pairs"])
         tables["Pairs on the same images"] = pair_rows(comparison)
     with atomic_write(out / f"{name}.md", "w") as file:
         file.write(
@@ -220,28 +223,10 @@ def _classifiers(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
     return usable, notes
 
 
-def _lungs(
-    runs: Sequence[Run],
-    database: Dataset,
-    records: Sequence[Record],
-    segmenter: str | Path,
-    gate: str | Path | Gate | None,
-    cache: str | Path,
-    device: str,
-    progress: Progress[Any],
-) -> dict[str, Lungs]:
-    """The films' lungs, with masks where a classifier needs any."""
-    cards = [load_card(str(run.weights)) for run in runs]
-    wanted = any(Region(**(card.region or {})).needs_mask for card in cards)
-    finder = Finder.load(segmenter if wanted else None, gate, device)
-    return find_lungs(database, records, finder, cache, progress=progress)
-
-
 def _write_model(
     answers: Answers,
     report: ClassificationReport,
-    database: Dataset,
-    records: Sequence[Record],
+    study: Study,
     out: Path,
     folder: str,
     images: int,
@@ -260,7 +245,7 @@ def _write_model(
         "classes": class_bars(report, f"{title}, {report.level:.0%} intervals by group"),
         "roc": roc_figure(roc, title),
         "mistakes": gallery(
-            wrong[:images], database, records,
+            wrong[:images], study,
             f"{answers.name}: {len(wrong):,} of {report.n_images:,} are misclassified, the surest first",
         ),
     }  # fmt: skip

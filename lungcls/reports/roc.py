@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sklearn.metrics import auc, roc_curve
 
 from lungcls.render.drawing import COLOURS, new_figure
-from lungcls.reports.answers import Answers
+from lungcls.study.answers import Answers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,12 +1,73 @@
-"""The tables of a comparison for people: figures with their intervals in one cell."""
+"""The tables of a comparison: a row a model and a row a pair, as values and as text for people."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-from lungcls.reports.compare import METRICS, Comparison
+from lungcls.study.compare import Comparison
 
-_TITLES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "macro_auroc": "macro AUROC"}
+METRICS: Final = {"accuracy": "accuracy", "macro_f1": "macro-F1", "macro_auroc": "macro AUROC"}
+_ABOUT: Final = ("network", "region", "input_size", "parameters", "bytes", "latency_ms")
+
+
+def comparison_values(comparison: Comparison) -> dict[str, Any]:
+    """Return all of a comparison in plain types.
+
+    Returns
+    -------
+    dict
+        ``images``, ``groups``, ``bootstrap``; ``models``: one a model, with what it is and costs, ``runs``,
+        and for each of :data:`METRICS` and the F1 of each class the value, ``_low`` and ``_high``; ``pairs``:
+        one a pair, ``first``, ``second``, the differences (second minus first) of accuracy and macro-F1 with
+        intervals over the same resamples, ``macro_f1_p`` and ``macro_f1_p_holm`` of the latter, and McNemar's
+        test by group: images that only one classifies rightly, ``p`` and ``p_holm``.
+    """
+    return {
+        "images": comparison.images,
+        "groups": comparison.groups,
+        "bootstrap": {
+            "resamples": comparison.n_resamples, "seed": comparison.seed, "by": "group",
+        },
+        "models": model_values(comparison),
+        "pairs": pair_values(comparison),
+    }  # fmt: skip
+
+
+def model_values(comparison: Comparison) -> list[dict[str, Any]]:
+    """Return one row a model; see :func:`comparison_values`."""
+    rows = []
+    for name, about in comparison.models.items():
+        mine = [row for row in comparison.figures if row["model"] == name]
+        more = {key: value for key, value in about.items() if key not in (*_ABOUT, "sha256")}
+        row = {"model": name, **{key: about.get(key) for key in _ABOUT}, **more, "runs": mine[0]["seeds"]}
+        for figure in mine:
+            if figure["metric"] in METRICS and not figure["class"]:
+                row |= _ends(figure["metric"], figure)
+            elif figure["metric"] == "f1":
+                row |= _ends(f"f1 {figure['class']}", figure)
+        rows.append(row)
+    return rows
+
+
+def pair_values(comparison: Comparison) -> list[dict[str, Any]]:
+    """Return one row a pair; see :func:`comparison_values`."""
+    rows = []
+    for counts in comparison.differences:
+        if counts["test"] != "mcnemar":
+            continue
+        pair = {key: counts[key] for key in ("first", "second")}
+        change = comparison.difference(pair["first"], pair["second"], "bootstrap", "macro_f1")
+        rows.append(
+            {
+                **pair,
+                **_ends("accuracy_difference", counts),
+                **_ends("macro_f1_difference", change),
+                "macro_f1_p": change["p"],
+                "macro_f1_p_holm": change["p_holm"],
+                **{key: counts[key] for key in ("only_first", "only_second", "p", "p_holm")},
+            }
+        )
+    return rows
 
 
 def model_rows(comparison: Comparison) -> list[dict[str, str]]:
@@ -18,12 +79,12 @@ def model_rows(comparison: Comparison) -> list[dict[str, str]]:
             "region": _plain(row["region"]),
             "px": _plain(row["input_size"]),
             "runs": str(row["runs"]),
-            **{_TITLES[metric]: estimate(row, metric) for metric in METRICS},
+            **{title: estimate(row, metric) for metric, title in METRICS.items()},
             "parameters": "-" if row["parameters"] is None else f"{row['parameters']:,}",
             "MB": "-" if row["bytes"] is None else f"{row['bytes'] / 1e6:.1f}",
             "CPU ms": "-" if row["latency_ms"] is None else f"{row['latency_ms']:.1f}",
         }
-        for row in comparison.models
+        for row in model_values(comparison)
     ]
 
 
@@ -40,7 +101,7 @@ def pair_rows(comparison: Comparison) -> list[dict[str, str]]:
             "McNemar p": probability(row["p"]),
             "p (Holm)": probability(row["p_holm"]),
         }
-        for row in comparison.pairs
+        for row in pair_values(comparison)
     ]
 
 
@@ -52,9 +113,15 @@ def estimate(row: dict[str, Any], name: str, digits: int = 3) -> str:
     return f"{value:.{digits}f}" + ("" if low is None else f" [{low:.{digits}f}, {high:.{digits}f}]")
 
 
-def probability(value: float) -> str:
+def probability(value: float | None) -> str:
     """Write a p value."""
+    if value is None:
+        return "-"
     return "<0.0001" if value < 1e-4 else f"{value:.4f}"
+
+
+def _ends(name: str, row: dict[str, Any]) -> dict[str, Any]:
+    return {name: row["value"], f"{name}_low": row["low"], f"{name}_high": row["high"]}
 
 
 def _plain(value: Any) -> str:

@@ -15,19 +15,7 @@ from lungcls.scale.results import Counts, count_rows
 from lungcls.scale.shards import ShardFolder, Start
 from lungcls.scale.sources import Input, input_root, open_input
 from lungcls.scale.worker import MASKS, Job, Masks, Summary
-from lungcls.versions import package_versions
-
-_PACKAGES: Final = (
-    "lungcls",
-    "numpy",
-    "pillow",
-    "pyarrow",
-    "fsspec",
-    "torch",
-    "onnxruntime",
-    "openvino",
-    "ray",
-)
+from lungcls.versions import versions
 
 _POLL: Final = 5.0
 
@@ -202,7 +190,7 @@ def _work(
     if set(missing) - {one.shard for one in lost}:
         raise DataError(f"{folder.uri}: the shards {missing[:10]} are not there although they were done")
     if not lost:
-        folder.end({**counts.to_dict(), "versions": package_versions(_PACKAGES)})
+        folder.end({**counts.to_dict(), "versions": versions()})
     return Report(folder.uri, counts, progress.finished_rows, time.monotonic() - began, tuple(lost))
 
 

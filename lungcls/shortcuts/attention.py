@@ -14,78 +14,71 @@ from lungcls.explanation import Frame, attention_shares
 from lungcls.explanation.boxes import FloatBox, box_mask
 from lungcls.regions import resize_mask
 from lungcls.shortcuts import rules
-from lungcls.shortcuts.check import UNTOLD, Check, Picture, Verdict, joined, untold
+from lungcls.shortcuts.check import Audit, Check, Finding, Picture, Verdict, joined
 from lungcls.shortcuts.pictures import heat
 from lungcls.shortcuts.sample import Trial, interval
 from lungcls.shortcuts.subject import FeatureSubject
 
-NAME = "attention"
-TITLE = "9. Attention inside the lungs, and opacities that the lung mask keeps"
-
-LUNGS_ALONE: Final = ("mask", "mask_uncropped")
-NO_LUNGS: Final = ("background", "background_box", "silhouette")
 _BATCH: Final = 16
+_MOST: Final = 200  # images whose CAM is made, drawn by the trial's seed
 
 
-def attention(trial: Trial, boxes: Mapping[str, list[FloatBox]] | None = None, most: int = 200) -> Check:
+class Attention(Check):
     """Measure where the CAM of each predicted class lies, and what becomes of films whose boxes are cut away.
 
-    Parameters
-    ----------
-    trial : Trial
-    boxes : mapping of str to list of (x0, y0, x1, y1), optional
-        Where radiologists saw something, by image file, in pixels of the image as it is stored.
-    most : int, default=200
-        Images whose CAM is made, drawn by the trial's seed.
-
-    Returns
-    -------
-    Check
-        Mean share of the CAM inside the lungs, its chance, ceiling and random-weights control; and for the
-        films with boxes, recall where the lung mask keeps at least half of their area and where it does not.
+    Mean share of the CAM inside the lungs, its chance, ceiling and random-weights control; and for the
+    films with boxes, recall where the lung mask keeps at least half of their area and where it does not.
     """
-    rows = _box_rows(trial, boxes or {})
-    subject = trial.subject
-    if not isinstance(subject, FeatureSubject):
-        return untold(NAME, TITLE, "the model shows no feature maps (features, cams and untrained)", rows)
-    rng = np.random.default_rng(trial.seed)
-    chosen = np.zeros(len(trial.sample), np.bool_)
-    chosen[rng.permutation(len(trial.sample))[:most]] = True
-    part = trial.of(chosen)
-    targets = part.probabilities.argmax(1)
-    shares, grids = _shares(part, subject, targets)
-    control, _ = _shares(part, subject.untrained(), targets)
-    pictures = _pictures(part, grids)
-    valid = np.isfinite(shares["lungs"])
-    if valid.sum() < rules.MIN_IMAGES:
-        return untold(NAME, TITLE, f"only {int(valid.sum())} images have a CAM", rows)
-    for name, values in (
-        ("share", shares["lungs"]),
-        ("chance", shares["lungs_chance"]),
-        ("ceiling", shares["lungs_ceiling"]),
-        ("matched", shares["lungs_matched"]),
-        ("random_weights", control["lungs"]),
-    ):
-        rows.append({"figure": f"cam_in_lungs_{name}", **_mean(values, part)})
-    way = _estimate(
-        (shares["lungs"] - shares["lungs_chance"]) / (shares["lungs_matched"] - shares["lungs_chance"]), part
-    )
-    gain = _estimate(shares["lungs"] - control["lungs"], part)
-    rows.append({"figure": "way_from_chance_to_matched", **interval(way, int(valid.sum()))})
-    rows.append({"figure": "share_minus_random_weights", **interval(gain, int(valid.sum()))})
-    because = (
-        f"{np.nanmean(shares['lungs']):.0%} of the CAM lie inside the lungs; chance "
-        f"{shares['lungs_chance'].mean():.0%}, the best map of this resolution "
-        f"{shares['lungs_matched'].mean():.0%}, random weights {np.nanmean(control['lungs']):.0%}: "
-        f"{way.value:.0%} of the way from chance to the best map ("
-        f"{way.low:.0%} to {way.high:.0%}; limit {rules.CAM_OVER_CHANCE:.0%})"
-    )
-    if subject.region.name in (*LUNGS_ALONE, *NO_LUNGS):
-        kind = "only the lungs" if subject.region.name in LUNGS_ALONE else "nothing of the lungs"
-        because += f"; the model is shown {kind}, so that this tells nothing about it"
-        return Check(NAME, TITLE, UNTOLD, because, rows, pictures)
-    verdicts: list[Verdict] = [rules.at_least(way, rules.CAM_OVER_CHANCE), rules.at_least(gain, 0)]
-    return Check(NAME, TITLE, joined(verdicts), because, rows, pictures)
+
+    name = "attention"
+    number = 9
+    title = "Attention inside the lungs, and opacities that the lung mask keeps"
+
+    def run(self, trial: Trial, audit: Audit) -> Finding:
+        """See the class."""
+        rows = _box_rows(trial, audit.boxes)
+        subject = trial.subject
+        if not isinstance(subject, FeatureSubject):
+            return self.untold("the model shows no feature maps (features, cams and untrained)", rows)
+        rng = np.random.default_rng(trial.seed)
+        chosen = np.zeros(len(trial.sample), np.bool_)
+        chosen[rng.permutation(len(trial.sample))[:_MOST]] = True
+        part = trial.of(chosen)
+        targets = part.probabilities.argmax(1)
+        shares, grids = _shares(part, subject, targets)
+        control, _ = _shares(part, subject.untrained(), targets)
+        pictures = _pictures(part, grids)
+        valid = np.isfinite(shares["lungs"])
+        if valid.sum() < rules.MIN_IMAGES:
+            return self.untold(f"only {int(valid.sum())} images have a CAM", rows)
+        for name, values in (
+            ("share", shares["lungs"]),
+            ("chance", shares["lungs_chance"]),
+            ("ceiling", shares["lungs_ceiling"]),
+            ("matched", shares["lungs_matched"]),
+            ("random_weights", control["lungs"]),
+        ):
+            rows.append({"figure": f"cam_in_lungs_{name}", **_mean(values, part)})
+        way = _estimate(
+            (shares["lungs"] - shares["lungs_chance"]) / (shares["lungs_matched"] - shares["lungs_chance"]),
+            part,
+        )
+        gain = _estimate(shares["lungs"] - control["lungs"], part)
+        rows.append({"figure": "way_from_chance_to_matched", **interval(way, int(valid.sum()))})
+        rows.append({"figure": "share_minus_random_weights", **interval(gain, int(valid.sum()))})
+        because = (
+            f"{np.nanmean(shares['lungs']):.0%} of the CAM lie inside the lungs; chance "
+            f"{shares['lungs_chance'].mean():.0%}, the best map of this resolution "
+            f"{shares['lungs_matched'].mean():.0%}, random weights {np.nanmean(control['lungs']):.0%}: "
+            f"{way.value:.0%} of the way from chance to the best map ("
+            f"{way.low:.0%} to {way.high:.0%}; limit {rules.CAM_OVER_CHANCE:.0%})"
+        )
+        if subject.region.kind.shows != "both":
+            kind = "only the lungs" if subject.region.kind.shows == "lungs" else "nothing of the lungs"
+            because += f"; the model is shown {kind}, so that this tells nothing about it"
+            return self.untold(because, rows, pictures)
+        verdicts: list[Verdict] = [rules.at_least(way, rules.CAM_OVER_CHANCE), rules.at_least(gain, 0)]
+        return self.finding(joined(verdicts), because, rows, pictures)
 
 
 def _shares(
@@ -164,7 +157,7 @@ def _box_rows(trial: Trial, boxes: Mapping[str, list[FloatBox]]) -> list[dict[st
 
 def _kept(trial: Trial, i: int, boxes: list[FloatBox]) -> float:
     mask = trial.sample.masks[i]
-    record_shape = trial.sample.shapes[i]
+    record_shape = trial.sample.stored_shape(i)
     marked = box_mask(boxes, record_shape)
     # Boxes are in pixels of the stored image, which the sample may keep smaller.
     lungs = resize_mask(mask, record_shape)

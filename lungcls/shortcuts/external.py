@@ -3,62 +3,79 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from lungcls.evaluation.bootstrap import Estimate, group_resamples, percentile_interval
+from lungcls.evaluation.reading import copies_of
 from lungcls.evaluation.weighted import Floats, Statistic, share
 from lungcls.shortcuts import rules
-from lungcls.shortcuts.check import Check, Verdict, joined, untold
+from lungcls.shortcuts.check import Audit, Check, Finding, Row, Verdict, joined
 from lungcls.shortcuts.sample import Trial, interval
-
-NAME = "external"
-TITLE = "10. External sets, by source"
+from lungcls.study.study import Study
 
 
-def external(trial: Trial, others: dict[str, Trial], dropped: dict[str, int]) -> Check:
+class External(Check):
     """Compare balanced accuracy on external sets with that at home, over the classes that the set has.
 
-    Parameters
-    ----------
-    trial : Trial
-        At home.
-    others : dict of str to Trial
-        The same model on each external set, by name.
-    dropped : dict of str to int
-        Images of each set that were left out as near duplicates of training images.
-
-    Returns
-    -------
-    Check
-        Rows: recall of each class and source of each set; balanced accuracy abroad, at home over the same
-        classes, and its drop.
+    Rows: recall of each class and source of each set; balanced accuracy abroad, at home over the same
+    classes, and its drop.
     """
-    rows: list[dict[str, Any]] = []
-    verdicts: list[Verdict] = []
-    reasons = []
-    for name, abroad in others.items():
-        rows += _recalls(name, abroad)
-        rows.append({"set": name, "figure": "near_duplicates_left_out", "value": float(dropped.get(name, 0))})
-        counts = np.bincount(abroad.labels, minlength=len(trial.subject.classes))
-        judged = [k for k, count in enumerate(counts.tolist()) if count >= rules.MIN_IMAGES]
-        if len(judged) < 2:
-            reasons.append(f"{name}: fewer than two classes with {rules.MIN_IMAGES} images")
-            continue
-        there, here = abroad.estimate(_balanced(abroad, judged)), trial.estimate(_balanced(trial, judged))
-        rows.append({"set": name, "figure": "balanced_accuracy", **interval(there, len(abroad.sample))})
-        rows.append({"set": "home", "figure": "balanced_accuracy", **interval(here, len(trial.sample))})
-        drop = _independent(trial, abroad, judged)
-        rows.append({"set": name, "figure": "drop", **interval(drop, len(abroad.sample))})
-        verdicts.append(rules.at_most(drop, rules.EXTERNAL_DROP))
-        reasons.append(
-            f"{name}: balanced accuracy over {', '.join(trial.subject.classes[k] for k in judged)} falls by "
-            f"{drop.value:.2f} ({drop.low:.2f} to {drop.high:.2f}; limit {rules.EXTERNAL_DROP})"
+
+    name = "external"
+    number = 10
+    title = "External sets, by source"
+    limit = 0.5
+    plot_title = "Recall on external sets, by source"
+
+    def dot(self, row: Row) -> str | None:
+        """As of a check."""
+        return (
+            f"{row['set']}: {row['class']} ({row['source'] or 'unknown source'}, n = {row['n']})"
+            if row["figure"] == "recall"
+            else None
         )
-    if not verdicts:
-        return untold(NAME, TITLE, "; ".join(reasons) or "no external set was given (--external)", rows)
-    return Check(NAME, TITLE, joined(verdicts), "; ".join(reasons), rows)
+
+    def run(self, trial: Trial, audit: Audit) -> Finding:
+        """See the class."""
+        rows: list[dict[str, Any]] = []
+        verdicts: list[Verdict] = []
+        reasons = []
+        for name, study in audit.externals.items():
+            abroad, copies = _abroad(trial, study, audit)
+            rows += _recalls(name, abroad)
+            rows.append({"set": name, "figure": "near_duplicates_left_out", "value": float(copies)})
+            counts = np.bincount(abroad.labels, minlength=len(trial.subject.classes))
+            judged = [k for k, count in enumerate(counts.tolist()) if count >= rules.MIN_IMAGES]
+            if len(judged) < 2:
+                reasons.append(f"{name}: fewer than two classes with {rules.MIN_IMAGES} images")
+                continue
+            there, here = abroad.estimate(_balanced(abroad, judged)), trial.estimate(_balanced(trial, judged))
+            rows.append({"set": name, "figure": "balanced_accuracy", **interval(there, len(abroad.sample))})
+            rows.append({"set": "home", "figure": "balanced_accuracy", **interval(here, len(trial.sample))})
+            drop = _independent(trial, abroad, judged)
+            rows.append({"set": name, "figure": "drop", **interval(drop, len(abroad.sample))})
+            verdicts.append(rules.at_most(drop, rules.EXTERNAL_DROP))
+            reasons.append(
+                f"{name}: balanced accuracy over {', '.join(trial.subject.classes[k] for k in judged)} falls "
+                f"by {drop.value:.2f} ({drop.low:.2f} to {drop.high:.2f}; limit {rules.EXTERNAL_DROP})"
+            )
+        if not verdicts:
+            return self.untold("; ".join(reasons) or "no external set was given (--external)", rows)
+        return self.finding(joined(verdicts), "; ".join(reasons), rows)
+
+
+def _abroad(trial: Trial, study: Study, audit: Audit) -> tuple[Trial, int]:
+    """The trial on another collection, without near duplicates of training films, and how many these were."""
+    study = replace(study, n_resamples=trial.n_resamples, seed=trial.seed)
+    abroad, training = Trial.open(trial.subject, study, audit.progress), trial.study.training_records
+    if not training:
+        return abroad, 0
+    home = trial.study.dataset
+    copied = copies_of(study.dataset, abroad.sample.records, home, training, progress=audit.progress)
+    return abroad.of(~copied), int(copied.sum())
 
 
 def _recalls(name: str, trial: Trial) -> list[dict[str, Any]]:

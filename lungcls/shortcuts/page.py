@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lungcls.render.html import write_page
-from lungcls.shortcuts.check import Check
-from lungcls.shortcuts.plots import check_plot
+from lungcls.shortcuts.check import CHECKS, Finding
 from lungcls.shortcuts.suite import Examination
 
 
@@ -49,8 +48,8 @@ def write_findings(path: str | Path, examinations: Sequence[Examination]) -> Pat
     )
 
 
-def _plot(check: Check) -> str | None:
-    figure = check_plot(check)
+def _plot(finding: Finding) -> str | None:
+    figure = CHECKS[finding.name].plot(finding.rows)
     if figure is None:
         return None
     buffer = io.BytesIO()

@@ -11,12 +11,9 @@ from lungcls.evaluation.calibration import softmax
 from lungcls.evaluation.weighted import macro_auroc
 from lungcls.regions import Mask, lung_box
 from lungcls.shortcuts import rules
-from lungcls.shortcuts.check import Check, Picture, Verdict, joined, untold
+from lungcls.shortcuts.check import PASS, Audit, Check, Finding, Picture, Row, Verdict, joined
 from lungcls.shortcuts.pictures import strip
 from lungcls.shortcuts.sample import Trial, interval
-
-NAME = "region_decomposition"
-TITLE = "7. Parts of the image shown alone"
 
 FAR: Final = ("corners", "borders", "shoulders")
 """Parts in which no disease of the lungs can be seen: the verdict is on them."""
@@ -65,43 +62,55 @@ def image_parts(mask: Mask) -> dict[str, Mask]:
     return {**{name: part & ~mask for name, part in parts.items()}, "lungs": mask}
 
 
-def region_decomposition(trial: Trial) -> Check:
+class RegionDecomposition(Check):
     """Show each part alone, all else black, and measure how well the classes are told.
 
-    Returns
-    -------
-    Check
-        A row a part: the macro AUROC (no threshold, since such images are strange to the model), and the
-        share of the image that the part is. Parts that the model's region cuts away are marked.
+    A row a part: the macro AUROC (no threshold, since such images are strange to the model), and the
+    share of the image that the part is. Parts that the model's region cuts away are marked.
     """
-    sample = trial.sample
-    if min(np.bincount(trial.labels, minlength=len(trial.subject.classes))) < rules.MIN_IMAGES // 2:
-        return untold(NAME, TITLE, "a class has too few images in this sample")
-    split = [image_parts(mask) for mask in sample.masks]
-    rows: list[dict[str, Any]] = []
-    judged: dict[str, Estimate] = {}
-    tiles = []
-    for name in split[0]:
-        alone = [np.where(part[name], pixels, np.float32(0)) for part, pixels in zip(split, sample.pixels)]
-        tiles.append(alone[0])
-        views = trial.views(alone, sample.masks)
-        area = float(np.mean([part[name].mean() for part in split]))
-        row = {"part": name, "figure": "macro_auroc", "area": area, "shown": True}
-        if (views.max(axis=(1, 2)) == 0).mean() > 0.5:
-            rows.append({**row, "shown": False, "value": None, "n": len(sample)})
-            continue
-        found = trial.estimate(macro_auroc(trial.labels, softmax(trial.run(views))))
-        rows.append({**row, **interval(found, len(sample))})
-        if name in FAR:
-            judged[name] = found
-    pictures = [Picture(", ".join(split[0]), strip(tiles))]
-    if not judged:
-        because = f"the region {trial.subject.region.name!r} shows the model none of {', '.join(FAR)}"
-        return Check(NAME, TITLE, "pass", because, rows, pictures)
-    verdicts: list[Verdict] = [rules.at_most(found, rules.PART_AUROC) for found in judged.values()]
-    worst = max(judged, key=lambda name: judged[name].value)
-    because = (
-        f"{worst} alone tell the classes with a macro AUROC of {judged[worst].value:.2f} ("
-        f"{judged[worst].low:.2f} to {judged[worst].high:.2f}); limit {rules.PART_AUROC}"
-    )
-    return Check(NAME, TITLE, joined(verdicts), because, rows, pictures)
+
+    name = "region_decomposition"
+    number = 7
+    title = "Parts of the image shown alone"
+    limit = rules.PART_AUROC
+    plot_title = "Macro AUROC of each part alone"
+
+    def dot(self, row: Row) -> str | None:
+        """As of a check."""
+        return str(row["part"])
+
+    def run(self, trial: Trial, audit: Audit) -> Finding:
+        """See the class."""
+        sample = trial.sample
+        if min(np.bincount(trial.labels, minlength=len(trial.subject.classes))) < rules.MIN_IMAGES // 2:
+            return self.untold("a class has too few images in this sample")
+        split = [image_parts(mask) for mask in sample.masks]
+        rows: list[dict[str, Any]] = []
+        judged: dict[str, Estimate] = {}
+        tiles = []
+        for name in split[0]:
+            alone = [
+                np.where(part[name], pixels, np.float32(0)) for part, pixels in zip(split, sample.pixels)
+            ]
+            tiles.append(alone[0])
+            views = trial.views(alone, sample.masks)
+            area = float(np.mean([part[name].mean() for part in split]))
+            row = {"part": name, "figure": "macro_auroc", "area": area, "shown": True}
+            if (views.max(axis=(1, 2)) == 0).mean() > 0.5:
+                rows.append({**row, "shown": False, "value": None, "n": len(sample)})
+                continue
+            found = trial.estimate(macro_auroc(trial.labels, softmax(trial.run(views))))
+            rows.append({**row, **interval(found, len(sample))})
+            if name in FAR:
+                judged[name] = found
+        pictures = [Picture(", ".join(split[0]), strip(tiles))]
+        if not judged:
+            because = f"the region {trial.subject.region.name!r} shows the model none of {', '.join(FAR)}"
+            return self.finding(PASS, because, rows, pictures)
+        verdicts: list[Verdict] = [rules.at_most(found, rules.PART_AUROC) for found in judged.values()]
+        worst = max(judged, key=lambda name: judged[name].value)
+        because = (
+            f"{worst} alone tell the classes with a macro AUROC of {judged[worst].value:.2f} ("
+            f"{judged[worst].low:.2f} to {judged[worst].high:.2f}); limit {rules.PART_AUROC}"
+        )
+        return self.finding(joined(verdicts), because, rows, pictures)

@@ -1,8 +1,8 @@
-"""The images that a model is examined on, and its answers to them."""
+"""The films that a model is examined on, in memory, and its answers to them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -10,64 +10,69 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
-from scipy.stats import binomtest
 
 from lungcls.data.dataset import Record
-from lungcls.evaluation.bootstrap import Estimate, GroupResamples, bootstrap_estimates, group_resamples
+from lungcls.errors import DataError
+from lungcls.evaluation.bootstrap import Estimate, GroupResamples, bootstrap_estimates
 from lungcls.evaluation.calibration import softmax
 from lungcls.evaluation.reading import in_threads
 from lungcls.evaluation.weighted import Floats, Statistic
-from lungcls.lungs import Lungs
 from lungcls.progress import Progress, quiet
 from lungcls.regions import Mask, Pixels, View, resize_mask, view
 from lungcls.shortcuts.subject import Subject
+from lungcls.study.study import Study
 
 _BATCH = 64
+_LARGEST = 512
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Films in memory, upright and with square pixels, each with a lung mask that shows both lungs.
+    """Films of a study in memory, upright and with square pixels, each with a mask of both lungs.
 
     Attributes
     ----------
-    records : list of Record
+    study : Study
+        Of these films alone.
     pixels : list of float32 arrays [H, W]
     masks : list of bool arrays [H, W]
-    groups : list
-        Of each image, for the bootstrap.
-    shapes : list of (height, width)
-        Of the images as they are stored.
     """
 
-    records: list[Record]
+    study: Study
     pixels: list[Pixels]
     masks: list[Mask]
-    groups: list[Any]
-    shapes: list[tuple[int, int]]
 
     def __len__(self) -> int:
-        """Return the number of images."""
-        return len(self.records)
+        """Return the number of films."""
+        return len(self.pixels)
+
+    @property
+    def records(self) -> Sequence[Record]:
+        """Record of each film."""
+        return self.study.records
+
+    @property
+    def groups(self) -> list[str]:
+        """Group of each film, for the bootstrap."""
+        return self.study.groups
+
+    def stored_shape(self, place: int) -> tuple[int, int]:
+        """Return (height, width) of a film as it is stored."""
+        height, width = self.study.lungs[self.records[place].file].mask.shape
+        return height, width
+
+    def of(self, chosen: NDArray[np.bool_]) -> Sample:
+        """Return some of the films."""
+        at = np.flatnonzero(chosen).tolist()
+        return Sample(
+            self.study.of([self.records[i] for i in at]),
+            [self.pixels[i] for i in at],
+            [self.masks[i] for i in at],
+        )
 
 
-def read_sample(
-    records: Sequence[Record],
-    lungs: Mapping[str, Lungs],
-    groups: Sequence[Any],
-    largest: int = 512,
-    progress: Progress[Any] = quiet,
-) -> Sample:
+def read_sample(study: Study, largest: int = _LARGEST, progress: Progress[Any] = quiet) -> Sample:
     """Read films upright, with square pixels, at most `largest` a side: many stay in memory at once.
-
-    Parameters
-    ----------
-    records : sequence of Record
-    lungs : mapping of str to Lungs
-        By image file.
-    groups : sequence, length N
-    largest : int, default=512
-    progress : callable, optional
 
     Raises
     ------
@@ -76,7 +81,7 @@ def read_sample(
     """
 
     def read(record: Record) -> tuple[Pixels, Mask]:
-        one = lungs[record.file]
+        one = study.lungs[record.file]
         pixels, mask = one.pixels(), one.mask
         height, width = pixels.shape[0] * one.pixel_aspect, pixels.shape[1]
         scale = min(1.0, largest / max(height, width))
@@ -87,34 +92,63 @@ def read_sample(
         picture = PILImage.fromarray(np.ascontiguousarray(pixels)).resize(size, how)
         return np.asarray(picture), resize_mask(mask, size[::-1])
 
-    read_films = in_threads(read, records, "reading images", progress)
-    shapes = [lungs[record.file].mask.shape for record in records]
-    return Sample(
-        list(records),
-        [pixels for pixels, _ in read_films],
-        [mask for _, mask in read_films],
-        list(groups),
-        [(height, width) for height, width in shapes],
-    )
+    films = in_threads(read, study.records, "reading images", progress)
+    return Sample(study, [pixels for pixels, _ in films], [mask for _, mask in films])
 
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """A model and the sample that it is examined on.
+    """A model and the films that it is examined on.
 
     Attributes
     ----------
     subject : Subject
     sample : Sample
-        Only images whose class the model knows.
-    n_resamples, seed : int
-        Of the bootstrap by group, and of everything that is drawn.
+        Only films whose class the model knows.
     """
 
     subject: Subject
     sample: Sample
-    n_resamples: int = 1000
-    seed: int = 0
+
+    @classmethod
+    def open(cls, subject: Subject, study: Study, progress: Progress[Any] = quiet) -> Trial:
+        """Read the films of a study that show both lungs and are of classes that the model knows.
+
+        Raises
+        ------
+        DataError
+            If there is none.
+        ImageError
+            If an image cannot be read.
+        """
+        usable = [
+            record
+            for record in study.records
+            if record.label in subject.classes
+            and record.file in study.lungs
+            and study.lungs[record.file].quality.both_lungs
+        ]
+        if not usable:
+            raise DataError(
+                f"{study.dataset.root}: none of {len(study)} images has a usable lung mask and a class that "
+                f"the model knows ({', '.join(subject.classes)})"
+            )
+        return cls(subject, read_sample(study.of(usable), max(_LARGEST, subject.input_size), progress))
+
+    @property
+    def study(self) -> Study:
+        """The films, with the split and the seed."""
+        return self.sample.study
+
+    @property
+    def seed(self) -> int:
+        """Of everything that is drawn."""
+        return self.study.seed
+
+    @property
+    def n_resamples(self) -> int:
+        """Of the bootstrap by group."""
+        return self.study.n_resamples
 
     @property
     def tone(self) -> str:
@@ -123,26 +157,26 @@ class Trial:
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
-        """Index of each image's true class in the model's order."""
+        """Index of each film's true class in the model's order."""
         return np.asarray([self.subject.classes.index(r.label) for r in self.sample.records], np.int64)
 
     @cached_property
     def probabilities(self) -> Floats:
-        """Answers to the images as they are, [N, K]."""
+        """Answers to the films as they are, [N, K]."""
         return self.answers(self.sample.pixels, self.sample.masks)
 
     @cached_property
     def right(self) -> NDArray[np.bool_]:
-        """Whether the model is right on each image as it is."""
+        """Whether the model is right on each film as it is."""
         return np.asarray(self.probabilities.argmax(1) == self.labels)
 
-    @cached_property
+    @property
     def resamples(self) -> GroupResamples:
         """Resamples of the whole sample's groups."""
-        return group_resamples(self.sample.groups, self.n_resamples, self.seed)
+        return self.study.resamples
 
     def views(self, pixels: Sequence[Pixels], masks: Sequence[Mask]) -> View:
-        """Return what the model is shown of images, uint8 [N, S, S]."""
+        """Return what the model is shown of films, uint8 [N, S, S]."""
         subject = self.subject
         size, films = subject.input_size, zip(pixels, masks)
         return np.stack([view(p, m, subject.region, size, tone=self.tone) for p, m in films])
@@ -153,13 +187,13 @@ class Trial:
         return np.concatenate([function(views[at : at + _BATCH]) for at in range(0, len(views), _BATCH)])
 
     def answers(self, pixels: Sequence[Pixels], masks: Sequence[Mask]) -> Floats:
-        """Return probabilities [N, K] of images; empty input gives an empty array."""
+        """Return probabilities [N, K] of films; empty input gives an empty array."""
         if not pixels:
             return np.empty((0, len(self.subject.classes)))
         return softmax(self.run(self.views(pixels, masks)))
 
     def estimate(self, statistic: Statistic, chosen: NDArray[np.bool_] | None = None) -> Estimate:
-        """Return a figure of the sample (or of its `chosen` images) and its interval."""
+        """Return a figure of the sample (or of its `chosen` films) and its interval."""
 
         def statistics(weights: Floats) -> dict[str, Floats]:
             return {"": statistic(weights if chosen is None else weights * chosen)}
@@ -167,41 +201,8 @@ class Trial:
         return bootstrap_estimates(statistics, self.resamples)[""]
 
     def of(self, chosen: NDArray[np.bool_]) -> Trial:
-        """Return the same trial on some of its images."""
-        at = np.flatnonzero(chosen)
-        sample = self.sample
-        part = Sample(
-            [sample.records[i] for i in at],
-            [sample.pixels[i] for i in at],
-            [sample.masks[i] for i in at],
-            [sample.groups[i] for i in at],
-            [sample.shapes[i] for i in at],
-        )
-        return replace(self, sample=part)
-
-
-def exact_share(found: Estimate, n: int, level: float = 0.95) -> Estimate:
-    """Return a share with the exact binomial interval where resampling cannot give one.
-
-    All resamples of a share of 0 or 1 have the same share, however small the sample is.
-
-    Parameters
-    ----------
-    found : Estimate
-        Of a share.
-    n : int
-        Independent images (groups) behind it.
-    level : float, default=0.95
-
-    References
-    ----------
-    Clopper, Pearson (1934), The use of confidence or fiducial limits illustrated in the case of the binomial,
-    Biometrika 26(4), 404-413.
-    """
-    if found.value not in (0.0, 1.0) or n < 1:
-        return found
-    ends = binomtest(round(found.value * n), n).proportion_ci(level)
-    return Estimate(found.value, float(ends.low), float(ends.high))
+        """Return the same trial on some of its films."""
+        return replace(self, sample=self.sample.of(chosen))
 
 
 def interval(estimate: Estimate, n: int) -> dict[str, Any]:

@@ -14,60 +14,68 @@ from lungcls.evaluation.bootstrap import Estimate, bootstrap_estimates, group_re
 from lungcls.evaluation.weighted import auroc
 from lungcls.regions import REGIONS, Region, view
 from lungcls.shortcuts import rules
-from lungcls.shortcuts.check import Check, Verdict, joined, untold
+from lungcls.shortcuts.check import Audit, Check, Finding, Row, Verdict, joined
 from lungcls.shortcuts.sample import Trial, interval
 from lungcls.shortcuts.subject import FeatureSubject
 
-NAME = "source_prediction"
-TITLE = "2. The source told from the model's features and from pixels, within one class"
-
+_DRAWN: Final = ("model", "pixels of full", "pixels of mask", "pixels of background_box")
 COLUMNS: Final = ("source", "processing")
 _PIXELS: Final = 16
 _FOLDS: Final = 5
 
 
-def source_prediction(trial: Trial) -> Check:
+class SourcePrediction(Check):
     """Tell pairs of sources apart within a class, by logistic regression on features and on each region's
     pixels.
 
-    Returns
-    -------
-    Check
-        A row a class, column, pair of values and kind of input: the area under the ROC curve of answers that
-        5-fold cross-validation by group gave. The verdict is on the model's features and the column
-        ``source`` alone; ``processing`` and the pixels are shown beside it.
+    A row a class, column, pair of values and kind of input: the area under the ROC curve of answers that
+    5-fold cross-validation by group gave. The verdict is on the model's features and the column
+    ``source`` alone; ``processing`` and the pixels are shown beside it.
     """
-    inputs = _inputs(trial)
-    rows: list[dict[str, Any]] = []
-    judged: list[tuple[Estimate, str]] = []
-    for column in COLUMNS:
-        values = np.asarray([getattr(record, column) for record in trial.sample.records])
-        for name in trial.subject.classes:
-            mine = np.asarray([record.label == name for record in trial.sample.records])
-            counts = Counter(value for value in values[mine].tolist() if value)
-            enough = [value for value, count in counts.most_common(4) if count >= rules.MIN_IMAGES]
-            for one, two in itertools.combinations(sorted(enough), 2):
-                at = np.flatnonzero(mine & np.isin(values, [one, two]))
-                groups = [trial.sample.groups[i] for i in at]
-                for kind, features in inputs.items():
-                    found = _told(features[at], values[at] == two, groups, trial)
-                    if found is None:
-                        continue
-                    row = {"column": column, "class": name, "pair": f"{one} / {two}", "input": kind}
-                    rows.append({**row, "figure": "auroc", **interval(found, len(at))})
-                    if column == "source" and kind == "model":
-                        judged.append((found, f"{one} from {two} within {name}"))
-    if not judged:
-        return untold(
-            NAME, TITLE, f"no class has two sources with {rules.MIN_IMAGES} images each in this sample", rows
+
+    name = "source_prediction"
+    number = 2
+    title = "The source told from the model's features and from pixels, within one class"
+    limit = rules.SOURCE_AUROC
+    plot_title = "AUROC of the source within one class"
+
+    def dot(self, row: Row) -> str | None:
+        """As of a check."""
+        return f"{row['class']}: {row['pair']}, {row['input']}" if row["input"] in _DRAWN else None
+
+    def run(self, trial: Trial, audit: Audit) -> Finding:
+        """See the class."""
+        inputs = _inputs(trial)
+        rows: list[dict[str, Any]] = []
+        judged: list[tuple[Estimate, str]] = []
+        for column in COLUMNS:
+            values = np.asarray([getattr(record, column) for record in trial.sample.records])
+            for name in trial.subject.classes:
+                mine = np.asarray([record.label == name for record in trial.sample.records])
+                counts = Counter(value for value in values[mine].tolist() if value)
+                enough = [value for value, count in counts.most_common(4) if count >= rules.MIN_IMAGES]
+                for one, two in itertools.combinations(sorted(enough), 2):
+                    at = np.flatnonzero(mine & np.isin(values, [one, two]))
+                    groups = [trial.sample.groups[i] for i in at]
+                    for kind, features in inputs.items():
+                        found = _told(features[at], values[at] == two, groups, trial)
+                        if found is None:
+                            continue
+                        row = {"column": column, "class": name, "pair": f"{one} / {two}", "input": kind}
+                        rows.append({**row, "figure": "auroc", **interval(found, len(at))})
+                        if column == "source" and kind == "model":
+                            judged.append((found, f"{one} from {two} within {name}"))
+        if not judged:
+            return self.untold(
+                f"no class has two sources with {rules.MIN_IMAGES} images each in this sample", rows
+            )
+        verdicts: list[Verdict] = [rules.at_most(found, rules.SOURCE_AUROC) for found, _ in judged]
+        worst, what = max(judged, key=lambda pair: pair[0].value)
+        because = (
+            f"the model's features tell {what} with an AUROC of {worst.value:.2f} ({worst.low:.2f} to "
+            f"{worst.high:.2f}); limit {rules.SOURCE_AUROC}"
         )
-    verdicts: list[Verdict] = [rules.at_most(found, rules.SOURCE_AUROC) for found, _ in judged]
-    worst, what = max(judged, key=lambda pair: pair[0].value)
-    because = (
-        f"the model's features tell {what} with an AUROC of {worst.value:.2f} ({worst.low:.2f} to "
-        f"{worst.high:.2f}); limit {rules.SOURCE_AUROC}"
-    )
-    return Check(NAME, TITLE, joined(verdicts), because, rows)
+        return self.finding(joined(verdicts), because, rows)
 
 
 def _inputs(trial: Trial) -> dict[str, NDArray[np.float64]]:

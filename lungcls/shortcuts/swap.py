@@ -2,86 +2,93 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lungcls.evaluation.bootstrap import Estimate, bootstrap_estimates, group_resamples
+from lungcls.evaluation.bootstrap import Estimate, bootstrap_estimates, exact_share, group_resamples
 from lungcls.evaluation.weighted import Floats
 from lungcls.regions import Mask, Pixels
 from lungcls.shortcuts import rules
-from lungcls.shortcuts.check import UNTOLD, Check, Picture, Verdict, joined
+from lungcls.shortcuts.check import Audit, Check, Finding, Picture, Row, Verdict, joined
 from lungcls.shortcuts.compose import compose, lung_shape, overlaps
-from lungcls.shortcuts.sample import Trial, exact_share
+from lungcls.shortcuts.sample import Trial
 
-NAME = "background_swap"
-TITLE = "1. Lungs of one class on the background of another"
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _CANDIDATES = 30  # films among which the lungs that fit best are chosen
 
 
-def background_swap(trial: Trial, per_pair: int = 50) -> Check:
+class BackgroundSwap(Check):
     """Swap lungs between films that the model gets right, and see with whom its answer goes.
 
-    Parameters
-    ----------
-    trial : Trial
-    per_pair : int, default=50
-        Composites of each ordered pair of classes.
-
-    Returns
-    -------
-    Check
-        A row a pair: the shares that follow the lungs, the background, and neither. Rows of one class with
-        itself (another patient's lungs) are the control.
+    A row a pair: the shares that follow the lungs, the background, and neither. Rows of one class with
+    itself (another patient's lungs) are the control.
     """
-    classes = trial.subject.classes
-    rng = np.random.default_rng(trial.seed)
-    shapes = np.stack([lung_shape(mask) for mask in trial.sample.masks])
-    rows: list[dict[str, Any]] = []
-    pictures: list[Picture] = []
-    decided: dict[tuple[int, int], Estimate] = {}
-    kept: list[tuple[float, int]] = []
-    level = 1 - 0.05 / max(1, len(classes) * (len(classes) - 1))  # so many pairs are judged at once
-    for lungs in range(len(classes)):
-        for background in range(len(classes)):
-            pairs = _pairs(trial, shapes, lungs, background, per_pair, rng)
-            if not pairs:
-                continue
-            composites, masks = _composites(trial, pairs)
-            predicted = trial.answers(composites, masks).argmax(1)
-            groups = [trial.sample.groups[giver] for giver, _ in pairs]
-            shares, index = _shares(predicted, lungs, background, groups, trial, level)
-            row = {"lungs": classes[lungs], "background": classes[background], "n": len(pairs)}
-            for key, estimate in shares.items():
-                row |= {key: estimate.value, f"{key}_low": estimate.low, f"{key}_high": estimate.high}
-            rows.append(row)
-            if lungs == background:
-                kept.append((shares["follows_lungs"].value, len(pairs)))
-            elif len(pairs) >= rules.MIN_IMAGES:
-                decided[lungs, background] = index
-            if lungs != background and len(pictures) < 12:
-                pictures.append(_picture(trial, pairs[0], composites[0], classes[int(predicted[0])]))
-    if not decided:
-        because = f"fewer than {rules.MIN_IMAGES} composites of any pair of classes"
-        return Check(NAME, TITLE, UNTOLD, because, rows, pictures)
-    total = sum(n for _, n in kept)
-    control = sum(share * n for share, n in kept) / total if total else 0.0
-    if control < rules.CONTROL_KEPT:
-        because = f"only {control:.0%} of the control composites keep their class: the pasting itself decides"
-        return Check(NAME, TITLE, UNTOLD, because, rows, pictures)
-    verdicts: list[Verdict] = [rules.at_least(index, rules.LUNGS_DECIDE) for index in decided.values()]
-    worst = min(
-        decided, key=lambda pair: decided[pair].value if decided[pair].value == decided[pair].value else 1
-    )
-    because = (
-        f"weakest pair: lungs of {classes[worst[0]]} on the background of {classes[worst[1]]}, where "
-        f"{decided[worst].value:.0%} of the answers that go with either go with the lungs "
-        f"({decided[worst].low:.0%} to {decided[worst].high:.0%}; limit {rules.LUNGS_DECIDE:.0%}); "
-        f"{control:.0%} of the control composites keep their class"
-    )
-    return Check(NAME, TITLE, joined(verdicts), because, rows, pictures)
+
+    name = "background_swap"
+    number = 1
+    title = "Lungs of one class on the background of another"
+
+    def plot(self, rows: Sequence[Row]) -> Figure | None:
+        """Draw what the answers follow, a bar a pair."""
+        from lungcls.shortcuts.plots import swaps
+
+        return swaps(rows)
+
+    def run(self, trial: Trial, audit: Audit) -> Finding:
+        """See the class."""
+        classes = trial.subject.classes
+        rng = np.random.default_rng(trial.seed)
+        shapes = np.stack([lung_shape(mask) for mask in trial.sample.masks])
+        rows: list[dict[str, Any]] = []
+        pictures: list[Picture] = []
+        decided: dict[tuple[int, int], Estimate] = {}
+        kept: list[tuple[float, int]] = []
+        level = 1 - 0.05 / max(1, len(classes) * (len(classes) - 1))  # so many pairs are judged at once
+        for lungs in range(len(classes)):
+            for background in range(len(classes)):
+                pairs = _pairs(trial, shapes, lungs, background, audit.per_pair, rng)
+                if not pairs:
+                    continue
+                composites, masks = _composites(trial, pairs)
+                predicted = trial.answers(composites, masks).argmax(1)
+                groups = [trial.sample.groups[giver] for giver, _ in pairs]
+                shares, index = _shares(predicted, lungs, background, groups, trial, level)
+                row = {"lungs": classes[lungs], "background": classes[background], "n": len(pairs)}
+                for key, estimate in shares.items():
+                    row |= {key: estimate.value, f"{key}_low": estimate.low, f"{key}_high": estimate.high}
+                rows.append(row)
+                if lungs == background:
+                    kept.append((shares["follows_lungs"].value, len(pairs)))
+                elif len(pairs) >= rules.MIN_IMAGES:
+                    decided[lungs, background] = index
+                if lungs != background and len(pictures) < 12:
+                    pictures.append(_picture(trial, pairs[0], composites[0], classes[int(predicted[0])]))
+        if not decided:
+            because = f"fewer than {rules.MIN_IMAGES} composites of any pair of classes"
+            return self.untold(because, rows, pictures)
+        total = sum(n for _, n in kept)
+        control = sum(share * n for share, n in kept) / total if total else 0.0
+        if control < rules.CONTROL_KEPT:
+            because = (
+                f"only {control:.0%} of the control composites keep their class: the pasting itself decides"
+            )
+            return self.untold(because, rows, pictures)
+        verdicts: list[Verdict] = [rules.at_least(index, rules.LUNGS_DECIDE) for index in decided.values()]
+        worst = min(
+            decided, key=lambda pair: decided[pair].value if decided[pair].value == decided[pair].value else 1
+        )
+        because = (
+            f"weakest pair: lungs of {classes[worst[0]]} on the background of {classes[worst[1]]}, where "
+            f"{decided[worst].value:.0%} of the answers that go with either go with the lungs "
+            f"({decided[worst].low:.0%} to {decided[worst].high:.0%}; limit {rules.LUNGS_DECIDE:.0%}); "
+            f"{control:.0%} of the control composites keep their class"
+        )
+        return self.finding(joined(verdicts), because, rows, pictures)
 
 
 def _pairs(

@@ -1,1 +1,1 @@
-"""What evaluation, ablation, reports and the audit of models share: films, answers, comparisons, origin."""
+"""What evaluation, ablation, reports and audits share: films, answers, comparisons, provenance."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,8 @@ from lungcls.errors import DataError
 from lungcls.numeric import softmax
 
 Bools = npt.NDArray[np.bool_]
+
+_FLAGS: Final = ("accepted", "corrected", "fallback")
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,10 +73,9 @@ class Answers:
 
     def of(self, chosen: Bools) -> Answers:
         """Return the answers to some of the films."""
-        at = np.flatnonzero(chosen)
+        at = np.flatnonzero(chosen).tolist()
         flags: dict[str, Any] = {
-            name: None if (flag := getattr(self, name)) is None else flag[at]
-            for name in ("accepted", "corrected", "fallback")
+            name: None if (flag := getattr(self, name)) is None else flag[at] for name in _FLAGS
         }
         return replace(
             self,
@@ -92,11 +93,7 @@ class Answers:
     def to_rows(self) -> list[dict[str, Any]]:
         """Return one row a film: model, file, group, label, predicted, what the gate did, probabilities."""
         rows = []
-        flags = {
-            name: flag.tolist()
-            for name in ("accepted", "corrected", "fallback")
-            if (flag := getattr(self, name)) is not None
-        }
+        flags = {name: flag.tolist() for name in _FLAGS if (flag := getattr(self, name)) is not None}
         for index, values in enumerate(self.probabilities.round(6).tolist()):
             common = {"model": self.name, "file": self.files[index], "group": self.groups[index]}
             label, said = self.classes[self.labels[index]], self.classes[self.predicted[index]]
@@ -149,8 +146,6 @@ def ensemble(several: Sequence[Answers], name: str = "ensemble") -> Answers:
             about[key] = sum(value for value in values if value is not None)
     # A probability that underflowed is not zero for certain.
     logits = np.log(np.maximum(mean, np.finfo(np.float64).tiny))
-    fallback = None
-    flags = [one.fallback for one in several if one.fallback is not None]
-    if len(flags) == len(several):
-        fallback = np.any(np.stack(flags), axis=0)
+    known = [one.fallback for one in several if one.fallback is not None]
+    fallback = np.any(known, axis=0) if len(known) == len(several) else None
     return replace(several[0], name=name, logits=logits, temperature=1.0, fallback=fallback, about=about)

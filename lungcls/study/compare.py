@@ -223,8 +223,8 @@ def _differences(
         counts = mcnemar_test(right[0], right[1], first.groups)
         changes = {metric: _change(pair, metric, points, over) for metric in TESTED}
         ends, _ = changes["accuracy"]
-        only: dict[str, Any] = {"only_first": counts.only_first, "only_second": counts.only_second}
-        add("mcnemar", pair, "accuracy", ends, counts.p, **only)
+        only = {"only_first": counts.only_first, "only_second": counts.only_second}
+        add("mcnemar", pair, "accuracy", ends, counts.p, "", **only)
         if any(2 <= (first.labels == k).sum() <= len(first) - 2 for k in range(len(first.classes))):
             area = macro_delong_test(first.labels, one, two, first.groups)
             add("delong", pair, "macro_auroc", (area.value, area.low, area.high), area.p)

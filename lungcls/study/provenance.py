@@ -1,33 +1,14 @@
-"""What reproduces a result: versions, machine, device, split and weights, said in one form everywhere."""
+"""What reproduces a result, said in one form everywhere."""
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any
 
 from lungcls.data.splits import Split
-from lungcls.versions import package_versions
+from lungcls.versions import versions
 from lungcls.weights import Card
-
-PACKAGES: Final = (
-    "lungcls",
-    "torch",
-    "torchvision",
-    "segmentation-models-pytorch",
-    "lightning",
-    "albumentations",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "scikit-image",
-    "pillow",
-    "pydicom",
-    "matplotlib",
-    "grad-cam",
-)
-"""What a figure or a weight file can depend on."""
 
 
 def provenance(
@@ -51,8 +32,8 @@ def provenance(
     Returns
     -------
     dict
-        ``weights`` (SHA-256 by name), ``split_hash``, ``versions`` (with the ``machine``), and ``device`` and
-        ``seconds`` where they are known; JSON-safe.
+        ``weights`` (SHA-256 by name), ``split_hash``, ``versions``, and ``device`` and ``seconds`` where they
+        are known; JSON-safe.
     """
     known: dict[str, Any] = {
         "weights": {card.name: card.sha256 for card in cards},
@@ -64,11 +45,6 @@ def provenance(
     if start is not None:
         known["seconds"] = round(time.perf_counter() - start, 1)
     return known
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of :data:`PACKAGES`, and the kind of machine."""
-    return {**package_versions(PACKAGES), "machine": platform.machine()}
 
 
 def network_device(device: str) -> str:

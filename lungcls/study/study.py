@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,8 @@ from lungcls.data.dataset import Dataset, Record
 from lungcls.data.splits import Split
 from lungcls.data.views import find_lungs, region_views
 from lungcls.errors import DataError
-from lungcls.evaluation.bootstrap import GroupResamples, group_resamples
+from lungcls.evaluation.bootstrap import Estimate, GroupResamples, bootstrap_estimates, group_resamples
+from lungcls.evaluation.weighted import Statistic
 from lungcls.finder import Finder
 from lungcls.lungs import Lungs
 from lungcls.progress import Progress, quiet
@@ -27,6 +28,7 @@ from lungcls.study.answers import Answers
 from lungcls.weights import Card
 
 N_RESAMPLES = 2000
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +118,13 @@ class Study:
         return [self.lungs[record.file] for record in self.records]
 
     @property
+    def training_records(self) -> list[Record]:
+        """The split's training films, where these are not the study's own; empty without a split."""
+        if self.split is None or self.part == "train":
+            return []
+        return self.split.select(self.dataset.records, "train")
+
+    @property
     def files(self) -> tuple[str, ...]:
         """Image file of each film."""
         return tuple(record.file for record in self.records)
@@ -129,6 +138,12 @@ class Study:
     def resamples(self) -> GroupResamples:
         """Resamples of the groups."""
         return group_resamples(self.groups, self.n_resamples, self.seed)
+
+    def estimates(self, statistics: Mapping[Key, Statistic]) -> dict[Key, Estimate]:
+        """Return figures of the films and their intervals by group."""
+        return bootstrap_estimates(
+            lambda weights: {key: statistic(weights) for key, statistic in statistics.items()}, self.resamples
+        )
 
     def labels(self, card: Card) -> npt.NDArray[np.int64]:
         """Return the index of each film's class in the order of a classifier, int64 [N].
@@ -159,9 +174,8 @@ class Study:
             As :meth:`labels`.
         """
         answerer = asked if isinstance(asked, Answerer) else Answerer(asked)
-        card, films = answerer.classifier.card, self.films
-        region = answerer.classifier.region
-        labels = self.labels(card)
+        card, region = answerer.classifier.card, answerer.classifier.region
+        labels, films = self.labels(card), self.films
         whole = np.asarray([film.region(region) != region for film in films], np.bool_)
         logits = np.empty((len(films), len(card.classes)))
         for classifier, chosen in (

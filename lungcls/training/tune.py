@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,14 +13,16 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
 from lungcls.data.dataset import Dataset
-from lungcls.data.splits import Split, split_dataset
-from lungcls.errors import MissingExtraError, RecipeError
+from lungcls.data.splits import Split
+from lungcls.errors import MissingExtraError
 from lungcls.evaluation.results import write_csv
 from lungcls.files import atomic_write
 from lungcls.gate.gate import Gate
 from lungcls.recipes import Recipe
 from lungcls.recipes.space import Space, changed, check_space, default_space
-from lungcls.training.train import train
+from lungcls.study.context import RunContext
+from lungcls.study.folder import claim
+from lungcls.training.train import run_split, train
 from lungcls.weights import load_card
 
 if TYPE_CHECKING:
@@ -60,11 +62,9 @@ def tune(
     trials: int = 20,
     space: Space | None = None,
     split: Split | None = None,
-    cache: str | Path | None = None,
     gate: str | Path | Gate | None = "gate",
     prune: bool = True,
-    device: str = "auto",
-    workers: int = 1,
+    context: RunContext | None = None,
     on_trial: Callable[[dict[str, Any]], None] | None = None,
 ) -> Tuned:
     """Search, or go on with the search that a killed call began.
@@ -81,14 +81,12 @@ def tune(
         By default :func:`lungcls.recipes.space.default_space`.
     split : Split, optional
         Its test part is never read.
-    cache : path-like, optional
-        Where predicted masks are kept; by default ``out``.
     gate : str, path-like, Gate or None
         That judges and corrects the films; None for none.
     prune : bool, default=True
         Stop a trial whose score is below the median of the others at the same epoch.
-    device : str, default="auto"
-    workers : int, default=1
+    context : RunContext, optional
+        Where and how to run; its ``cache`` is `out` by default.
     on_trial : callable, optional
         Called with a row of ``trials.csv`` after each trial.
 
@@ -115,8 +113,13 @@ def tune(
     out = Path(out)
     space = space or default_space(recipe)
     check_space(space)
-    split = split or split_dataset(database, seed=recipe.split_seed)
-    study = _study(recipe, space, split, out)
+    split = split or run_split(database, out, recipe.split_seed)
+    claim(out / "search.json", "a search", recipe=recipe.to_dict(), space=space, split_hash=split.hash)
+    if not (out / "split.csv").is_file():
+        split.write_csv(out / "split.csv")
+    study = _study(recipe, space, out)
+    context = context or RunContext()
+    context = replace(context, cache=context.cache or out)
 
     def objective(trial: optuna.Trial) -> float:
         chosen = changed(recipe, {key: _suggest(trial, key, item) for key, item in space.items()})
@@ -126,10 +129,8 @@ def tune(
             database,
             out / folder,
             split=split,
-            cache=cache or out,
             gate=gate,
-            device=device,
-            workers=workers,
+            context=context,
             callbacks=[_Pruning(trial, _MONITORS[recipe.task])] if prune else [],
         )
         return _score(path, recipe.task)
@@ -166,7 +167,7 @@ class _Pruning(Callback):
             raise optuna.TrialPruned
 
 
-def _study(recipe: Recipe, space: Space, split: Split, out: Path) -> optuna.Study:
+def _study(recipe: Recipe, space: Space, out: Path) -> optuna.Study:
     """Open the study of a folder; trials that were killed are queued again."""
     import optuna
 
@@ -175,12 +176,6 @@ def _study(recipe: Recipe, space: Space, split: Split, out: Path) -> optuna.Stud
     study = optuna.create_study(
         storage=url, study_name="lungcls", load_if_exists=True, direction="maximize", pruner=_pruner()
     )
-    # The description says nothing about the search, and the number of trials may grow.
-    stated = {"recipe": {**recipe.to_dict(), "description": ""}, "space": space, "split": split.hash}
-    text = json.dumps(stated, sort_keys=True)
-    if study.user_attrs.get("search", text) != text:
-        raise RecipeError(f"{out} holds a search over another recipe, space or split; give another --out")
-    study.set_user_attr("search", text)
     # Another seed a call: the same one would draw the first trials once more.
     study.sampler = optuna.samplers.TPESampler(seed=recipe.seed + len(study.trials))
     for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
@@ -207,7 +202,7 @@ def _suggest(trial: optuna.Trial, key: str, item: dict[str, Any]) -> Any:
 
 def _folder(recipe: Recipe) -> str:
     """Name a trial's folder after its recipe, so that the same values find the same run."""
-    text = json.dumps(recipe.to_dict(), sort_keys=True)
+    text = json.dumps({**recipe.to_dict(), "description": ""}, sort_keys=True)
     return f"trial-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 

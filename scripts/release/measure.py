@@ -7,15 +7,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from lungcls.answering import Answerer
 from lungcls.classifier import Classifier
 from lungcls.data.dataset import Dataset, Record
 from lungcls.data.splits import Split
 from lungcls.errors import DataError
+from lungcls.evaluation.evaluate import evaluate
 from lungcls.evaluation.reading import copies_of
-from lungcls.evaluation.release import evaluate_release
 from lungcls.evaluation.results import write_csv, write_results
 from lungcls.finder import Finder
 from lungcls.progress import Progress, quiet
+from lungcls.study.study import Study
 
 _STEM: Final = "released_weights_"
 _ANSWERS: Final = "_answers"
@@ -80,6 +82,7 @@ def write_release(
         Of `database`.
     finder : Finder
     classifiers : sequence of Classifier
+        One of whole films stands in for the others where a film shows no two lungs, as in prediction.
     external : mapping of str to Dataset
         Other collections, by names of their own, as :func:`lungcls.data.open_externals` makes them. Stage 1
         is evaluated on those with lung masks, stage 2 on those with classes, there without the near
@@ -102,19 +105,20 @@ def write_release(
     """
     if database.layout in external:
         raise ValueError(f"a collection is named {database.layout!r}, as are the results of the test part")
-    records = split.select(database.records, "test")
-    found = evaluate_release(
-        database, records, finder, classifiers, cache, split=split, part="test", progress=progress
-    )
+    whole = next((one for one in classifiers if not one.region.needs_mask), None)
+    asked = [Answerer(one, whole if one.region.needs_mask else None) for one in classifiers]
+    study = Study.open(database, finder, split=split, part="test", cache=cache, progress=progress)
+    found = evaluate(study, finder.segmenter, asked, progress)
     write_results(results, f"{_STEM}{database.layout}", found.rows, found.payload)
     write_csv(results, f"{_STEM}{database.layout}{_ANSWERS}", found.answers)
     for name, dataset in external.items():
-        measured = classifiers if has_classes(dataset, database.classes) else []
+        measured = asked if has_classes(dataset, database.classes) else []
         records = dataset.records
         notes: list[str] = []
         if measured:
             records, notes = _not_learnt_from(dataset, database, split, progress)
-        found = evaluate_release(dataset, records, finder, measured, cache, progress=progress)
+        study = Study.open(dataset, finder, records=records, cache=cache, progress=progress)
+        found = evaluate(study, finder.segmenter, measured, progress)
         found.payload["notes"] += notes
         write_results(results, f"{_STEM}{name}", found.rows, found.payload)
 

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from lungcls.classifier import Classifier
 from lungcls.data.dataset import Dataset
@@ -14,9 +14,9 @@ from lungcls.data.splits import PARTS, Split, crossing, split_dataset
 from lungcls.errors import OptionError
 from lungcls.finder import Finder
 from lungcls.gate.gate import Gate
-from lungcls.progress import Progress, quiet
 from lungcls.recipes import load_recipe
 from lungcls.render.drawing import require_matplotlib
+from lungcls.study.context import RunContext
 from lungcls.training.train import train
 from release.card import write_model_card
 from release.measure import check_external, write_release
@@ -38,12 +38,7 @@ def train_release(
     external: Mapping[str, Dataset] | None = None,
     gate: str | Path | Gate | None = "gate",
     epochs: int | None = None,
-    device: str = "auto",
-    devices: int = 1,
-    workers: int = 1,
-    compile_network: bool = False,
-    show_progress: bool = False,
-    progress: Progress[Any] = quiet,
+    context: RunContext | None = None,
 ) -> Path:
     """Train, evaluate and describe all released weights, or go on where a killed call stopped.
 
@@ -65,8 +60,8 @@ def train_release(
         That judges and corrects the films; None for none.
     epochs : int, optional
         Cut every stage of every schedule to so many epochs, for a trial.
-    device, devices, workers, compile_network, show_progress, progress
-        As :func:`lungcls.training.train` takes them.
+    context : RunContext, optional
+        Where and how to run; its cache is ``out/cache``.
 
     Returns
     -------
@@ -88,6 +83,7 @@ def train_release(
     if schedule not in SCHEDULES:
         raise OptionError(f"unknown schedule {schedule!r}; known are {', '.join(SCHEDULES)}")
     out = Path(out)
+    context = replace(context or RunContext(), cache=out / "cache")
     # Told before hours of training, not after.
     require_matplotlib()
     for dataset in (external or {}).values():
@@ -105,25 +101,19 @@ def train_release(
             database,
             out / step,
             split=split,
-            cache=out / "cache",
             made=made,
             gate=gate,
-            device=device,
-            devices=devices,
-            workers=workers,
-            compile_network=compile_network,
-            show_progress=show_progress,
-            progress=progress,
+            context=context,
         )
     write_release(
         database,
         split,
-        Finder.load(made[STEPS[0]], gate, device),
-        [Classifier.load(made[step], device) for step in STEPS[1:]],
+        Finder.load(made[STEPS[0]], gate, context.device),
+        [Classifier.load(made[step], context.device) for step in STEPS[1:]],
         external or {},
         out / "results",
         out / "cache",
-        progress=progress,
+        progress=context.progress,
     )
     return _collect(made, out, split)
 

@@ -21,6 +21,7 @@ from lungcls.finder import Finder
 from lungcls.lungs import Lungs
 from lungcls.recipes import load_recipe
 from lungcls.regions import REGIONS
+from lungcls.study.context import RunContext
 
 pytest.importorskip("lightning")
 pytest.importorskip("matplotlib")
@@ -83,6 +84,13 @@ def test_ablate_trains_tests_swaps_and_goes_on(
     assert swaps == {
         (a, b) for a in ("full", "mask", "mask_shuffled") for b in ("full", "mask", "mask_shuffled")
     }
+    stored = Path(__file__).parents[2] / "benchmarks" / "results" / "ablation_quick.json"
+    if stored.is_file():
+        # What the benchmark's tables are made of stays.
+        kept = json.loads(stored.read_text())
+        assert set(kept) <= set(payload)
+        for table in ("figures", "differences", "swaps"):
+            assert set(kept[table][0]) <= set(payload[table][0]), table
     tests = {(row["arm"], row["test"]) for row in payload["differences"] if row["test"] != "delong_class"}
     assert len(tests) == 4 * 3
     # Four images have no mask; no arm may see them.
@@ -130,8 +138,7 @@ def test_predicted_and_true_masks_side_by_side(
         arms=["full", "silhouette"],
         seeds=1,
         masks="both",
-        device="cpu",
-        workers=0,
+        context=RunContext("cpu", workers=0),
         n_resamples=0,
         limit=12,
     )

@@ -289,3 +289,13 @@ def test_what_does_not_fit_is_refused(changes, message):
     arguments = {"labels": [0, 1, 2], "probabilities": np.eye(3), "groups": [1, 2, 3], "classes": list("abc")}
     with pytest.raises(DataError, match=message):
         classification_report(**{**arguments, **changes}, n_resamples=5)
+
+
+def test_a_recall_of_none_of_a_few_films_is_not_sure() -> None:
+    # Eleven films of a class that is never said: Clopper and Pearson by hand, 1 - 0.025 ** (1 / 11).
+    labels = np.array([0] * 11 + [1] * 40)
+    report = classification_report(labels, np.tile([0.1, 0.9], (51, 1)), range(51), ("a", "b"), 100)
+    recall = report.per_class["a"]["recall"]
+    assert (recall.value, recall.low) == (0, 0)
+    assert recall.high == pytest.approx(1 - 0.025 ** (1 / 11))
+    assert report.per_class["b"]["recall"].low == pytest.approx(0.025 ** (1 / 40))

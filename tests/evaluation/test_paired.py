@@ -91,6 +91,33 @@ def test_mcnemar_by_hand() -> None:
     assert mcnemar_test(first, first).p == 1.0
 
 
+def test_mcnemar_by_group_flips_whole_groups() -> None:
+    # Groups that differ by 2, 1 and -1: of the 8 sums of signs, +-4 and +-2 (six) reach the 2 that was seen.
+    first = [True, True, False, True, False, True]
+    second = [False, False, False, False, True, True]
+    found = mcnemar_test(first, second, ["a", "a", "a", "b", "c", "c"])
+    assert (found.only_first, found.only_second, found.p) == (3, 1, pytest.approx(6 / 8))
+
+
+def test_copies_give_no_false_alarms_where_groups_are_known() -> None:
+    rng = np.random.default_rng(0)
+    alarms = {"by group": 0, "by image": 0}
+    for _ in range(200):
+        # Forty groups of six copies that get one answer; neither classifier is better.
+        one, two = (np.repeat(rng.random(40) < 0.7, 6) for _ in range(2))
+        groups = np.repeat(np.arange(40), 6)
+        alarms["by group"] += mcnemar_test(one, two, groups).p < 0.05
+        alarms["by image"] += mcnemar_test(one, two).p < 0.05
+    assert alarms["by group"] <= 16
+    assert alarms["by image"] > 40
+
+
+def test_few_groups_tell_nothing_of_an_area() -> None:
+    found = delong_test([1, 1, 0, 0, 1], [3, 2, 1, 2, 3], [1, 2, 3, 1, 2], ["a"] * 5)
+    assert np.isnan([found.low, found.high, found.p]).all()
+    assert np.isfinite(found.value)
+
+
 def test_holm_by_hand() -> None:
     # Sorted 0.01, 0.02, 0.03, times 3, 2, 1, never falling.
     assert holm([0.03, 0.01, float("nan"), 0.02]) == pytest.approx([0.04, 0.03, np.nan, 0.04], nan_ok=True)

@@ -9,12 +9,12 @@ import torch
 
 from lungcls.classifier import Classifier
 from lungcls.data import RadiographyDatabase, make_split
-from lungcls.data.views import drawn_lungs, find_lungs
+from lungcls.data.views import drawn_lungs
 from lungcls.errors import DataError
 from lungcls.evaluation.calibration import fit_temperature
-from lungcls.evaluation.evaluate import groups_of, logits_on
 from lungcls.evaluation.recalibrate import recalibrate, with_bias, write_calibrated
 from lungcls.finder import Finder
+from lungcls.study.study import Study, groups_of
 from lungcls.weights import load_card, load_state
 
 
@@ -24,17 +24,16 @@ def found(manifest_database: Path, tiny_classifier: Path, tiny_segmenter: Path, 
     split = make_split(database.records, seed=1)
     records = split.select(database.records, "validation")
     classifier, finder = Classifier.load(tiny_classifier, "cpu"), Finder.load(tiny_segmenter, None, "cpu")
-    result = recalibrate(
-        database, records, finder, classifier, tmp_path, split=split, part="validation", n_resamples=20
-    )
+    study = Study.open(database, finder, split=split, part="validation", cache=tmp_path, n_resamples=20)
+    result = recalibrate(study, classifier)
     return database, records, split, classifier, result
 
 
 def test_the_card_is_fitted_on_the_part(found, tmp_path: Path) -> None:
     database, records, split, classifier, result = found
-    logits, labels = logits_on(
-        records, drawn_lungs(database, [replace(one, mask="") for one in records]), classifier
-    )
+    bare = [replace(one, mask="") for one in records]
+    answers = Study(database, records, drawn_lungs(database, bare)).answers(classifier)
+    logits, labels = answers.logits, answers.labels
     # The untrained segmenter finds no lungs, so that the whole image stands in either way.
     assert result.card.temperature == pytest.approx(fit_temperature(logits, labels), rel=1e-3)
     data = result.card.conformal["data"]
@@ -62,7 +61,8 @@ def test_a_bias_by_class_makes_other_weights(
         one for one in database.records if one.label != "COVID" or one.file.endswith(("1.png", "2.png"))
     ]
     classifier, finder = Classifier.load(tiny_classifier, "cpu"), Finder.load(tiny_segmenter, None, "cpu")
-    result = recalibrate(database, records, finder, classifier, tmp_path, bias=True, n_resamples=20)
+    study = Study.open(database, finder, records=records, cache=tmp_path, n_resamples=20)
+    result = recalibrate(study, classifier, bias=True)
     with pytest.raises(DataError, match="holds other weights"):
         write_calibrated(result, tiny_classifier, tiny_classifier.parent)
     path = write_calibrated(result, tiny_classifier, tmp_path / "biased.safetensors")
@@ -72,7 +72,8 @@ def test_a_bias_by_class_makes_other_weights(
     added = (state["classifier.bias"] - before["classifier.bias"]).numpy()
     # COVID is the rarest by far, and the untrained network tells nothing else.
     assert added.argmin() == 0
-    logits, labels = logits_on(records, find_lungs(database, records, finder), Classifier.load(path, "cpu"))
+    answers = study.answers(Classifier.load(path, "cpu"))
+    logits, labels = answers.logits, answers.labels
     assert card.temperature == pytest.approx(fit_temperature(logits, labels), rel=1e-3)
     assert card.training_data["bias"]["part"] == "all"
     assert list(card.metrics) == ["all"]
@@ -121,12 +122,12 @@ def test_other_weights_are_not_overwritten(found, tiny_classifier: Path, tmp_pat
 
 
 def test_a_class_that_the_classifier_does_not_know_is_named(found) -> None:
-    _, records, _, classifier, _ = found
+    database, records, _, classifier, _ = found
     strange = [replace(records[0], label="Tuberculosis"), *records[1:]]
     with pytest.raises(
         DataError, match="'Tuberculosis', which tiny-classifier does not know; it knows COVID"
     ):
-        logits_on(strange, {}, classifier)
+        Study(database, strange, {}).answers(classifier)
 
 
 def test_groups_come_from_the_dataset_then_the_patient_then_the_split(found) -> None:

@@ -11,14 +11,16 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from lungcls.data import Dataset, Record
+from lungcls.data.views import drawn_lungs
 from lungcls.errors import DataError
 from lungcls.evaluation.classification import classification_report
 from lungcls.render.drawing import save_figure
-from lungcls.reports import Answers
 from lungcls.reports.curves import curves, read_history
 from lungcls.reports.gallery import gallery, misclassified
 from lungcls.reports.plots import class_bars, confusion_matrix
 from lungcls.reports.roc import MACRO, roc_curves, roc_figure, roc_rows
+from lungcls.study.answers import Answers
+from lungcls.study.study import Study
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("matplotlib") is None, reason="matplotlib (the extra plots) is not installed"
@@ -33,7 +35,7 @@ def answers() -> Answers:
     labels = np.arange(40) % 2
     scores = rng.random((40, 3)) + 0.6 * np.eye(3)[labels]
     files = tuple(f"{index}.png" for index in range(40))
-    return Answers("net", CLASSES, files, files, labels, scores / scores.sum(1, keepdims=True))
+    return Answers("net", CLASSES, files, files, labels, np.log(scores))
 
 
 def test_confusion_matrix_shows_the_counts(answers: Answers, tmp_path: Path) -> None:
@@ -81,9 +83,7 @@ def test_the_roc_figure_names_an_absent_class(answers: Answers) -> None:
 
 
 def test_no_curve_at_all(answers: Answers) -> None:
-    one = Answers(
-        "net", CLASSES, answers.files, answers.groups, np.zeros(40, np.int64), answers.probabilities
-    )
+    one = Answers("net", CLASSES, answers.files, answers.groups, np.zeros(40, np.int64), answers.logits)
     assert all(np.isnan(curve.area) for curve in roc_curves(one))
 
 
@@ -97,7 +97,8 @@ def test_the_gallery_shows_the_surest_mistakes(answers: Answers, tmp_path: Path)
     assert chances == sorted(chances, reverse=True)
     database = Dataset(tmp_path)
     records = [Record(file, CLASSES[label]) for file, label in zip(answers.files, answers.labels)]
-    figure = gallery(rows[:2], database, records)
+    study = Study(database, records, drawn_lungs(database, records))
+    figure = gallery(rows[:2], study)
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
     assert len(titles) == 2
     first = rows[0]
@@ -105,7 +106,7 @@ def test_the_gallery_shows_the_surest_mistakes(answers: Answers, tmp_path: Path)
         titles[0]
         == f"{first['file']}\ntrue {first['label']}\nsaid {first['predicted']} {first['probability']:.2f}"
     )
-    assert gallery([], database, records).texts[0].get_text() == "no image is misclassified"
+    assert gallery([], study).texts[0].get_text() == "no image is misclassified"
 
 
 def test_curves_cover_every_epoch(tmp_path: Path) -> None:

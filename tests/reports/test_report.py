@@ -55,7 +55,7 @@ def test_a_report_of_a_run_a_weight_file_and_a_killed_run(
     assert written.page.is_file()
     assert any("second is not finished" in note for note in written.notes)
     assert written.comparison is not None
-    assert [row["model"] for row in written.comparison.models] == ["first", "tiny-classifier", "ensemble"]
+    assert list(written.comparison.models) == ["first", "tiny-classifier", "ensemble"]
     test = split_dataset(database, seed=0).select(database.records, "test")
     with (out / "first" / "confusion.csv").open() as file:
         rows = list(csv.DictReader(file))

@@ -23,6 +23,7 @@ from lungcls.labels import CLASSES, NOTICE
 from lungcls.phantom import chest_phantom
 from lungcls.pipeline import Pipeline
 from lungcls.recipes import Recipe, Stage, load_recipe
+from lungcls.study.context import RunContext
 from lungcls.weights import load_card
 
 ROOT = Path(__file__).parents[2]
@@ -84,8 +85,7 @@ def _release(database: Path, out: Path) -> Path:
             schedule="cpu",
             split=_split(database),
             external={"other": ClassFolders(other)},
-            device="cpu",
-            workers=0,
+            context=RunContext("cpu", workers=0),
         )
 
 
@@ -262,7 +262,9 @@ def test_a_dataset_of_other_classes_is_released_too(database: Path, tmp_path: Pa
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(release, "load_recipe", _tiny)
         split = make_split(two.records, seed=6)
-        weights = release.train_release(two, tmp_path, schedule="cpu", split=split, device="cpu", workers=0)
+        weights = release.train_release(
+            two, tmp_path, schedule="cpu", split=split, context=RunContext("cpu", workers=0)
+        )
     assert load_card(weights / "classifier-mask.safetensors").classes == two.classes == ("COVID", "other")
     text = (weights / "README.md").read_text(encoding="utf-8")
     assert "| `classifier-mask` | recall of other |" in text

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lungcls.evaluation.bootstrap import Estimate
+from lungcls.evaluation.bootstrap import Estimate, exact_share
 from lungcls.shortcuts import rules
 from lungcls.shortcuts.check import joined
-from lungcls.shortcuts.sample import exact_share
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,10 @@ from lungcls.data import RadiographyDatabase, Split
 from lungcls.data.views import drawn_lungs
 from lungcls.errors import DataError
 from lungcls.shortcuts import ModuleSubject
-from lungcls.shortcuts.suite import CHECKS, Examination, External, examine
+from lungcls.shortcuts.check import _CHECKS, Audit, Check, Finding, choose_checks, register_check
+from lungcls.shortcuts.sample import Trial
+from lungcls.shortcuts.suite import Examination, examine
+from lungcls.study.study import Study
 
 pytest.importorskip("pytorch_grad_cam")
 
@@ -22,8 +25,9 @@ def _examine(subject: ModuleSubject, world: World, **options: Any) -> Examinatio
     database, split = world
     lungs = drawn_lungs(database, database.records)
     records = split.select(database.records, "test")
-    options = {"per_pair": 25, "n_resamples": 200, **options}
-    return examine(subject, database, records, lungs, split=split, part="test", **options)
+    study = Study(database, records, lungs, split, "test", n_resamples=200)
+    checks = options.pop("checks", ())
+    return examine(subject, study, checks=checks, audit=Audit(**{"per_pair": 25, **options}))
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +40,9 @@ def honest_findings(honest: ModuleSubject, honest_world: World) -> Examination:
         for record in database.records
         if record.label == "Lung_Opacity"
     }
-    return _examine(honest, honest_world, boxes=boxes, externals={"twin": External(database, lungs)})
+    return _examine(
+        honest, honest_world, boxes=boxes, externals={"twin": Study(database, database.records, lungs)}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +52,8 @@ def cheat_findings(cheat: ModuleSubject, cheating_world: World) -> Examination:
 
 def test_a_model_that_looks_at_the_lungs_passes(honest_findings: Examination) -> None:
     verdicts = honest_findings.payload["verdicts"]
-    assert set(verdicts) == set(CHECKS)
+    assert set(verdicts) == {check.name for check in choose_checks()}
+    assert len(verdicts) == 10
     assert honest_findings.payload["accuracy"] > 0.9
     because = {check.name: check.because for check in honest_findings.checks}
     assert "fail" not in verdicts.values(), {n: because[n] for n, v in verdicts.items() if v == "fail"}
@@ -97,8 +104,42 @@ def test_boxes_are_reported_apart(honest_findings: Examination) -> None:
 
 
 def test_unknown_checks_and_unusable_data_are_errors(honest: ModuleSubject, honest_world: World) -> None:
-    with pytest.raises(DataError, match="unknown checks tea; the checks are background_swap"):
+    with pytest.raises(DataError, match="unknown checks tea; the checks are 1 background_swap"):
         _examine(honest, honest_world, checks=["tea"])
     database, _ = honest_world
     with pytest.raises(DataError, match="none of 352 images has a usable lung mask"):
-        examine(honest, database, database.records, {})
+        examine(honest, Study(database, database.records, {}))
+
+
+def test_checks_are_chosen_by_name_and_by_number() -> None:
+    def names(*chosen: str, training: bool = False) -> list[str]:
+        return [check.name for check in choose_checks(chosen, training)]
+
+    assert names("9", "leakage") == ["leakage", "attention"]
+    assert names("5", training=True) == ["leakage", "leakage_trained"]
+    assert names("leakage", training=True) == ["leakage"]
+    assert names("robustness", training=True) == ["robustness"]
+    assert names("leakage_trained") == ["leakage_trained"]
+    assert len(names("all", training=True)) == 13
+
+
+def test_a_check_of_ones_own_runs_beside_the_others(honest: ModuleSubject, honest_world: World) -> None:
+    class Darkness(Check):
+        """The check of the document."""
+
+        name, number, title = "darkness", 11, "Darkened films"
+
+        def run(self, trial: Trial, audit: Audit) -> Finding:
+            """Darken the films."""
+            darker = trial.answers([0.5 * film for film in trial.sample.pixels], trial.sample.masks)
+            changed = float((darker.argmax(1) != trial.probabilities.argmax(1)).mean())
+            return self.finding("pass" if changed < 0.05 else "fail", f"{changed:.0%} of the answers change")
+
+    register_check(Darkness())
+    try:
+        assert [check.name for check in choose_checks(["11"])] == ["darkness"]
+        (finding,) = _examine(honest, honest_world, checks=["darkness"]).checks
+        assert finding.title == "11. Darkened films"
+        assert finding.because.endswith("of the answers change")
+    finally:
+        _CHECKS.pop("darkness")

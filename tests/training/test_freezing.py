@@ -17,10 +17,12 @@ from lungcls.models import create_model
 from lungcls.models.layers import layers
 from lungcls.phantom import chest_phantom
 from lungcls.recipes import Recipe, load_recipe
+from lungcls.study.context import RunContext
 from lungcls.training import train
 from lungcls.training.freezing import frozen_layers
-from lungcls.training.train import _Run
 from lungcls.weights import load_card, save_weights
+
+CPU = RunContext("cpu", workers=0)
 
 ARCHITECTURE = {"model": "cnn-vgg-bn", "size": 16, "classes": 3}
 RECIPE = """
@@ -89,7 +91,7 @@ def test_a_frozen_backbone_keeps_its_weights_and_statistics(
     dataset: Dataset, start: Path, tmp_path: Path
 ) -> None:
     recipe = _recipe(tmp_path, start, '[{ size = 16, epochs = 2, train = "head" }]')
-    card = load_card(train(recipe, dataset, tmp_path / "run", device="cpu", workers=0))
+    card = load_card(train(recipe, dataset, tmp_path / "run", context=CPU))
     assert card.classes == dataset.classes
     assert card.architecture == ARCHITECTURE
     before = create_model({**ARCHITECTURE, "pretrained": str(start)}).state_dict()
@@ -107,7 +109,7 @@ def test_the_second_stage_trains_the_last_layers_at_its_own_rate(
         '[{ size = 16, epochs = 1, train = "head" }, '
         "{ size = 16, epochs = 1, learning_rate = 1e-3, train = 3 }]"
     )
-    train(_recipe(tmp_path, start, stages), dataset, tmp_path / "run", device="cpu", workers=0)
+    train(_recipe(tmp_path, start, stages), dataset, tmp_path / "run", context=CPU)
     before = create_model({**ARCHITECTURE, "pretrained": str(start)}).state_dict()
     after = _last(tmp_path / "run")
     changed = {key.rpartition(".")[0] for key in before if not torch.equal(before[key], after[key])}
@@ -130,7 +132,7 @@ def test_layers_that_a_network_has_not() -> None:
 
 def test_a_checkpoint_an_epoch_is_named_with_its_loss(dataset: Dataset, start: Path, tmp_path: Path) -> None:
     recipe = _recipe(tmp_path, start, "[{ size = 16, epochs = 3 }]")
-    train(recipe, dataset, tmp_path / "run", device="cpu", workers=0, keep_checkpoints=True)
+    train(recipe, dataset, tmp_path / "run", context=RunContext("cpu", workers=0, keep_checkpoints=True))
     with (tmp_path / "run" / "history.csv").open() as file:
         losses = [float(row["validation_loss"]) for row in csv.DictReader(file)]
     names = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
@@ -142,7 +144,7 @@ def test_an_epoch_that_is_no_better_is_still_where_a_run_goes_on(
     dataset: Dataset, start: Path, tmp_path: Path
 ) -> None:
     stages = '[{ size = 16, epochs = 3, train = "head", learning_rate = 1e-30 }]'
-    train(_recipe(tmp_path, start, stages), dataset, tmp_path / "run", device="cpu", workers=0)
+    train(_recipe(tmp_path, start, stages), dataset, tmp_path / "run", context=CPU)
     checkpoints = {path.name: path for path in (tmp_path / "run" / "checkpoints").iterdir()}
     last = torch.load(checkpoints.pop("last.ckpt"), weights_only=True)
     (best,) = checkpoints.values()
@@ -154,7 +156,7 @@ def test_early_stopping_by_the_loss(dataset: Dataset, start: Path, tmp_path: Pat
     # A rate at which nothing gets better, and no statistics that could.
     stages = '[{ size = 16, epochs = 9, train = "head" }]'
     recipe = replace(_recipe(tmp_path, start, stages), learning_rate=1e-12, patience=2)
-    train(recipe, dataset, tmp_path / "run", device="cpu", workers=0)
+    train(recipe, dataset, tmp_path / "run", context=CPU)
     with (tmp_path / "run" / "history.csv").open() as file:
         losses = [float(row["validation_loss"]) for row in csv.DictReader(file)]
     assert len(losses) == 3
@@ -167,7 +169,7 @@ def test_a_run_that_had_stopped_is_not_trained_on(
     stages = '[{ size = 16, epochs = 9, train = "head" }]'
     recipe = replace(_recipe(tmp_path, start, stages), learning_rate=1e-12, patience=2)
     history = _killed_at_the_end(recipe, dataset, tmp_path / "run", monkeypatch)
-    train(recipe, dataset, tmp_path / "run", device="cpu", workers=0)
+    train(recipe, dataset, tmp_path / "run", context=CPU)
     assert (tmp_path / "run" / "history.csv").read_text() == history
 
 
@@ -181,7 +183,7 @@ def test_a_run_whose_folder_was_moved_is_finished_with_its_best_epoch(
     longer = replace(recipe, stages=(replace(recipe.stages[0], epochs=4),))
     stated = tmp_path / "moved" / "recipe.json"
     stated.write_text(stated.read_text().replace('"epochs": 3', '"epochs": 4'))
-    assert train(longer, dataset, tmp_path / "moved", device="cpu", workers=0).is_file()
+    assert train(longer, dataset, tmp_path / "moved", context=CPU).is_file()
     (best,) = (tmp_path / "moved" / "checkpoints").glob("epoch=*")
     # The fourth epoch is no better than the first, which was trained before the move.
     assert torch.load(best, weights_only=True)["epoch"] == 0
@@ -194,16 +196,16 @@ def _killed_at_the_end(recipe: Recipe, dataset: Dataset, run: Path, monkeypatch:
         raise RuntimeError("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(_Run, "finish", finish)
+        patch.setattr("lungcls.training.train.finish", finish)
         with pytest.raises(RuntimeError, match="killed"):
-            train(recipe, dataset, run, device="cpu", workers=0)
+            train(recipe, dataset, run, context=CPU)
     return (run / "history.csv").read_text()
 
 
 def test_offline_copies_are_counted_in_the_card(dataset: Dataset, start: Path, tmp_path: Path) -> None:
     recipe = _recipe(tmp_path, start, "[{ size = 16, epochs = 1 }]")
     recipe = replace(recipe, offline={"second": 40}, balance="class_weights")
-    card = load_card(train(recipe, dataset, tmp_path / "run", device="cpu", workers=0))
+    card = load_card(train(recipe, dataset, tmp_path / "run", context=CPU))
     assert card.training_data["with_copies"] == {"second": 40}
     assert card.training_data["images"]["train"]["second"] < 24
 
@@ -220,4 +222,4 @@ def test_a_model_that_does_not_fit_the_data_or_the_size(
 ) -> None:
     recipe = replace(_recipe(tmp_path, start, "[{ size = 16, epochs = 1 }]"), model=model)
     with pytest.raises(RecipeError, match=message):
-        train(recipe, dataset, tmp_path / "run", device="cpu")
+        train(recipe, dataset, tmp_path / "run", context=CPU)

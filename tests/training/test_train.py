@@ -22,12 +22,10 @@ from lightning.pytorch.callbacks import Callback
 from PIL import Image
 
 from lungcls.classifier import Classifier
-from lungcls.data import RadiographyDatabase, split_dataset
+from lungcls.data import RadiographyDatabase, Record, split_dataset
 from lungcls.data.views import drawn_lungs
 from lungcls.errors import RecipeError
 from lungcls.evaluation.calibration import fit_bias, fit_temperature
-from lungcls.evaluation.evaluate import logits_on
-from lungcls.evaluation.release import split_notes
 from lungcls.evaluation.segmentation import dice
 from lungcls.images import read_image
 from lungcls.labels import CLASSES
@@ -35,9 +33,13 @@ from lungcls.phantom import chest_phantom
 from lungcls.recipes import Stage, load_recipe
 from lungcls.regions import Region
 from lungcls.segmenter import Segmenter
+from lungcls.study.context import RunContext
+from lungcls.study.study import Study
 from lungcls.training import train
 from lungcls.training.train import _chosen
 from lungcls.weights import load_card, load_state
+
+CPU = RunContext("cpu", workers=0)
 
 SEGMENTER = """
 name = "tiny-segmenter"
@@ -105,7 +107,7 @@ def _history(run: Path) -> list[dict[str, str]]:
 @pytest.fixture(scope="module")
 def segmenter_run(database: RadiographyDatabase, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("segmenter")
-    train(load_recipe(_recipe(folder, SEGMENTER % 2)), database, folder / "run", device="cpu", workers=0)
+    train(load_recipe(_recipe(folder, SEGMENTER % 2)), database, folder / "run", context=CPU)
     return folder / "run"
 
 
@@ -154,21 +156,21 @@ def test_a_finished_run_is_not_trained_again(segmenter_run: Path, database: Radi
     path = segmenter_run / "tiny-segmenter.safetensors"
     before = path.stat().st_mtime_ns
     recipe = load_recipe(segmenter_run.parent / "recipe.toml")
-    assert train(recipe, database, segmenter_run, device="cpu", workers=0) == path
+    assert train(recipe, database, segmenter_run, context=CPU) == path
     assert path.stat().st_mtime_ns == before
 
 
 def test_a_folder_keeps_to_its_recipe(segmenter_run: Path, database: RadiographyDatabase) -> None:
     recipe = replace(load_recipe(segmenter_run.parent / "recipe.toml"), learning_rate=0.5)
     with pytest.raises(RecipeError, match="another recipe"):
-        train(recipe, database, segmenter_run, device="cpu")
+        train(recipe, database, segmenter_run, context=CPU)
 
 
 def test_a_folder_keeps_to_its_labels(segmenter_run: Path, database: RadiographyDatabase) -> None:
     recipe = load_recipe(segmenter_run.parent / "recipe.toml")
     other = copy(database)
     other.records = [replace(one, label=CLASSES[0]) for one in database.records]
-    with pytest.raises(RecipeError, match="another recipe, split or labels"):
+    with pytest.raises(RecipeError, match="a run with another labels"):
         train(recipe, other, segmenter_run, split=split_dataset(database, seed=recipe.split_seed))
 
 
@@ -178,13 +180,35 @@ def test_weights_of_another_split_are_named(
     weights = segmenter_run / "tiny-segmenter.safetensors"
     recipe = load_recipe(_recipe(tmp_path, CLASSIFIER % ("none", weights)))
     other = split_dataset(database, seed=5)
-    card = load_card(train(recipe, database, tmp_path / "run", split=other, device="cpu", workers=0))
+    card = load_card(train(recipe, database, tmp_path / "run", split=other, context=CPU))
     used = load_card(weights).training_data["split_hash"]
     assert card.training_data["other_splits"] == {"tiny-segmenter": used}
     assert f"tiny-segmenter was trained with the split {used}" in caplog.text
-    (note,) = split_notes(card, other, "test")
+    (note,) = Study(database, [], {}, other, "test").notes(card)
     assert note.endswith(f"({card.name} rests on it)")
-    assert split_notes(card, None, "all") == []
+    (note,) = Study(database, [], {}).notes(card)
+    assert "was trained on part of these images" in note
+
+
+def test_a_run_leaves_the_environment_as_it_was_and_takes_over_what_a_kill_left(
+    database: RadiographyDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PL_GLOBAL_SEED", "7")
+    monkeypatch.delenv("PL_SEED_WORKERS", raising=False)
+    small = {"model": "densenet", "growth": 4, "blocks": [1], "stem": 4}
+    recipe = replace(
+        load_recipe(_recipe(tmp_path, CLASSIFIER % ("none", ""))), region=Region("full"), model=small
+    )
+    draft = tmp_path / "run" / "draft"
+    draft.mkdir(parents=True)
+    (draft / ".tiny.safetensors.0123456789abcdef.part").write_bytes(b"half")
+    path = train(recipe, database, tmp_path / "run", context=CPU)
+    assert not draft.exists()
+    assert (os.environ["PL_GLOBAL_SEED"], os.environ.get("PL_SEED_WORKERS")) == ("7", None)
+    # Another description is no other run.
+    assert train(replace(recipe, description="later"), database, tmp_path / "run", context=CPU) == path
+    with pytest.raises(RecipeError, match="a run with another recipe"):
+        train(replace(recipe, learning_rate=0.5), database, tmp_path / "run", context=CPU)
 
 
 @pytest.mark.parametrize(("device", "devices"), [("cuda:1", [1]), ("cuda", 2), ("cpu", 1)])
@@ -199,7 +223,7 @@ def test_the_same_seed_gives_the_same_weights_whatever_the_workers(
     segmenter_run: Path, database: RadiographyDatabase, tmp_path: Path
 ) -> None:
     recipe = load_recipe(segmenter_run.parent / "recipe.toml")
-    again = train(recipe, database, tmp_path / "again", device="cpu", workers=1)
+    again = train(recipe, database, tmp_path / "again", context=RunContext("cpu"))
     _, first = load_state(segmenter_run / "tiny-segmenter.safetensors")
     _, second = load_state(again)
     assert all(torch.equal(first[key], second[key]) for key in first)
@@ -214,7 +238,7 @@ def test_global_random_state_is_left_alone(
     torch.manual_seed(5)
     wanted = torch.rand(3)
     torch.manual_seed(5)
-    train(recipe, database, tmp_path / "run", device="cpu", workers=0)
+    train(recipe, database, tmp_path / "run", context=CPU)
     assert torch.equal(torch.rand(3), wanted)
     assert not torch.are_deterministic_algorithms_enabled()
 
@@ -225,12 +249,18 @@ def test_a_classifier_trains_on_predicted_masks(
 ) -> None:
     weights = segmenter_run / "tiny-segmenter.safetensors"
     recipe = load_recipe(_recipe(tmp_path, CLASSIFIER % (balance, weights)))
-    card = load_card(train(recipe, database, tmp_path / "run", device="cpu", workers=0))
+    card = load_card(train(recipe, database, tmp_path / "run", context=CPU))
     assert card.classes == CLASSES
     assert card.region == {"name": "mask", "margin": 0.05, "dilate": 0.0}
     assert card.training_data["segmenter"] == load_card(weights).sha256
     assert 0.02 <= card.temperature <= 50
     assert len(list((tmp_path / "run").glob("lungs-*.npz"))) == 1
+
+
+def _logits(database: RadiographyDatabase, records: list[Record], weights: Path) -> tuple[Any, Any]:
+    study = Study(database, records, drawn_lungs(database, records))
+    answers = study.answers(Classifier.load(weights, "cpu"))
+    return answers.logits, answers.labels
 
 
 def test_a_bias_is_fitted_on_validation_and_put_into_the_last_layer(
@@ -239,19 +269,19 @@ def test_a_bias_is_fitted_on_validation_and_put_into_the_last_layer(
     recipe = replace(
         load_recipe(_recipe(tmp_path, CLASSIFIER % ("class_weights", ""))), region=Region("full")
     )
-    plain = train(recipe, database, tmp_path / "plain", device="cpu", workers=0)
-    path = train(replace(recipe, bias="validation"), database, tmp_path / "run", device="cpu", workers=0)
+    plain = train(recipe, database, tmp_path / "plain", context=CPU)
+    path = train(replace(recipe, bias="validation"), database, tmp_path / "run", context=CPU)
     card, state = load_state(path)
     before = load_state(plain)[1]
     changed = [key for key in state if not torch.equal(state[key], before[key])]
     assert changed == ["classifier.bias"]
     records = split_dataset(database, seed=0).select(database.records, "validation")
-    logits, labels = logits_on(records, drawn_lungs(database, records), Classifier.load(plain, "cpu"))
+    logits, labels = _logits(database, records, plain)
     added = (state["classifier.bias"] - before["classifier.bias"]).double().numpy()
     np.testing.assert_allclose(added, fit_bias(logits, labels), atol=2e-3)
     assert card.training_data["bias"]["part"] == "validation"
     # The card's figures are those of the very file.
-    logits, _ = logits_on(records, drawn_lungs(database, records), Classifier.load(path, "cpu"))
+    logits, _ = _logits(database, records, path)
     assert card.temperature == pytest.approx(fit_temperature(logits, labels), rel=1e-3)
     accuracy = card.metrics["validation"]["overall"]["accuracy"]["value"]
     assert accuracy == pytest.approx((logits.argmax(1) == labels).mean())
@@ -269,7 +299,7 @@ def test_a_classifier_trains_on_lungs_that_change(
 ) -> None:
     text = CLASSIFIER % ("class_weights", segmenter_run / "tiny-segmenter.safetensors")
     recipe = replace(load_recipe(_recipe(tmp_path, text)), region=Region(region), **options)
-    card = load_card(train(recipe, database, tmp_path / "run", device="cpu", workers=0))
+    card = load_card(train(recipe, database, tmp_path / "run", context=CPU))
     # The masks were predicted for `full` too, since its surroundings were changed by them.
     assert card.training_data["segmenter"] == load_card(segmenter_run / "tiny-segmenter.safetensors").sha256
     assert card.region == Region(region).to_dict()
@@ -289,7 +319,7 @@ def test_what_a_step_draws_is_the_same_after_a_kill(database: RadiographyDatabas
         load_recipe(_recipe(tmp_path, CLASSIFIER % ("none", "segmenter"))),
         region=Region("full"), model=small, stages=(Stage(16, 2),), mixup=0.4, cutmix=1.0, patience=0,
     )  # fmt: skip
-    kept = {"device": "cpu", "workers": 0}
+    kept = {"context": CPU}
     whole = train(recipe, database, tmp_path / "whole", **kept)
     with pytest.raises(RuntimeError, match="killed"):
         train(recipe, database, tmp_path / "killed", callbacks=[_Stop()], **kept)
@@ -313,8 +343,7 @@ def test_a_classifier_learns_from_a_teacher(
         recipe,
         database,
         tmp_path / "run",
-        device="cpu",
-        workers=0,
+        context=CPU,
         lungs=lungs,
         made={"wise": tiny_classifier},
     )
@@ -329,7 +358,7 @@ def test_init_from_another_architecture_is_refused(
     weights = segmenter_run / "tiny-segmenter.safetensors"
     recipe = load_recipe(_recipe(tmp_path, CLASSIFIER % ("none", weights)))
     with pytest.raises(RecipeError, match="start from weights of the same architecture"):
-        train(replace(recipe, init=str(weights)), database, tmp_path / "run", device="cpu", workers=0)
+        train(replace(recipe, init=str(weights)), database, tmp_path / "run", context=CPU)
 
 
 def test_a_killed_run_goes_on_and_ends_as_an_unbroken_one(

@@ -12,6 +12,7 @@ from lungcls.data import RadiographyDatabase, split_dataset
 from lungcls.errors import RecipeError
 from lungcls.recipes import load_recipe
 from lungcls.recipes.recipe import Recipe
+from lungcls.study.context import RunContext
 from lungcls.weights import load_card
 
 optuna = pytest.importorskip("optuna", reason="optuna (the extra tune) is not installed")
@@ -54,7 +55,7 @@ def test_a_search_goes_on_after_a_kill(
 
     database = RadiographyDatabase(manifest_database)
     out = tmp_path / "search"
-    options: dict[str, Any] = {"space": SPACE, "device": "cpu", "workers": 0}
+    options: dict[str, Any] = {"space": SPACE, "context": RunContext("cpu", workers=0)}
     module.tune(recipe, database, out, trials=1, **options)
     # A killed process leaves its trial as running.
     study = optuna.load_study(study_name="lungcls", storage=f"sqlite:///{out / 'study.db'}")
@@ -83,7 +84,7 @@ def test_a_search_goes_on_after_a_kill(
 
     monkeypatch.setattr(module, "train", lambda *a, **k: pytest.fail("there is nothing left to train"))
     assert module.tune(recipe, database, out, trials=2, **options).score == found.score
-    with pytest.raises(RecipeError, match="holds a search over another recipe, space or split"):
+    with pytest.raises(RecipeError, match="holds a search with another space"):
         module.tune(recipe, database, out, trials=2, space={"batch_size": {"choices": [8]}})
-    with pytest.raises(RecipeError, match="another recipe, space or split"):
+    with pytest.raises(RecipeError, match="another split hash"):
         module.tune(recipe, database, out, split=split_dataset(database, seed=1), **options)
