@@ -436,6 +436,11 @@ def run(target: str, seed: int, first: int, count: int) -> dict[str, Any]:
         number = min(CHUNK, first + count - at)
         command = [sys.executable, __file__, "--chunk", target, str(seed), str(at), str(number)]
         output = subprocess.run(command, capture_output=True, text=True, check=False)
+        print(
+            f"{target}: {at - first + number} of {count}, {len(failures)} failures",
+            file=sys.stderr,
+            flush=True,
+        )
         current = at - 1
         for line in output.stdout.splitlines():
             if line.startswith("case "):
