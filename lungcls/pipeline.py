@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from lungcls.files import fingerprint
 from lungcls.finder import Finder
 from lungcls.gate.gate import Gate
 from lungcls.images import Image, ImageSource
+from lungcls.lineage import other_segmenter
 from lungcls.lungs import Lungs
 from lungcls.options import PipelineOptions
 from lungcls.pixels import MAX_MEGAPIXELS
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from lungcls.explanation import Explanation
+
+logger = logging.getLogger(__name__)
 
 _WHOLE_FILMS = "classifier-full"
 
@@ -86,6 +90,12 @@ class Pipeline(Streaming):
     ----------
     options : PipelineOptions
         As they were given.
+
+    Attributes
+    ----------
+    lineage : str or None
+        That stage 2 was trained on the masks of another segmenter than stage 1, in a sentence; None where it
+        was not, or where its card does not say.
 
     Raises
     ------
@@ -160,6 +170,9 @@ class Pipeline(Streaming):
             )
         self._fallback = _fallback(fallback, self._classifier, card)
         self.finder = Finder.load(segmenter, gate, **self._running, **cleaning)
+        self.lineage = other_segmenter(card, self.segmenter.card)
+        if self.lineage:
+            logger.info(self.lineage)
         self._answerer: Answerer | None = None
         self.on_bad_mask = on_bad_mask
         self.on_reject = on_reject

@@ -107,6 +107,7 @@ def _versions() -> dict[str, str | None]:
 
 def _weights() -> list[dict[str, Any]]:
     from lungcls.errors import LungclsError
+    from lungcls.lineage import other_segmenter
     from lungcls.weights import count_parameters, find_weights, load_card, released
 
     rows: list[dict[str, Any]] = []
@@ -124,6 +125,7 @@ def _weights() -> list[dict[str, Any]]:
                     "bytes": path.stat().st_size,
                     "validation": dict([_headline(card)]),
                     "split_hash": card.training_data.get("split_hash"),
+                    "lineage": other_segmenter(card, load_card("segmenter")),
                     "sha256": card.sha256,
                 }
             )
@@ -182,6 +184,8 @@ def _estimate(value: Any) -> str:
 
 
 def _print_all(found: dict[str, Any]) -> None:
+    from lungcls.recipes.listing import grouped_recipes
+
     versions = {name: version or "not installed" for name, version in found["versions"].items()}
     _section("Versions", versions)
     for row in found.get("devices", []):
@@ -199,9 +203,15 @@ def _print_all(found: dict[str, Any]) -> None:
         region = f", region {row['region']}" if row["region"] else ""
         typer.echo(f"  {row['name']:18} {row['task']}{region}: {row['model']}, {size}{count}")
         typer.echo(f"  {'':18} {metric} on validation {_estimate(value)}; split {row['split_hash']}")
+        if row["lineage"]:
+            typer.echo(f"  {'':18} {row['lineage']}")
     typer.echo("\nRecipes")
-    for row in found["recipes"]:
-        typer.echo(f"  {row['name']:18} {row['description'] or row['task']}")
+    for group, entries in grouped_recipes().items():
+        if entries:
+            typer.echo(f"  {group}")
+        for entry in entries:
+            facts = "; ".join(fact for fact in (entry.time, entry.result) if fact)
+            typer.echo(f"    {entry.name:30} {entry.description}{f' ({facts})' if facts else ''}")
     typer.echo(f"\n{found['notice']}")
 
 
