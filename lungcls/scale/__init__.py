@@ -15,17 +15,20 @@ try:
 except ImportError as _error:
     raise MissingExtraError(_error.name or "pyarrow", "scale", "work on millions of films") from _error
 
+from lungcls.scale.predictor import Predictor, predictor
 from lungcls.scale.results import count_rows, merge, query, read_shard, write_errors
 from lungcls.scale.run import Report, run
 from lungcls.scale.schema import SCHEMA_VERSION, decode_mask, output_schema
 
 __all__ = [
     "SCHEMA_VERSION",
+    "Predictor",
     "Report",
     "count_rows",
     "decode_mask",
     "merge",
     "output_schema",
+    "predictor",
     "query",
     "read_shard",
     "run",

@@ -20,7 +20,6 @@ from ray.data.datasource import Datasource, ReadTask
 
 from lungcls.errors import LungclsError
 from lungcls.scale.machine import DEATHS, available_cpus
-from lungcls.scale.shards import ShardFolder
 from lungcls.scale.sources import Input
 from lungcls.scale.storage import place
 from lungcls.scale.worker import Job, Summary, Worker
@@ -111,7 +110,6 @@ class Cluster:
                 answers.put(error)
 
         threading.Thread(target=pull, daemon=True).start()
-        finished = set(done)
         while True:
             tick()
             try:
@@ -125,12 +123,7 @@ class Cluster:
             summary = pickle.loads(answer)
             if isinstance(summary, Exception):
                 raise summary
-            finished.add(summary.shard)
             yield summary
-        # Ray drops a block whose task its actors do not survive.
-        finished |= ShardFolder(self._job.folder).done()
-        for shard in source.shards(finished):
-            yield Summary(shard.index, "lost", problem=f"its worker died {DEATHS} times")
 
     def _dataset(self, source: Input, done: set[int]) -> ray.data.Dataset:
         context = ray.data.DataContext.get_current().copy()
@@ -138,10 +131,9 @@ class Cluster:
         context.target_max_block_size = 1
         context.target_min_block_size = 1
         context.enable_progress_bars = False
-        context.max_errored_blocks = -1
         with ray.data.DataContext.current(context):
             shards = ray.data.read_datasource(
-                _Shards(source, frozenset(done)), override_num_blocks=1, ray_remote_args={"num_cpus": 0.01}
+                _Shards(source, frozenset(done)), override_num_blocks=1, num_cpus=0
             )
             return shards.map_batches(
                 _Actor,
@@ -153,8 +145,6 @@ class Cluster:
                 ),
                 num_cpus=self._cpus,
                 num_gpus=self._gpus,
-                max_restarts=-1,
-                max_task_retries=DEATHS - 1,
             )
 
 
@@ -194,6 +184,11 @@ class _Actor:
         answers = []
         for item in batch["item"].to_pylist():
             shard = pickle.loads(item)
+            # Ray repeats the task of a dead actor for ever.
+            if not isinstance(shard, Exception) and self._worker.claims.attempt(shard.index) > DEATHS:
+                problem = f"its worker process died {DEATHS} times"
+                answers.append(pickle.dumps(Summary(shard.index, "lost", problem=problem)))
+                continue
             # An error that ends the run goes home as a value: Ray would try the block again.
             try:
                 answer = shard if isinstance(shard, Exception) else self._worker.work(shard)

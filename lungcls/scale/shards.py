@@ -290,6 +290,13 @@ class Claims:
                 return False
             name = f"part-{index:08d}-after-{holder}"
 
+    def attempt(self, index: int) -> int:
+        """Count how often this start has begun a shard: 1 at the first call for it, 2 at the second."""
+        number = 1
+        while not self._folder.root.below(f"claims/part-{index:08d}-{self._start}-{number}").create(b""):
+            number += 1
+        return number
+
     def _alive(self, start: str) -> bool:
         file = self._folder.root.below(f"claims/start-{start}.json")
         if not file.exists():

@@ -169,6 +169,12 @@ def test_a_shard_belongs_to_the_start_that_claimed_it(tmp_path: Path) -> None:
         assert not Claims(folder, fourth.name).claim(3)
 
 
+def test_attempts_are_counted(tmp_path: Path) -> None:
+    folder = ShardFolder(str(tmp_path / "out"))
+    assert [Claims(folder, "a").attempt(0) for _ in range(3)] == [1, 2, 3]
+    assert (Claims(folder, "a").attempt(1), Claims(folder, "b").attempt(0)) == (1, 1)
+
+
 def test_a_start_on_another_machine_is_alive_as_long_as_it_gives_signs(
     tmp_path: Path, bucket: Bucket
 ) -> None:
