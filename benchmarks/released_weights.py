@@ -1,11 +1,12 @@
-"""The README's table: the released weights on the test part and on other collections.
+"""The released weights on the test part and on other collections.
 
     python benchmarks/released_weights.py --data DIR
 
 DIR holds ``radiography`` and, where present, ``montgomery`` and ``shenzhen`` (lung masks drawn by people),
 ``covid-chestxray-dataset`` and ``coronahack`` (classes; without copies of films that were trained on). Writes
-one JSON and one CSV file a set under ``benchmarks/results/``, the table into ``README.md`` and the model card
-with its pictures into ``weights/``; ``--table`` only writes these anew from the files.
+one JSON and one CSV file a set under ``benchmarks/results/``, the table into ``benchmarks/README.md``, three
+rows into ``README.md`` and the model card with its pictures into ``weights/``; ``--table`` only writes these
+anew from the files.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from release.measure import write_release
 
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parent.parent / "README.md"
+TABLES = Path(__file__).parent / "README.md"
 WEIGHTS = Path(__file__).parent.parent / "weights"
 EXTERNAL = ("montgomery", "shenzhen")
 """Other collections with lung masks, drawn by people."""
@@ -65,8 +67,29 @@ def regions() -> list[str]:
     return [region for region in ("mask", "crop", "full") if region in named]
 
 
+def short_table() -> str:
+    """Make the README's three rows: lungs, classes by the lungs alone, classes by the whole film."""
+    reports = _read("radiography")["reports"]
+    lines = ["| what | on | images | value (95% interval) |", "|---|---|---|---|"]
+    drawn = _read(EXTERNAL[0])["reports"]["segmenter"]
+    rows = [("lung Dice", f"{EXTERNAL[0]}, masks drawn by people, never trained on", drawn, "dice_mean")]
+    rows += [
+        (
+            f"macro-F1, region `{region}`",
+            "radiography, test part",
+            reports[f"classifier-{region}"],
+            "macro_f1",
+        )
+        for region in ("mask", "full")
+    ]
+    for what, on, report, metric in rows:
+        value, low, high = (f"{report['overall'][metric][key]:.3f}" for key in ("value", "low", "high"))
+        lines.append(f"| {what} | {on} | {report['n_images']:,} | {value} ({low} to {high}) |")
+    return "\n".join(lines)
+
+
 def table() -> str:
-    """Make the README's table from the result files."""
+    """Make the whole table from the result files."""
     lines = ["| what | on | images | value (95% interval) |", "|---|---|---|---|"]
 
     def row(what: str, on: str, images: int, figure: dict[str, Any], digits: int = 3) -> None:
@@ -125,9 +148,12 @@ def card() -> str:
     return model_card(WEIGHTS, RESULTS, about=ABOUT, drawn_by_people=EXTERNAL)
 
 
-def with_table(text: str) -> str:
-    """Return a README's text with the table put between its two marks."""
-    return between_marks(text, "results", table())
+def documents() -> dict[Path, str]:
+    """Return the texts of the documents with their tables, by path."""
+    return {
+        README: between_marks(README.read_text(encoding="utf-8"), "results_short", short_table()),
+        TABLES: between_marks(TABLES.read_text(encoding="utf-8"), "results", table()),
+    }
 
 
 def _read(name: str) -> dict[str, Any]:
@@ -149,7 +175,8 @@ def main() -> None:
         if options.data is None:
             parser.error("--data or LUNGCLS_DATA must name the folder that holds radiography")
         evaluate_all(Path(options.data), options.device)
-    README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for path, text in documents().items():
+        path.write_text(text, encoding="utf-8")
     write_model_card(WEIGHTS, RESULTS, about=ABOUT, drawn_by_people=EXTERNAL)
 
 

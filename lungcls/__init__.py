@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from lungcls.labels import CLASSES, NOTICE
 
 if TYPE_CHECKING:
+    from lungcls.classifier import Classifier
     from lungcls.ensemble import Ensemble
     from lungcls.errors import LungclsError
     from lungcls.explanation import Explanation
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from lungcls.pipeline import Pipeline, explain, predict, segment
     from lungcls.prediction import Failure, Prediction, Predictions, Segmentation, to_dataframe
     from lungcls.regions import REGIONS, Region, RegionKind, register_region
+    from lungcls.segmenter import Segmenter
 
 try:
     __version__ = version("lungcls")
@@ -33,6 +35,7 @@ except PackageNotFoundError:  # a checkout that was never installed
 
 # Loaded when first used, so that `import lungcls` stays light.
 _LAZY = {
+    "Classifier": "lungcls.classifier",
     "Ensemble": "lungcls.ensemble",
     "LungclsError": "lungcls.errors",
     "Explanation": "lungcls.explanation",
@@ -54,12 +57,14 @@ _LAZY = {
     "Region": "lungcls.regions",
     "RegionKind": "lungcls.regions",
     "register_region": "lungcls.regions",
+    "Segmenter": "lungcls.segmenter",
 }
 
 __all__ = [
     "CLASSES",
     "NOTICE",
     "REGIONS",
+    "Classifier",
     "Ensemble",
     "Explanation",
     "Failure",
@@ -73,6 +78,7 @@ __all__ = [
     "Region",
     "RegionKind",
     "Segmentation",
+    "Segmenter",
     "__version__",
     "explain",
     "find_images",

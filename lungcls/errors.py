@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 
 class LungclsError(Exception):
     """Base of all errors that lungcls raises on purpose."""
@@ -12,7 +17,23 @@ class OptionError(LungclsError, ValueError):
 
 
 class ImageError(LungclsError, ValueError):
-    """An image cannot be read, or is not something that lungcls can use."""
+    """An image cannot be read, or is not something that lungcls can use.
+
+    Attributes
+    ----------
+    finding, advice : str
+        What was found and expected, and the way out in Python; empty where only the message says it.
+    """
+
+    finding: str = ""
+    advice: str = ""
+
+    @classmethod
+    def of(cls, source: str, finding: str, advice: str) -> Self:
+        """Return an error whose message is all three, and which keeps the latter two apart."""
+        error = cls(f"{source}: {finding}; {advice}")
+        error.finding, error.advice = finding, advice
+        return error
 
 
 class ImageFormatError(ImageError):
@@ -52,6 +73,14 @@ class DataError(LungclsError):
     """A dataset folder, manifest or split file is not what was expected."""
 
 
+class StorageError(LungclsError):
+    """A file cannot be read from, or written to, where a URI says."""
+
+
+class FilmError(LungclsError):
+    """A row of a manifest names no film, or one that cannot be fetched."""
+
+
 class WeightsError(LungclsError):
     """A weight file or its card is missing, incomplete or does not match."""
 
@@ -70,3 +99,8 @@ class MissingExtraError(LungclsError, ImportError):
         )
         self.package = package
         self.extra = extra
+        self.purpose = purpose
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str, str]]:
+        """Let it pass from one process to another."""
+        return type(self), (self.package, self.extra, self.purpose)

@@ -63,3 +63,12 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def cache_folder() -> Path:
+    """Return where what need not be found twice is kept: ``LUNGCLS_CACHE``, or the user's cache folder."""
+    own = os.environ.get("LUNGCLS_CACHE")
+    if own:
+        return Path(own)
+    base = os.environ.get("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME")
+    return Path(base) / "lungcls" if base else Path.home() / ".cache" / "lungcls"

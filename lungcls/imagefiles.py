@@ -253,9 +253,10 @@ def image_format(head: bytes, name: str) -> str:
         Empty, or of another format; the message says what it is instead.
     """
     if not head:
-        raise ImageFormatError(
-            f"{name}: found no bytes (an empty file, or one read to its end), expected {_FORMATS}; "
-            "fetch the file again, or rewind it with seek(0)"
+        raise ImageFormatError.of(
+            name,
+            f"found no bytes (an empty file, or one read to its end), expected {_FORMATS}",
+            "fetch the file again, or rewind it with seek(0)",
         )
     known = _known_format(head)
     if known is not None:
@@ -268,8 +269,8 @@ def image_format(head: bytes, name: str) -> str:
     if foreign is None:
         printable = all(byte >= 32 or byte in b"\t\n\r\f" for byte in head)
         foreign = "text" if printable else f"unknown content (it starts with {head[:8].hex(' ')})"
-    raise ImageFormatError(
-        f"{name}: found {foreign}, expected {_FORMATS}; convert it, or pass the image itself"
+    raise ImageFormatError.of(
+        name, f"found {foreign}, expected {_FORMATS}", "convert it, or pass the image itself"
     )
 
 

@@ -103,9 +103,11 @@ def check_size(height: int, width: int, name: str, limit: float) -> None:
             "pass an image with content"
         )
     if height * width > limit:
-        raise ImageSizeError(
-            f"{name}: found {height} x {width} pixels ({height * width / 1e6:.1f} megapixels), expected at "
-            f"most {limit / 1e6:g}; raise max_megapixels if you trust the file"
+        raise ImageSizeError.of(
+            name,
+            f"found {height} x {width} pixels ({height * width / 1e6:.1f} megapixels), expected at most "
+            f"{limit / 1e6:g}",
+            "raise max_megapixels if you trust the file",
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +17,9 @@ from lungcls.regions import Box, Mask, Pixels, View
 
 if TYPE_CHECKING:
     import pandas
+    from pydicom.dataset import Dataset
+
+    from lungcls.streaming import Streaming
 
 HIGH: Final = 0.9
 """Confidence from which on a prediction is of the tier ``high``."""
@@ -257,6 +260,47 @@ class Prediction:
             "classifier": self.classifier,
             **common,
         }
+
+    def to_dicom(
+        self,
+        pipeline: Streaming,
+        kinds: Sequence[str] = ("seg", "sr"),
+        *,
+        new_study: bool = False,
+        viewer_plane: bool = False,
+    ) -> dict[str, Dataset]:
+        """Make DICOM objects of this prediction, in the film's study.
+
+        Parameters
+        ----------
+        pipeline : Pipeline or Ensemble
+            The one that answered: its version and its weights' hashes go into the objects.
+        kinds : sequence of {"seg", "sr", "gsps", "sc"}, default=("seg", "sr")
+            Segmentation, structured report, outlines, picture.
+        new_study : bool, default=False
+            Make a film that belongs to no study, such as a PNG, one of a new study, under the key ``film``.
+        viewer_plane : bool, default=False
+            Give the segmentation of a film without a place the plane that OHIF needs to show it.
+
+        Returns
+        -------
+        dict of str to pydicom.Dataset
+            By kind. Without lungs there is no ``seg`` and no ``gsps``; the log and the report say so.
+
+        Raises
+        ------
+        ImageError
+            If the film was no DICOM file, or has no study, and no new one is asked for.
+        OptionError
+            If a kind is unknown, or another pipeline answered.
+        MissingExtraError
+            If highdicom is not installed.
+        """
+        try:
+            from lungcls.pacs.results import dicom_of
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(error.name or "highdicom", "dicom-out", "writing DICOM") from error
+        return dicom_of(self, pipeline, kinds, new_study=new_study, viewer_plane=viewer_plane)
 
 
 class Predictions(list[Prediction]):

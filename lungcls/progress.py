@@ -1,15 +1,22 @@
-"""Progress bars for people who watch: on stderr, and only where it is a terminal."""
+"""How far a long step is: the one type that all of lungcls takes, nothing by default, a bar for people."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
+Progress = Callable[[Iterable[T], int, str], Iterable[T]]
+"""Wraps an iterable of known length and shows how far it is: ``progress(items, total, text)``."""
+
+
+def quiet(items: Iterable[T], total: int, text: str) -> Iterable[T]:
+    """Show nothing: the default progress."""
+    return items
 
 
 def bar(items: Iterable[T], total: int, text: str, *, done: int = 0) -> Iterator[T]:
-    """Pass items through and show how many have passed.
+    """Pass items through and show how many have passed: on stderr, and only where it is a terminal.
 
     Parameters
     ----------

@@ -70,9 +70,10 @@ def read_raster(data: bytes, kind: str, name: str, bounds: tuple[float, float] |
     except (ImageError, MemoryError):
         raise
     except PIL.Image.DecompressionBombError as error:
-        raise ImageSizeError(
-            f"{name}: found a {kind} beyond the size that Pillow opens, expected at most {limit / 1e6:g} "
-            "megapixels; if you trust the file, save it as PNG and raise max_megapixels"
+        raise ImageSizeError.of(
+            name,
+            f"found a {kind} beyond the size that Pillow opens, expected at most {limit / 1e6:g} megapixels",
+            "if you trust the file, save it as PNG and raise max_megapixels",
         ) from error
     except Exception as error:  # a damaged header makes Pillow raise nearly any kind
         raise _damaged(name, kind, error) from error

@@ -10,24 +10,18 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
-from dataclasses import field as dataclass_field
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from lungcls.conformal import check_stored
+from lungcls.cards import FORMAT as FORMAT
+from lungcls.cards import Card as Card
+from lungcls.cards import check_card
 from lungcls.errors import WeightsError
 from lungcls.files import atomic_write, file_sha256
-from lungcls.regions import Region
-from lungcls.tone import TONES
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-FORMAT: Final = 1
-"""Version of the card's fields."""
-
-TASKS: Final = ("segmentation", "classification", "gate")
 
 SUFFIXES: Final = (".safetensors", ".onnx", ".xml", ".pt2")
 """Weight files, and what ``lungcls export`` makes of them."""
@@ -35,80 +29,9 @@ SUFFIXES: Final = (".safetensors", ".onnx", ".xml", ".pt2")
 # Kept in a weight file beside the parameters, but not learnt by gradients.
 _BUFFERS: Final = ("running_mean", "running_var", "num_batches_tracked")
 
-GATE_THRESHOLDS: Final = ("chest", "film", "frontal", "inverted", "distance")
-"""What a gate's card must have a threshold for."""
-
-
-@dataclass(frozen=True)
-class Card:
-    """All that is needed to use a weight file, and where it came from.
-
-    Attributes
-    ----------
-    name : str
-        Also the stem of both files.
-    task : {"segmentation", "classification", "gate"}
-    architecture : dict
-        As :func:`lungcls.models.create_model` takes it.
-    input_size : int
-        Side of the network's square input, in pixels.
-    value_range : (float, float)
-        Range of the pixels before they are normalised.
-    mean, std : float
-        The network sees ``(pixel - mean) / std``.
-    region : dict or None
-        What a classifier sees (:class:`lungcls.regions.Region`); None for a segmenter.
-    classes : tuple of str
-        Order of the outputs.
-    temperature : float
-        Logits are divided by it before the softmax.
-    thresholds : dict of str to float
-        ``mask``: a pixel whose probability is above it is lung. Those of a gate: see
-        :func:`lungcls.quality.judge`.
-    training_data : dict
-        Dataset, counts, seed and hash of the split.
-    recipe : dict
-        The recipe that trained the weights, whole.
-    metrics : dict
-        Figures on the validation part, under ``validation``.
-    versions : dict of str to str
-        Of the libraries that trained the weights, and the device.
-    licence : str
-    sha256 : str
-        Of the weight file.
-    conformal : dict
-        What a classifier's conformal sets are made of (:mod:`lungcls.conformal`); empty if it was never
-        calibrated for them.
-    tone : str
-        What is done to the grey levels of an image before its view is cut (:mod:`lungcls.tone`).
-    format : int
-        Version of these fields.
-    """
-
-    name: str
-    task: str
-    architecture: dict[str, Any]
-    input_size: int
-    value_range: tuple[float, float]
-    mean: float
-    std: float
-    region: dict[str, Any] | None
-    classes: tuple[str, ...]
-    temperature: float
-    thresholds: dict[str, float]
-    training_data: dict[str, Any]
-    recipe: dict[str, Any]
-    metrics: dict[str, Any]
-    versions: dict[str, str]
-    licence: str
-    sha256: str
-    conformal: dict[str, Any] = dataclass_field(default_factory=dict)
-    tone: str = "range"
-    format: int = FORMAT
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the card as JSON-safe values."""
-        return asdict(self)
+# A file with holes can claim any size; no card, and no weights here, come near these.
+_LARGEST: Final = {".json": 1 << 24}
+_LARGEST_WEIGHTS: Final = 1 << 32
 
 
 def released() -> list[str]:
@@ -159,12 +82,13 @@ def load_card(name: str | Path) -> Card:
     """
     path = find_weights(name).with_suffix(".json")
     try:
+        check_size(path)
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise WeightsError(f"{path}: the card is missing; it must stand beside its weight file") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path}: the card is not readable as JSON ({error})") from error
-    return _check(values, path)
+    return check_card(values, path)
 
 
 def load_state(name: str | Path) -> tuple[Card, dict[str, Tensor]]:
@@ -186,20 +110,28 @@ def load_state(name: str | Path) -> tuple[Card, dict[str, Tensor]]:
     WeightsError
         If the card does not fit (:func:`load_card`) or the file's SHA-256 is not the card's.
     """
-    from safetensors.torch import load_file
+    from safetensors import SafetensorError
+    from safetensors.torch import load
 
-    card = checked_card(name)
-    state = load_file(find_weights(name))
+    card, path = load_card(name), find_weights(name)
+    check_size(path)
+    # Read once: what is checked is what is used.
+    content = path.read_bytes()
+    _compare(path, hashlib.sha256(content).hexdigest(), card.sha256)
+    try:
+        state = load(content)
+    except (SafetensorError, ValueError) as error:
+        raise WeightsError(f"{path}: not readable as safetensors ({error})") from error
     return card, {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
 
 
 def checked_card(name: str | Path) -> Card:
-    """Read the card of a weight file and compare the file with it.
+    """Read the card of a weight file and compare the weights, and no other file, with it.
 
     Parameters
     ----------
     name : str or path-like
-        As :func:`find_weights` takes it.
+        A released name, or the path of a ``.safetensors`` file.
 
     Returns
     -------
@@ -210,15 +142,50 @@ def checked_card(name: str | Path) -> Card:
     WeightsError
         As :func:`load_state`.
     """
-    card = load_card(name)
-    path = find_weights(name)
-    found = file_sha256(path)
-    if found != card.sha256:
-        raise WeightsError(
-            f"{path}: SHA-256 is {found}, its card says {card.sha256}; the file is damaged or not the "
-            "card's. Install lungcls again, or write both with `lungcls train`"
-        )
+    card, path = load_card(name), find_weights(name)
+    check_size(path)
+    _compare(path, file_sha256(path), card.sha256)
     return card
+
+
+def check_file(path: Path, card: Card) -> None:
+    """Compare a file that was made of weights with its card: an ONNX graph, or what an export wrote.
+
+    Parameters
+    ----------
+    path : Path
+    card : Card
+        The one beside the file.
+
+    Raises
+    ------
+    WeightsError
+        If the file is missing, the card has no hash of it, or another.
+    """
+    if not path.is_file():
+        raise WeightsError(f"{path}: this file is missing; make it again with `lungcls export`")
+    if path.name not in card.files:
+        raise WeightsError(
+            f"{path}: its card has no hash of this file, so it cannot be told whether it is whole; make both "
+            "again with `lungcls export`"
+        )
+    check_size(path)
+    _compare(path, file_sha256(path), card.files[path.name])
+
+
+def check_size(path: Path) -> None:
+    """Raise WeightsError where a file is larger than its kind can be."""
+    size, largest = path.stat().st_size, _LARGEST.get(path.suffix, _LARGEST_WEIGHTS)
+    if size > largest:
+        raise WeightsError(f"{path}: {size:,} bytes; expected at most {largest:,} of such a file")
+
+
+def _compare(path: Path, digest: str, expected: str) -> None:
+    if digest != expected:
+        raise WeightsError(
+            f"{path}: SHA-256 is {digest}, its card says {expected}; the file is damaged or not the card's. "
+            "Install lungcls again, or write both again with `lungcls train` or `lungcls export`"
+        )
 
 
 def save_weights(folder: str | Path, state: Mapping[str, Tensor], **values: Any) -> Path:
@@ -251,7 +218,7 @@ def save_weights(folder: str | Path, state: Mapping[str, Tensor], **values: Any)
     }
     content = save(half)
     digest = hashlib.sha256(content).hexdigest()
-    card = _check({**values, "sha256": digest, "format": FORMAT}, path.with_suffix(".json"))
+    card = check_card({**values, "sha256": digest, "format": FORMAT}, path.with_suffix(".json"))
     with atomic_write(path) as file:
         file.write(content)
     write_card(path, card)
@@ -281,66 +248,31 @@ def write_card(path: str | Path, card: Card) -> None:
         file.write(json.dumps(card.to_dict(), indent=1) + "\n")
 
 
+def write_card_of(path: Path, card: Card, *, also: str = "") -> None:
+    """Write the card of what was made of weights beside it, with the hashes of the files.
+
+    Parameters
+    ----------
+    path : Path
+        Of the file that was made.
+    card : Card
+        Of the weights.
+    also : str, default=""
+        Suffix of a second file that belongs to it, such as ``.bin``.
+    """
+    files: dict[str, str] = {}
+    try:
+        before = load_card(path)
+        if (before.sha256, before.name) == (card.sha256, card.name):
+            files = before.files
+    except WeightsError:
+        pass  # there is none, or one of other weights that is replaced
+    parts = [path, path.with_suffix(also)] if also else [path]
+    hashes = {part.name: file_sha256(part) for part in parts}
+    write_card(path, replace(card, files={**files, **hashes}))
+
+
 def _release_folder() -> Path:
     """In the wheel the weights lie in the package; in a checkout they stand beside it."""
     inside = Path(__file__).parent / "_weights"
     return inside if inside.is_dir() else Path(__file__).parent.parent / "weights"
-
-
-def _check(values: Any, path: Path) -> Card:
-    if not isinstance(values, dict):
-        raise WeightsError(f"{path}: the card is a JSON {type(values).__name__}; expected an object")
-    known = {field.name for field in fields(Card)}
-    needed = {f.name for f in fields(Card) if f.default is MISSING and f.default_factory is MISSING}
-    if values.get("format", FORMAT) != FORMAT:
-        raise WeightsError(
-            f"{path}: the card has format {values['format']}; this lungcls reads {FORMAT}. Update lungcls"
-        )
-    if missing := sorted(needed - values.keys()):
-        raise WeightsError(f"{path}: the card lacks the fields {', '.join(missing)}")
-    if unknown := sorted(values.keys() - known):
-        raise WeightsError(f"{path}: the card has unknown fields {', '.join(unknown)}")
-    if values["task"] not in TASKS:
-        raise WeightsError(f"{path}: task is {values['task']!r}; expected one of {', '.join(TASKS)}")
-    size = values["input_size"]
-    if not isinstance(size, int) or size < 1:
-        raise WeightsError(f"{path}: input_size is {size!r}; expected a positive integer")
-    for field in ("mean", "std", "temperature"):
-        value = values[field]
-        positive = field != "mean"
-        if not isinstance(value, (int, float)) or not math.isfinite(value) or (positive and value <= 0):
-            raise WeightsError(
-                f"{path}: {field} is {value!r}; expected a finite number{' above 0' * positive}"
-            )
-    if (values["task"] == "classification") != (values["region"] is not None):
-        raise WeightsError(f"{path}: a classifier's card names a region, all others none")
-    try:
-        if values["region"] is not None:
-            Region(**values["region"])
-    except (TypeError, ValueError) as error:
-        raise WeightsError(f"{path}: region is {values['region']!r}: {error}") from error
-    # Networks are fed by one road, which scales all images to this range.
-    if not isinstance(values["value_range"], (list, tuple)) or list(values["value_range"]) != [0, 1]:
-        raise WeightsError(f"{path}: value_range is {values['value_range']!r}; expected [0, 1]")
-    for field in ("architecture", "thresholds"):
-        if not isinstance(values[field], dict):
-            raise WeightsError(f"{path}: {field} is {values[field]!r}; expected an object")
-    threshold = values["thresholds"].get("mask")
-    if values["task"] == "segmentation" and not (isinstance(threshold, (int, float)) and 0 < threshold < 1):
-        raise WeightsError(f"{path}: thresholds.mask is {threshold!r}; expected a number between 0 and 1")
-    if values["task"] == "gate":
-        for name in GATE_THRESHOLDS:
-            value = values["thresholds"].get(name)
-            if not (isinstance(value, (int, float)) and math.isfinite(value) and value > 0):
-                raise WeightsError(
-                    f"{path}: thresholds.{name} is {value!r}; expected a finite number above 0"
-                )
-    if values.get("tone", "range") not in TONES:
-        raise WeightsError(f"{path}: tone is {values['tone']!r}; expected one of {', '.join(TONES)}")
-    if not isinstance(values["classes"], (list, tuple)) or not values["classes"]:
-        raise WeightsError(f"{path}: classes is {values['classes']!r}; expected a list of names")
-    try:
-        check_stored(values.get("conformal", {}), values["classes"])
-    except ValueError as error:
-        raise WeightsError(f"{path}: conformal: {error}; make it anew with `lungcls calibrate`") from error
-    return Card(**{**values, "value_range": (0.0, 1.0), "classes": tuple(values["classes"])})

@@ -27,6 +27,12 @@ METADATA_URLS = {
 }
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep what tests find out of the user's cache; processes that they start inherit it."""
+    os.environ["LUNGCLS_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder with real X-rays; tests that need it are skipped where it is absent."""

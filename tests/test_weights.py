@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -254,3 +255,127 @@ def test_a_card_without_a_tone_has_the_one_before_there_were_others(saved: Path)
     _edit(saved, tone="ranks")
     with pytest.raises(WeightsError, match=r"tiny\.json: tone is 'ranks'; expected one of range, levels"):
         load_card(saved)
+
+
+def test_all_that_is_wrong_is_named_at_once(saved: Path) -> None:
+    _edit(saved, std=-1, temperature="warm", sha256="abc")
+    with pytest.raises(
+        WeightsError, match=r"std is -1; .*temperature is 'warm'; .*sha256 is 'abc'; expected 64"
+    ):
+        load_card(saved)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", "../../etc/cron"),
+        ("name", ".hidden"),
+        ("name", "a\x00b"),
+        ("task", []),
+        ("input_size", True),
+        ("input_size", 10**9),
+        ("mean", 10**400),
+        ("temperature", True),
+        ("classes", [["COVID"], {}]),
+        ("classes", ["COVID", "COVID"]),
+        ("region", {"name": []}),
+        ("region", {"name": "mask", "margin": float("nan")}),
+        ("architecture", {"model": "densenet", "blocks": [10**9]}),
+        ("architecture", {"model": "densenet", "blocks": [4] * 1000}),
+        ("architecture", {"model": {"model": "unet"}}),
+        ("versions", {"torch": 2}),
+        ("conformal", {"score": [], "classes": {}}),
+        ("files", {"../other.onnx": "0" * 64}),
+        ("files", {"a.onnx": "x"}),
+        ("ancestors", {"name": "other"}),
+        ("licence", None),
+    ],
+)
+def test_hostile_values_are_refused(saved: Path, field: str, value: Any) -> None:
+    _edit(saved, **{field: value})
+    with pytest.raises(WeightsError, match=rf"tiny\.json: .*{field}"):
+        load_card(saved)
+
+
+def test_a_card_that_is_nested_beyond_measure_or_huge(saved: Path) -> None:
+    card = saved.with_suffix(".json")
+    card.write_text("[" * 200_000)
+    with pytest.raises(WeightsError, match="not readable as JSON"):
+        load_card(saved)
+    with card.open("wb") as file:
+        file.truncate(1 << 25)  # a file with a hole: no byte of it is stored
+    with pytest.raises(WeightsError, match=r"tiny\.json: 33,554,432 bytes; expected at most"):
+        load_card(saved)
+
+
+def test_weights_that_claim_any_size_are_not_read(saved: Path) -> None:
+    with saved.open("r+b") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(WeightsError, match=r"tiny\.safetensors: 1,099,511,627,776 bytes; expected at most"):
+        load_state(saved)
+
+
+def test_what_is_no_safetensors_is_named_though_its_hash_is_right(saved: Path) -> None:
+    saved.write_bytes(b"\xff" * 64)
+    _edit(saved, sha256=file_sha256(saved))
+    with pytest.raises(WeightsError, match=r"tiny\.safetensors: not readable as safetensors"):
+        load_state(saved)
+
+
+def _mutated(random: Random, value: Any) -> Any:
+    """A value with one thing in it changed for something that no card should have."""
+    odd = random.choice(
+        [
+            None,
+            True,
+            -1,
+            0,
+            10**400,
+            1e308,
+            float("nan"),
+            "",
+            "\ud800",
+            "../x",
+            [],
+            {},
+            [[]],
+            {"": None},
+            "9" * 9999,
+        ]
+    )
+    if isinstance(value, dict) and value and random.random() < 0.85:
+        key = random.choice(sorted(value))
+        kept = {name: one for name, one in value.items() if name != key or random.random() < 0.9}
+        return {**kept, key: _mutated(random, value[key])} if key in kept else kept
+    if isinstance(value, list) and value and random.random() < 0.7:
+        index = random.randrange(len(value))
+        return [*value[:index], _mutated(random, value[index]), *value[index + 1 :]]
+    return odd
+
+
+@pytest.mark.parametrize("name", ["classifier-mask", "segmenter", "gate"])
+def test_mutated_cards_are_refused_or_usable(name: str, tmp_path: Path) -> None:
+    """A quick fuzz, the same at each run; `scripts/fuzz_cards.py` goes on for as long as one likes."""
+    whole = json.loads(find_weights(name).with_suffix(".json").read_text())
+    path = tmp_path / f"{name}.safetensors"
+    path.touch()
+    random = Random(0)
+    refused = longest = 0
+    for _ in range(400):
+        values = whole
+        for _ in range(random.randint(1, 3)):
+            values = _mutated(random, values)
+        text = json.dumps(values).encode()
+        if random.random() < 0.2:
+            place = random.randrange(len(text))
+            text = text[:place] + bytes([random.randrange(256)]) + text[place + 1 :]
+        path.with_suffix(".json").write_bytes(text)
+        try:
+            card = load_card(path)
+        except WeightsError as error:
+            longest = max(longest, len(str(error)))
+            refused += 1
+        else:
+            assert json.dumps(card.to_dict())
+    assert 100 < refused < 400
+    assert longest < 5000

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lungcls.data.views import Progress, quiet, region_views
+from lungcls.data.views import region_views
 from lungcls.lungs import WHOLE, Lungs
+from lungcls.progress import Progress, quiet
 from lungcls.regions import View
 
 logger = logging.getLogger(__name__)

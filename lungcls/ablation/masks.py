@@ -11,9 +11,10 @@ import numpy as np
 
 from lungcls.data.dataset import Dataset, Record
 from lungcls.data.splits import PARTS, Split
-from lungcls.data.views import Progress, drawn_lungs, find_lungs, quiet
+from lungcls.data.views import drawn_lungs, find_lungs
 from lungcls.finder import Finder
 from lungcls.lungs import Lungs
+from lungcls.progress import Progress, quiet
 from lungcls.regions import resize_mask
 
 MaskSource: TypeAlias = Literal["predicted", "truth"]

@@ -24,7 +24,7 @@ from lungcls.ablation.masks import MaskSource, shuffled_lungs, usable_lungs
 from lungcls.classifier import Classifier
 from lungcls.data.dataset import Dataset
 from lungcls.data.splits import PARTS, Split, split_dataset
-from lungcls.data.views import Progress, quiet, region_views
+from lungcls.data.views import region_views
 from lungcls.errors import DataError, OptionError, RecipeError
 from lungcls.evaluation.calibration import fit_temperature
 from lungcls.evaluation.sampling import limit_records
@@ -33,6 +33,7 @@ from lungcls.finder import Finder
 from lungcls.gate.gate import Gate
 from lungcls.labels import CLASSES
 from lungcls.lungs import Lungs
+from lungcls.progress import Progress, quiet
 from lungcls.recipes import Recipe
 from lungcls.regions import Region, View
 from lungcls.versions import package_versions
@@ -192,7 +193,7 @@ class _Study:
         self.lungs: dict[str, dict[str, Lungs]] = {
             source: usable_lungs(database, source, finder, cache, progress) for source in self.sources
         }
-        whole = split or split_dataset(database, seed=recipe.split_seed)
+        whole = split or split_dataset(database, seed=recipe.split_seed, progress=progress)
         usable = [
             record
             for record in database.records

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -15,12 +14,12 @@ from lungcls.cli.lazy import Commands
 from lungcls.cli.options import Classes, Layout, Seed
 from lungcls.cli.renamed import say_renamed
 from lungcls.errors import OptionError
+from lungcls.progress import bar
 
 if TYPE_CHECKING:
     from lungcls.curation.audit import Audit
     from lungcls.curation.survey import Survey
     from lungcls.data import Dataset
-    from lungcls.data.duplicates import Progress
 
 app = typer.Typer(help="Download, count, audit, split and draw datasets.", cls=Commands, add_completion=False)
 
@@ -108,8 +107,7 @@ def plots(
     require_matplotlib()  # before minutes are spent on reading images
     survey = _survey(_open(folder, data, layout, classes), seed)
     charts = make_charts(survey, augment_to=augment_to, seed=seed)
-    with _steps() as step:
-        written = write_plots(survey, out, charts, progress=step("drawing"))
+    written = write_plots(survey, out, charts, progress=bar)
     bad = len(survey.audit.unreadable) + len(survey.audit.constant)
     if bad:
         typer.echo(f"lungcls: {bad} files cannot be used; {out / 'problems.csv'} lists them", err=True)
@@ -142,12 +140,10 @@ def split(
     from lungcls.data import absent_classes, crossing, official_split, split_dataset
 
     dataset = _open(folder, data, layout, classes)
-    with _steps() as step:
-        progress = step("reading images")
-        if official:
-            made = official_split(dataset, seed=seed, cache=cache, progress=progress)
-        else:
-            made = split_dataset(dataset, seed=seed, cache=cache, cropped=cropped, progress=progress)
+    if official:
+        made = official_split(dataset, seed=seed, cache=cache, progress=bar)
+    else:
+        made = split_dataset(dataset, seed=seed, cache=cache, cropped=cropped, progress=bar)
     made.write_csv(out)
     counts = ", ".join(f"{count} {part}" for part, count in made.counts().items())
     typer.echo(f"{out}: {counts}; {len(set(made.groups.values()))} groups; hash {made.hash}")
@@ -190,8 +186,7 @@ def audit(
     from lungcls.files import atomic_write
 
     parts = dict(Split.read_csv(split).parts) if split else None
-    with _steps() as step:
-        found = _audit(_named(folder, data), layout, parts, cropped, step("reading images"))
+    found = _audit(_named(folder, data), layout, parts, cropped)
     typer.echo(found.summary())
     if out is not None:
         with atomic_write(out, "w") as file:
@@ -221,7 +216,6 @@ def _audit(
     layout: str | None,
     parts: Mapping[str, str] | None,
     cropped: bool,
-    progress: Progress | None,
 ) -> Audit:
     """Audit a folder with the classes and parts of the dataset in it, or any other by its folders."""
     from lungcls.curation.audit import audit as run
@@ -234,20 +228,19 @@ def _audit(
     except DataError:
         if layout is not None or not folder.is_dir():
             raise
-        return run(folder, split=parts, cropped=cropped, progress=progress)
+        return run(folder, split=parts, cropped=cropped, progress=bar)
     if dataset.root != folder:
-        return audit_dataset(dataset, split=parts, cropped=cropped, progress=progress)
+        return audit_dataset(dataset, split=parts, cropped=cropped, progress=bar)
     # Files that the dataset does not name are looked at as well; they have no class.
     own = {record.file: record.part for record in dataset.records if record.part}
     classes = {record.file: record.label for record in dataset.records}
-    return run(folder, split=parts or own or None, classes=classes, cropped=cropped, progress=progress)
+    return run(folder, split=parts or own or None, classes=classes, cropped=cropped, progress=bar)
 
 
 def _survey(dataset: Dataset, seed: int) -> Survey:
     from lungcls.curation.survey import take_survey
 
-    with _steps() as step:
-        return take_survey(dataset, seed=seed, steps=step)
+    return take_survey(dataset, seed=seed, progress=bar)
 
 
 def _print(found: Mapping[str, Any], as_json: bool) -> None:
@@ -266,24 +259,3 @@ def _print(found: Mapping[str, Any], as_json: bool) -> None:
                 typer.echo(f"{key}: {item}")
         else:
             typer.echo(f"{key:34} {value:>7}")
-
-
-@contextmanager
-def _steps() -> Iterator[Any]:
-    """Yield a function from the name of a step to its progress callback: None where nobody watches."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda text: None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as shown:
-
-        def step(text: str) -> Any:
-            task = shown.add_task(text, total=None)
-            return lambda done, total: shown.update(task, completed=done, total=total)
-
-        yield step

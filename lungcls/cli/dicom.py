@@ -107,8 +107,9 @@ def serve(
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
-    with FilmQueue(queue) as films:
-        typer.echo("lungcls: loading the weights")
+    # It listens while the weights are loaded: a PACS that forwards a film once shall not miss it.
+    with FilmQueue(queue) as films, Node(films, settings) as node:
+        _say(f"{aet} listens on {host}:{node.port}, answers go to {to}; loading the weights")
         pipeline = Pipeline(
             region=region or None,
             classifier=classifier or None,
@@ -119,13 +120,12 @@ def serve(
             batch_size=batch_size,
             max_megapixels=max_megapixels,
         )
-        answerer = answer_films(pipeline, kinds, cleaner, viewer_plane)
-        courier = Courier(films, answerer, destination, aet, batch_size)
-        with courier, Node(films, settings) as node:
-            typer.echo(f"lungcls: {aet} listens on {host}:{node.port}, answers go to {to}")
-            sys.stdout.flush()
+        with Courier(
+            films, answer_films(pipeline, kinds, cleaner, viewer_plane), destination, aet, batch_size
+        ):
+            _say("ready")
             stopped.wait()
-            typer.echo("lungcls: stopping")
+            _say("stopping")
 
 
 @app.command("queue")
@@ -218,6 +218,11 @@ def _client(url: str, user: str) -> DICOMwebClient:
         os.environ.get("LUNGCLS_DICOMWEB_PASSWORD", ""),
         os.environ.get("LUNGCLS_DICOMWEB_TOKEN", ""),
     )
+
+
+def _say(text: str) -> None:
+    typer.echo(f"lungcls: {text}")
+    sys.stdout.flush()
 
 
 def _deidentifier(path: Path | None, keep: list[str] | None) -> Deidentifier | None:

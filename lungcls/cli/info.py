@@ -59,7 +59,7 @@ def info(
 
 def _show_models(name: str | None, as_json: bool) -> None:
     """List the networks, or the layers of one with output shapes and parameter counts."""
-    from lungcls.models.catalog import MODELS
+    from lungcls.models import MODELS
 
     if name is None:
         rows: list[dict[str, Any]] = [

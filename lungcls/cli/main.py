@@ -17,6 +17,8 @@ _PREDICTION, _STUDIES, _TRAINING, _DATA = "Prediction", "Studies", "Training", "
 COMMANDS = (
     LazyCommand("predict", "cli.predict:predict", "Find the lungs and classify.", _PREDICTION),
     LazyCommand("segment", "cli.predict:segment", "Find the lungs.", _PREDICTION),
+    LazyCommand("merge", "cli.scale:merge", "Join a run's shards.", _PREDICTION, "scale"),
+    LazyCommand("results", "cli.scale:results", "Ask what a run has written.", _PREDICTION, "scale"),
     LazyCommand("explain", "cli.explain:explain", "Show what speaks for a class.", _PREDICTION),
     LazyCommand("serve", "cli.serve:serve", "Web page and REST service.", _PREDICTION, "web"),
     LazyCommand("dicom", "cli.dicom:app", "A DICOM node, and DICOMweb.", _PREDICTION, "pacs"),

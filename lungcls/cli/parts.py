@@ -26,9 +26,10 @@ def chosen_part(
 ) -> tuple[list[Record], Split | None]:
     """Return the images of ``--part``, and the split that they were chosen by; no split for ``all``."""
     from lungcls.data import Split, split_dataset
+    from lungcls.progress import bar
 
     if part != "all":
-        split = Split.read_csv(split_file) if split_file else split_dataset(dataset, seed=seed)
+        split = Split.read_csv(split_file) if split_file else split_dataset(dataset, seed=seed, progress=bar)
         return split.select(dataset.records, part), split
     if split_file:
         raise OptionError("--part all takes every image; name a part, or leave out --split")

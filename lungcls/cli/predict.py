@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -19,6 +20,7 @@ from lungcls.cli.exporting import (
 )
 from lungcls.cli.inputs import Input
 from lungcls.cli.options import Classifiers, Inputs, Out, ValueRange, takes
+from lungcls.cli.scale import ManyOptions, OutUri
 from lungcls.errors import OptionError
 from lungcls.options import PipelineOptions
 
@@ -27,11 +29,13 @@ NoOverlays = Annotated[bool, typer.Option("--no-overlays", help="Write no overla
 
 
 @takes(PipelineOptions, without=("classifier",))
+@takes(ManyOptions)
 def predict(
     context: typer.Context,
     inputs: Inputs,
     options: PipelineOptions,
-    out: Out = None,
+    many: ManyOptions,
+    out: OutUri = None,
     classifier: Classifiers = None,
     value_range: ValueRange = None,
     no_masks: NoMasks = False,
@@ -44,10 +48,19 @@ def predict(
 ) -> None:
     """Say which of four classes the lungs on chest X-rays look like.
 
+    Manifests (.parquet, .csv, .jsonl), tar and zip files and URIs such as s3://bucket/films are worked on in
+    shards: docs/scale.md.
+
     Exit code: 0 all done, 1 some inputs failed (each is named, the rest is done), 2 wrong use.
     """
     export = ExportOptions(dicom, formats, new_study, deidentify, viewer_plane)
-    files = collect_files(inputs, out, value_range)
+    if many.wanted(inputs, out):
+        if export:
+            raise OptionError("shards hold tables and masks; leave out the options of --dicom and --formats")
+        many.run(inputs, out, {**options.keywords(), "classifier": classifier}, value_range, no_masks)
+        return
+    folder = Path(out) if out else None
+    files = collect_files(inputs, folder, value_range)
     pipeline = load_pipeline(options, classifier or [])
     wanted: Any = context.get_parameter_source("coverage")
     for stage_two in pipeline.classifiers:
@@ -57,7 +70,7 @@ def predict(
                 "kept; make them with `lungcls calibrate`, or leave it out"
             )
     classes = pipeline.classifier.card.classes
-    batch = Batch("predictions", pipeline, classes, out, value_range, not no_masks, not no_overlays)
+    batch = Batch("predictions", pipeline, classes, folder, value_range, not no_masks, not no_overlays)
     _run(files, batch, export)
 
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from contextlib import suppress
 from dataclasses import replace
 from typing import Annotated
 
 import typer
-import uvicorn
 
 from lungcls.cli.options import takes
 from lungcls.cli.parts import check_weights
 from lungcls.errors import OptionError
 from lungcls.web import Settings, create_app
+from lungcls.web.server import make_server
 
 
-@takes(Settings, without=("classifiers",))
+@takes(Settings, without=("classifiers", "allowed_hosts"))
 def serve(
     settings: Settings,
     host: Annotated[
@@ -29,6 +30,15 @@ def serve(
             "--classifier",
             metavar="NAME|PATH",
             help="Weights of stage 2, once a region; by default every released region.",
+            show_default=False,
+        ),
+    ] = None,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allowed-host",
+            metavar="NAME",
+            help="Name by which others reach the service, such as films.example.org; may be repeated.",
             show_default=False,
         ),
     ] = None,
@@ -49,26 +59,18 @@ def serve(
     check_weights(classifier or [], "classification")
     _check_free(host, port)
     typer.echo("lungcls: loading the weights")
-    app = create_app(replace(settings, classifiers=tuple(classifier or ())))
+    app = create_app(
+        replace(settings, classifiers=tuple(classifier or ()), allowed_hosts=tuple(allowed_host or ()))
+    )
     if not _is_loopback(host):
         typer.echo(
             f"lungcls: others can reach {host} without a password, and unencrypted; docs/web.md shows how to "
             "put nginx in front",
             err=True,
         )
-    uvicorn.run(
-        app,
-        host=host,
-        port=port,
-        root_path=root_path,
-        access_log=access_log,
-        server_header=False,
-        ws="none",
-        # Far above the places of the service: only a flood of idle connections meets it.
-        limit_concurrency=settings.max_requests + settings.max_explanations + 256,
-        timeout_keep_alive=15,
-        timeout_graceful_shutdown=15,
-    )
+    server = make_server(app, host=host, port=port, root_path=root_path, access_log=access_log)
+    with suppress(KeyboardInterrupt):  # which uvicorn raises once more after an orderly end
+        server.run()
 
 
 def _check_free(host: str, port: int) -> None:

@@ -112,7 +112,7 @@ def shortcuts(
     subjects = [load_subject(model, device) for model in models]
     database = open_dataset(data, layout=layout, classes=classes)
     others = open_externals(external or [])
-    chosen = Split.read_csv(split) if split else split_dataset(database, seed=seed)
+    chosen = Split.read_csv(split) if split else split_dataset(database, seed=seed, progress=bar)
     records = database.records if part == "all" else chosen.select(database.records, part)
     if limit:
         records = limit_records(records, chosen, limit, seed)

@@ -10,11 +10,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from lungcls.curation.scan import Facts, Scan, scan_images
+from lungcls.data.crops import match_crops
 from lungcls.data.dataset import Dataset
-from lungcls.data.duplicates import Progress, join_pairs, match_thumbnails
+from lungcls.data.duplicates import join_pairs, match_thumbnails
 from lungcls.data.parts import PART_NAMES
 from lungcls.errors import DataError, ImageError
 from lungcls.images import find_images
+from lungcls.progress import Progress, quiet
 
 Kind = Literal["files", "pixels", "near"]
 
@@ -136,7 +138,7 @@ def audit(
     split: Mapping[str, str] | None = None,
     classes: Mapping[str, str] | None = None,
     cropped: bool = False,
-    progress: Progress | None = None,
+    progress: Progress[Any] = quiet,
 ) -> Audit:
     """Look through all images below a folder.
 
@@ -153,7 +155,7 @@ def audit(
     cropped : bool, default=False
         Look for copies of which a part was cut off, too; see :func:`lungcls.data.crops.match_crops`.
     progress : callable, optional
-        Called as `progress(done, total)` after each image.
+        As :data:`lungcls.progress.Progress`.
 
     Returns
     -------
@@ -189,7 +191,7 @@ def audit_dataset(
     *,
     split: Mapping[str, str] | None = None,
     cropped: bool = False,
-    progress: Progress | None = None,
+    progress: Progress[Any] = quiet,
 ) -> Audit:
     """Look through the images of a dataset, also one that lies in several folders.
 
@@ -246,8 +248,6 @@ def find_copies(scan: Scan, *, cropped: bool = False) -> Copies:
     by_pixels = _equal([one.pixel_hash for one in scan.facts])
     matches = match_thumbnails(scan.small)
     if cropped:
-        from lungcls.data.crops import match_crops
-
         matches = matches.joined(match_crops(scan.small))
     links = [(group[0], other) for group in (*by_bytes, *by_pixels) for other in group[1:]]
     clusters = join_pairs(len(scan.facts), links + [(i, j) for i, j, _ in matches.pairs])

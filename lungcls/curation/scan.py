@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from PIL import UnidentifiedImageError
 
-from lungcls.data.duplicates import SIZE, Progress, readers, thumbnail
+from lungcls.data.thumbnails import SIZE, readers, thumbnail
 from lungcls.errors import ConstantImageError, ImageError
 from lungcls.files import file_sha256
 from lungcls.images import read_image
+from lungcls.progress import Progress, quiet
 
 BINS: Final = 256
 """Bins of a grey-level histogram: the levels of 8 bits."""
@@ -78,7 +79,7 @@ class Scan:
     histograms: NDArray[np.float32]
 
 
-def scan_images(paths: Sequence[str | os.PathLike[str]], *, progress: Progress | None = None) -> Scan:
+def scan_images(paths: Sequence[str | os.PathLike[str]], *, progress: Progress[Facts] = quiet) -> Scan:
     """Read files once and gather what audits and pictures of a dataset need.
 
     Parameters
@@ -86,7 +87,7 @@ def scan_images(paths: Sequence[str | os.PathLike[str]], *, progress: Progress |
     paths : sequence of path-like
         Files that cannot be read are noted, not fatal.
     progress : callable, optional
-        Called as `progress(done, total)` after each file.
+        As :data:`lungcls.progress.Progress`.
 
     Returns
     -------
@@ -124,12 +125,8 @@ def scan_images(paths: Sequence[str | os.PathLike[str]], *, progress: Progress |
             max=float(pixels.max()),
         )
 
-    facts = []
     with ThreadPoolExecutor(readers()) as pool:
-        for found in pool.map(look, range(len(paths))):
-            facts.append(found)
-            if progress is not None:
-                progress(len(facts), len(paths))
+        facts = list(progress(pool.map(look, range(len(paths))), len(paths), "reading images"))
     return Scan(facts, small, histograms)
 
 

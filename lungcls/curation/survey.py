@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,9 +13,10 @@ import numpy as np
 from lungcls.curation.audit import Audit, find_copies, report
 from lungcls.curation.scan import Scan, scan_images
 from lungcls.data.dataset import Dataset, Record
-from lungcls.data.duplicates import Progress, readers
 from lungcls.data.splits import Split, make_split, official_split
+from lungcls.data.thumbnails import readers
 from lungcls.errors import DataError
+from lungcls.progress import Progress, quiet
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ def take_survey(
     dataset: Dataset,
     *,
     seed: int = 0,
-    steps: Callable[[str], Progress | None] | None = None,
+    progress: Progress[Any] = quiet,
 ) -> Survey:
     """Read all images and masks of a dataset once.
 
@@ -117,9 +117,8 @@ def take_survey(
     dataset : Dataset
     seed : int, default=0
         Of the grouped split, where the dataset has none of its own.
-    steps : callable, optional
-        Called with the name of each step (``reading images``, ``reading masks``); returns a callable
-        `progress(done, total)` for it, or None.
+    progress : callable, optional
+        As :data:`lungcls.progress.Progress`, for the images and then for the masks.
 
     Returns
     -------
@@ -134,9 +133,8 @@ def take_survey(
     records = list(dataset.records)
     if not records:
         raise DataError(f"{dataset.root}: the dataset has no images to look at")
-    step = steps or (lambda text: None)
-    scan = scan_images([dataset.path(record) for record in records], progress=step("reading images"))
-    masks = _read_masks(dataset, records, step("reading masks"))
+    scan = scan_images([dataset.path(record) for record in records], progress=progress)
+    masks = _read_masks(dataset, records, progress)
     copies = find_copies(scan)
     split, official, note = _split(dataset, copies.clusters, seed)
     audit = report(
@@ -152,7 +150,7 @@ def take_survey(
     return Survey(dataset, records, scan, masks, audit, split, official, note)
 
 
-def _read_masks(dataset: Dataset, records: list[Record], progress: Progress | None) -> list[MaskFacts]:
+def _read_masks(dataset: Dataset, records: list[Record], progress: Progress[MaskFacts]) -> list[MaskFacts]:
     def look(record: Record) -> MaskFacts:
         if not record.mask:
             return MaskFacts("none")
@@ -164,14 +162,7 @@ def _read_masks(dataset: Dataset, records: list[Record], progress: Progress | No
         return MaskFacts("usable", area) if area > 0 else MaskFacts("empty")
 
     with ThreadPoolExecutor(readers()) as pool:
-        return list(_counted(pool.map(look, records), len(records), progress))
-
-
-def _counted(items: Iterable[MaskFacts], total: int, progress: Progress | None) -> Iterable[MaskFacts]:
-    for done, item in enumerate(items, start=1):
-        if progress is not None:
-            progress(done, total)
-        yield item
+        return list(progress(pool.map(look, records), len(records), "reading masks"))
 
 
 def _split(dataset: Dataset, clusters: list[int], seed: int) -> tuple[Split | None, bool, str]:

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from lungcls.data.duplicates import SIZE, Floats, Integers
+from lungcls.data.thumbnails import SIZE, Floats, Integers
 
 logger = logging.getLogger(__name__)
 

@@ -25,30 +25,23 @@ import json
 import logging
 import os
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as PillowImage
 from scipy.ndimage import gaussian_filter
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from lungcls.data.crops import match_crops
+from lungcls.data.thumbnails import SIZE, Floats, Integers, thumbnails
 from lungcls.errors import DataError, OptionError
-from lungcls.files import atomic_write
-from lungcls.images import read_image
+from lungcls.files import atomic_write, cache_folder
+from lungcls.progress import Progress, quiet
 
 logger = logging.getLogger(__name__)
-
-Progress = Callable[[int, int], None]
-Floats = NDArray[np.float32]
-Integers = NDArray[np.intp]
-
-SIZE = 64
-"""Side of the thumbnails, in pixels."""
 
 # Measured on 10,658 images of the COVID-19 Radiography Database whose copies are listed; 551 of those of
 # unknown patients have a mate (tests/data/test_duplicates.py repeats it). Share found with a mate, and
@@ -98,54 +91,6 @@ class Duplicates:
         return Duplicates(join_pairs(len(self.clusters), [pair[:2] for pair in found]), found)
 
 
-def thumbnail(pixels: NDArray[np.floating]) -> Floats:
-    """Shrink one image of shape [H, W] to the 64 x 64 pixels that are compared.
-
-    The picture is stretched to a square, so that a copy that was squashed or resized still fits its original.
-    """
-    # Pillow's bilinear filter widens with the reduction, so it does not alias.
-    picture = PillowImage.fromarray(np.ascontiguousarray(pixels, dtype=np.float32))
-    small = picture.resize((SIZE, SIZE), PillowImage.Resampling.BILINEAR)
-    return np.asarray(small, dtype=np.float32)
-
-
-def thumbnails(paths: Sequence[str | os.PathLike[str]], *, progress: Progress | None = None) -> Floats:
-    """Read images and shrink each for comparison.
-
-    Parameters
-    ----------
-    paths : sequence of path-like
-        Image files of any kind that `lungcls.images.read_image` reads.
-    progress : callable, optional
-        Called as `progress(done, total)` after each image.
-
-    Returns
-    -------
-    float32 array of shape [N, 64, 64]
-        Grey values in [0, 1].
-
-    Raises
-    ------
-    lungcls.errors.ImageError
-        If a file cannot be read; the message names it.
-    """
-    small = np.empty((len(paths), SIZE, SIZE), np.float32)
-
-    def fill(position: int) -> None:
-        small[position] = thumbnail(read_image(paths[position]).pixels)
-
-    with ThreadPoolExecutor(readers()) as pool:
-        for done, _ in enumerate(pool.map(fill, range(len(paths))), start=1):
-            if progress is not None:
-                progress(done, len(paths))
-    return small
-
-
-def readers() -> int:
-    """Return how many threads read images at once: decoding leaves Python's lock to the others."""
-    return min(8, os.cpu_count() or 1)
-
-
 def find_near_duplicates(
     paths: Sequence[str | os.PathLike[str]],
     *,
@@ -153,7 +98,7 @@ def find_near_duplicates(
     threshold: float = THRESHOLD,
     cache: str | os.PathLike[str] | None = None,
     cropped: bool = False,
-    progress: Progress | None = None,
+    progress: Progress[None] = quiet,
 ) -> Duplicates:
     """Find images that are copies, or nearly copies, of each other.
 
@@ -166,11 +111,12 @@ def find_near_duplicates(
     threshold : float
         Similarity from which two images are duplicates; see `match_thumbnails`.
     cache : path-like, optional
-        File for what was found. With it, the same files (by name, size and time) are compared only once.
+        File for what was found. With it, the same files (by name, size and time) are compared only once. By
+        default a file in the user's cache (see :func:`lungcls.files.cache_folder`).
     cropped : bool, default=False
         Look for copies of which a part was cut off, too; see :func:`lungcls.data.crops.match_crops`.
     progress : callable, optional
-        Called as `progress(done, total)` after each image that was read.
+        As :data:`lungcls.progress.Progress`.
 
     Returns
     -------
@@ -186,20 +132,27 @@ def find_near_duplicates(
         If there are not as many labels as paths, or `threshold` is not in (0.86, 1].
     """
     _check(len(paths), labels, threshold)
-    identity = ""
-    if cache is not None:
-        identity = _identity(paths, [list(labels) if labels is not None else None, threshold, cropped])
-        known = _read_cache(Path(cache), identity)
-        if known is not None:
-            return known
+    identity = _identity(paths, [list(labels) if labels is not None else None, threshold, cropped])
+    place = Path(cache) if cache is not None else cache_folder() / "near-duplicates" / f"{identity}.npz"
+    try:
+        known = _read_cache(place, identity)
+    except DataError:
+        if cache is not None:
+            raise
+        known = None  # ours, and damaged: found anew
+    if known is not None:
+        return known
     small = thumbnails(paths, progress=progress)
     found = match_thumbnails(small, labels=labels, threshold=threshold)
     if cropped:
-        from lungcls.data.crops import match_crops
-
         found = found.joined(match_crops(small, labels=labels))
-    if cache is not None:
-        _write_cache(Path(cache), identity, found)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _write_cache(place, identity, found)
+    except OSError as error:
+        if cache is not None:
+            raise
+        logger.warning("%s: near duplicates cannot be kept for the next time (%s)", place, error)
     return found
 
 
@@ -208,9 +161,9 @@ def _identity(paths: Sequence[str | os.PathLike[str]], options: list[object]) ->
     for path in paths:
         try:
             status = os.stat(path)
-            files.append((os.fspath(path), status.st_size, status.st_mtime_ns))
+            files.append((os.path.abspath(path), status.st_size, status.st_mtime_ns))
         except OSError:  # reading the image says why
-            files.append((os.fspath(path), 0, 0))
+            files.append((os.path.abspath(path), 0, 0))
     return hashlib.sha256(json.dumps([_METHOD, options, files]).encode()).hexdigest()
 
 

@@ -6,7 +6,7 @@ import csv
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,12 +15,12 @@ import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
 from lungcls.data.dataset import Dataset, Record
+from lungcls.data.duplicates import find_near_duplicates
 from lungcls.errors import DataError
 from lungcls.files import atomic_write
+from lungcls.progress import Progress, quiet
 
 logger = logging.getLogger(__name__)
-
-Progress = Callable[[int, int], None]
 
 PARTS: Final = ("train", "validation", "test")
 
@@ -167,7 +167,7 @@ def split_dataset(
     seed: int = 0,
     cache: str | Path | None = None,
     cropped: bool = False,
-    progress: Progress | None = None,
+    progress: Progress[None] = quiet,
 ) -> Split:
     """Split a dataset 70/15/15, finding its near duplicates first where it does not name its groups.
 
@@ -176,12 +176,13 @@ def split_dataset(
     dataset : Dataset
     seed : int, default=0
     cache : path-like, optional
-        File for the near duplicates that were found: with it, the same images are compared only once.
+        File for the near duplicates that were found, by default one in the user's cache: the same images
+        are compared only once.
     cropped : bool, default=False
         Look for copies of which a part was cut off, too, also in a dataset that names its groups; see
         :func:`lungcls.data.crops.match_crops`.
     progress : callable, optional
-        Called as `progress(done, total)` after each image that is read to be compared.
+        As :data:`lungcls.progress.Progress`, for the images that are read to be compared.
 
     Returns
     -------
@@ -206,7 +207,7 @@ def official_split(
     validation: float = 0.15,
     groups: Sequence[Any] | None = None,
     cache: str | Path | None = None,
-    progress: Progress | None = None,
+    progress: Progress[None] = quiet,
 ) -> Split:
     """Take over the split that a dataset comes with.
 
@@ -279,11 +280,9 @@ def absent_classes(split: Split, dataset: Dataset) -> dict[str, list[str]]:
 
 
 def _clusters(
-    dataset: Dataset, cache: str | Path | None, cropped: bool, progress: Progress | None
+    dataset: Dataset, cache: str | Path | None, cropped: bool, progress: Progress[None]
 ) -> list[int]:
     """Return for each record the number of its cluster of copies."""
-    from lungcls.data.duplicates import find_near_duplicates
-
     logger.info("%s: looking for near duplicates", dataset.root)
     paths = [dataset.path(record) for record in dataset.records]
     # Without regard to the class: a copy under another label gives the answer away all the same.

@@ -7,10 +7,10 @@ import json
 import logging
 import os
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,19 +21,11 @@ from lungcls.finder import Finder
 from lungcls.gate.gate import Gate
 from lungcls.images import Image, read_image
 from lungcls.lungs import Lungs
+from lungcls.progress import Progress, quiet
 from lungcls.quality import Quality
 from lungcls.regions import Mask, Region, View, letterbox_share, resize_mask, whole_view
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
-Progress = Callable[[Iterable[T], int, str], Iterable[T]]
-"""Wraps an iterable of known length and shows how far it is: ``progress(items, total, text)``."""
-
-
-def quiet(items: Iterable[T], total: int, text: str) -> Iterable[T]:
-    """Show nothing: the default progress."""
-    return items
 
 
 def find_lungs(

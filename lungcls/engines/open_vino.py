@@ -56,7 +56,7 @@ def load(weights: str | Path, task: str, device: str, precision: str) -> tuple[C
         "PERFORMANCE_HINT": "LATENCY",
     }
     try:
-        compiled = core.compile_model(core.read_model(path), name, options)
+        compiled = core.compile_model(_read(core, path), name, options)
     except RuntimeError as error:
         raise WeightsError(f"{path}: OpenVINO cannot load this file: {error}") from error
     return card, OpenVinoNetwork(compiled, device="cpu" if device == "auto" else device)
@@ -67,3 +67,8 @@ def _core() -> Any:
     import openvino
 
     return openvino.Core()
+
+
+def _read(core: Any, path: Path) -> Any:
+    # Both files by name, so that no other is looked for.
+    return core.read_model(path, path.with_suffix(".bin")) if path.suffix == ".xml" else core.read_model(path)

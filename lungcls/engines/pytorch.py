@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from lungcls.engines.graphs import find_graph
+from lungcls.errors import WeightsError
 from lungcls.models.runtime import load_network, resolve_device, run_network
 from lungcls.regions import View
 from lungcls.weights import Card
@@ -69,7 +70,10 @@ def load(weights: str | Path, task: str, device: str, precision: str) -> tuple[C
     chosen = resolve_device(device)
     if Path(weights).suffix in (".pt2", ".onnx", ".xml"):
         card, path = find_graph(weights, task, (".pt2",))
-        program: nn.Module = torch.export.load(path).module().to(chosen)
+        try:
+            program: nn.Module = torch.export.load(path).module().to(chosen)
+        except Exception as error:  # what a damaged archive raises has no common base
+            raise WeightsError(f"{path}: torch cannot load this file: {error}") from error
         return card, TorchNetwork(program, card, chosen, precision=precision, takes_views=True)
     card, module = load_network(weights, task, chosen)
     return card, TorchNetwork(module, card, chosen, precision=precision)

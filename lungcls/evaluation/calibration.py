@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize, minimize_scalar
+from scipy.special import log_softmax
 
 from lungcls.errors import DataError
 
@@ -332,7 +333,5 @@ def _in_bins(values: NDArray[np.float64], place: NDArray[np.intp], bins: int) ->
 def _log_softmax(logits: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
     if not (math.isfinite(temperature) and temperature > 0):
         raise DataError(f"the temperature is {temperature}; expected a positive finite number")
-    shifted = logits / temperature
-    shifted = shifted - shifted.max(axis=-1, keepdims=True)
-    log_probabilities: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-    return log_probabilities
+    scores: NDArray[np.float64] = log_softmax(logits / temperature, axis=-1)
+    return scores

@@ -10,12 +10,13 @@ import numpy.typing as npt
 from lungcls.classifier import Classifier
 from lungcls.data.dataset import Dataset, Record
 from lungcls.data.splits import Split
-from lungcls.data.views import Progress, quiet, region_views
+from lungcls.data.views import region_views
 from lungcls.errors import DataError
 from lungcls.evaluation.calibration import softmax
 from lungcls.evaluation.classification import ClassificationReport, classification_report
 from lungcls.evaluation.segmentation import MaskScore, SegmentationReport, score_mask, segmentation_report
 from lungcls.lungs import Lungs
+from lungcls.progress import Progress, quiet
 from lungcls.regions import View, resize_mask
 from lungcls.weights import Card
 

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungcls.data.dataset import Dataset, Record
-from lungcls.data.duplicates import copied_from, thumbnail
-from lungcls.data.views import Progress, quiet
+from lungcls.data.duplicates import copied_from
+from lungcls.data.thumbnails import thumbnail
 from lungcls.images import read_image
+from lungcls.progress import Progress, quiet
 
 S = TypeVar("S")
 T = TypeVar("T")

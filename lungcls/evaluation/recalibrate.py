@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from lungcls.classifier import Classifier
 from lungcls.data.dataset import Dataset, Record
 from lungcls.data.splits import Split
-from lungcls.data.views import Progress, find_lungs, quiet
+from lungcls.data.views import find_lungs
 from lungcls.errors import DataError
 from lungcls.evaluation.calibration import fit_bias, fit_temperature, softmax
 from lungcls.evaluation.conformal import SCORE, fit_conformal
@@ -23,6 +23,7 @@ from lungcls.evaluation.evaluate import N_RESAMPLES, groups_of, logits_on, repor
 from lungcls.evaluation.trust import TrustReport, trust_report
 from lungcls.files import atomic_write, file_sha256
 from lungcls.finder import Finder
+from lungcls.progress import Progress, quiet
 from lungcls.weights import Card, find_weights, save_weights, write_card
 
 if TYPE_CHECKING:

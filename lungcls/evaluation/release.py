@@ -15,12 +15,13 @@ import numpy.typing as npt
 from lungcls.classifier import Classifier
 from lungcls.data.dataset import Dataset, Record
 from lungcls.data.splits import Split
-from lungcls.data.views import Progress, find_lungs, quiet
+from lungcls.data.views import find_lungs
 from lungcls.errors import DataError
 from lungcls.evaluation.calibration import softmax
 from lungcls.evaluation.evaluate import N_RESAMPLES, groups_of, logits_on, report_logits, segmentation_on
 from lungcls.evaluation.trust import predicted_sets, trust_report
 from lungcls.finder import Finder
+from lungcls.progress import Progress, quiet
 from lungcls.segmenter import Segmenter
 from lungcls.versions import package_versions
 from lungcls.weights import Card

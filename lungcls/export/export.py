@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lungcls.engines.graphs import STAMP, stamp
 from lungcls.errors import MissingExtraError, OptionError
-from lungcls.files import atomic_write
+from lungcls.files import atomic_write, file_sha256
 from lungcls.labels import NOTICE
-from lungcls.weights import Card, find_weights, load_card, write_card
+from lungcls.weights import Card, find_weights, load_card, write_card_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -67,7 +67,7 @@ def export_stage(weights: str | Path, folder: str | Path, format: str = "onnx") 
             _write(path, proto)
         else:
             _write_openvino(proto, path, marks)
-    write_card(path, card)
+    write_card_of(path, card, also=".bin" if format == "openvino" else "")
     return path
 
 
@@ -121,7 +121,7 @@ def export_pipeline(
             _write(path, proto)
         else:
             _write_openvino(proto, path, marks)
-    note = {
+    note: dict[str, Any] = {
         "inputs": {"images": "uint8 [batch, height, width]: grey, bone bright, upright"},
         "outputs": {
             "mask": "bool [batch, height, width]: lung",
@@ -139,6 +139,8 @@ def export_pipeline(
         "segmenter": first[0].to_dict(),
         "classifier": second[0].to_dict(),
     }
+    parts = [path, path.with_suffix(".bin")] if format == "openvino" else [path]
+    note["files"] = {part.name: file_sha256(part) for part in parts}
     with atomic_write(path.with_suffix(".json"), "w") as file:
         file.write(json.dumps(note, indent=1) + "\n")
     return path
@@ -175,6 +177,7 @@ def write_graph(weights: str | Path) -> Path:
         module, _views(card), {0: "batch"}, (["views"], ["logits"]), {STAMP: stamp(card)}, source
     )
     _write(path, proto)
+    write_card_of(path, card)
     return path
 
 

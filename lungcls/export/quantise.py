@@ -17,7 +17,7 @@ from lungcls.engines.graphs import STAMP, find_graph, stamp
 from lungcls.errors import MissingExtraError, OptionError
 from lungcls.export.export import export_stage, write_openvino
 from lungcls.regions import Region, View
-from lungcls.weights import load_card, write_card
+from lungcls.weights import load_card, write_card_of
 
 if TYPE_CHECKING:
     from lungcls.classifier import Classifier
@@ -78,7 +78,7 @@ def quantise_stage(weights: str | Path, folder: str | Path, views: View) -> Path
         logger.setLevel(level)
     target = Path(folder) / f"{card.name}{SUFFIX}.xml"
     write_openvino(model, target, {STAMP: stamp(card)})
-    write_card(target, replace(card, name=f"{card.name}{SUFFIX}"))
+    write_card_of(target, replace(card, name=f"{card.name}{SUFFIX}"), also=".bin")
     return target
 
 

@@ -2,59 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 from urllib.error import URLError
 
 import torchvision
 from torch import nn
 
-from lungcls.errors import OptionError, WeightsError
-from lungcls.models.channels import RepeatChannels, check_channels, fold_stem
-
-# Ours, torchvision's, and its enumeration of weights.
-_TORCHVISION: Final = {
-    "mobilenet-v2": ("mobilenet_v2", "MobileNet_V2_Weights"),
-    "mobilenet-v3-small": ("mobilenet_v3_small", "MobileNet_V3_Small_Weights"),
-    "efficientnet-b0": ("efficientnet_b0", "EfficientNet_B0_Weights"),
-    "vgg16": ("vgg16", "VGG16_Weights"),
-    "resnet50": ("resnet50", "ResNet50_Weights"),
-    "resnet101": ("resnet101", "ResNet101_Weights"),
-    "densenet121": ("densenet121", "DenseNet121_Weights"),
-    "densenet169": ("densenet169", "DenseNet169_Weights"),
-    "densenet201": ("densenet201", "DenseNet201_Weights"),
-}
-_DROPOUT: Final[Mapping[str, float]] = {
-    "mobilenet-v2": 0.5,
-    "mobilenet-v3-small": 0.2,
-    "efficientnet-b0": 0.2,
-}
-NAMES: Final = tuple(_TORCHVISION)
+from lungcls.errors import WeightsError
+from lungcls.models.channels import RepeatChannels, check_channels, check_classes, grey_stem
 
 
 def backbone(
-    name: str,
+    network: str,
     classes: int = 4,
-    channels: int | None = None,
+    channels: int = 3,
     pretrained: str = "none",
-    dropout: float | None = None,
+    dropout: float = 0.0,
 ) -> nn.Module:
     """Build one of torchvision's networks.
 
     Parameters
     ----------
-    name : str
-        One of :data:`NAMES`.
+    network : str
+        torchvision's name of it.
     classes : int, default=4
-    channels : {1, 3}, optional
+    channels : {1, 3}, default=3
         3 repeats the grey view; 1 gives the network a grey stem, which is a colour stem folded
-        (:func:`lungcls.models.channels.fold_stem`). By default 3, but 1 for ``densenet121``, as in the
-        released weights.
+        (:func:`lungcls.models.channels.fold_stem`).
     pretrained : {"none", "imagenet"}, default="none"
         ``imagenet`` downloads torchvision's weights, but for the last layer.
-    dropout : float, optional
-        Probability of dropping a feature before the last layer. By default 0.5 for ``mobilenet-v2`` and the
-        network's own for the others.
+    dropout : float, default=0.0
+        Probability of dropping a feature before the last layer; 0 leaves what dropout the network has.
 
     Returns
     -------
@@ -63,7 +41,7 @@ def backbone(
 
     Raises
     ------
-    ValueError
+    OptionError
         If an option is impossible.
     WeightsError
         If ImageNet's weights cannot be had.
@@ -74,25 +52,19 @@ def backbone(
     2019. Simonyan, Zisserman: Very Deep Convolutional Networks, 2014. He et al.: Deep Residual Learning,
     2015. Huang et al.: Densely Connected Convolutional Networks, 2017.
     """
-    channels = (1 if name == "densenet121" else 3) if channels is None else channels
     check_channels(channels)
-    if pretrained not in ("none", "imagenet"):
-        raise OptionError(f"pretrained is {pretrained!r}; expected 'none' or 'imagenet'")
-    if not isinstance(classes, int) or classes < 2:
-        raise OptionError(f"classes is {classes!r}; expected at least 2")
-    dropout = _DROPOUT.get(name, 0.0) if dropout is None else dropout
-    network = _build(name, pretrained)
+    check_classes(classes)
+    built = _build(network, pretrained)
     if channels == 1:
-        _grey_stem(network)
-    _new_head(network, classes, dropout)
-    return network if channels == 1 else RepeatChannels(network)
+        grey_stem(built)
+    _new_head(built, classes, dropout)
+    return built if channels == 1 else RepeatChannels(built)
 
 
 def _build(name: str, pretrained: str) -> nn.Module:
-    function, enumeration = _TORCHVISION[name]
-    build = getattr(torchvision.models, function)
+    build = getattr(torchvision.models, name)
     # The first weights that torchvision released, trained by the recipes of the networks' papers.
-    weights = getattr(torchvision.models, enumeration).IMAGENET1K_V1 if pretrained == "imagenet" else None
+    weights = torchvision.models.get_model_weights(name).IMAGENET1K_V1 if pretrained == "imagenet" else None
     try:
         network: nn.Module = build(weights=weights)
     except (URLError, OSError, RuntimeError) as error:
@@ -104,13 +76,6 @@ def _build(name: str, pretrained: str) -> nn.Module:
             "pretrained = 'none' or a lungcls weight file"
         ) from error
     return network
-
-
-def _grey_stem(network: nn.Module) -> None:
-    """Replace the first convolution, wherever it stands."""
-    path, conv = next((path, part) for path, part in network.named_modules() if isinstance(part, nn.Conv2d))
-    parent, _, child = path.rpartition(".")
-    setattr(network.get_submodule(parent), child, fold_stem(conv))
 
 
 def _new_head(network: Any, classes: int, dropout: float) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 from torch import Tensor, nn
 
 from lungcls.errors import OptionError
@@ -29,9 +31,15 @@ class RepeatChannels(nn.Module):
 
 
 def check_channels(channels: int) -> None:
-    """Raise ValueError unless a network can be built for so many input channels."""
+    """Raise OptionError unless a network can be built for so many input channels."""
     if channels not in CHANNELS:
         raise OptionError(f"channels is {channels!r}; expected 1 (a grey stem) or 3 (the view repeated)")
+
+
+def check_classes(classes: int) -> None:
+    """Raise OptionError unless a classifier can be built for so many classes."""
+    if not isinstance(classes, int) or classes < 2:
+        raise OptionError(f"classes is {classes!r}; expected at least 2")
 
 
 def fold_stem(conv: nn.Conv2d) -> nn.Conv2d:
@@ -43,15 +51,21 @@ def fold_stem(conv: nn.Conv2d) -> nn.Conv2d:
     Parameters
     ----------
     conv : torch.nn.Conv2d
-        With kernels [out, 3, h, w].
+        With kernels [out, 3, h, w]; of any kind, such as timm's that pad as TensorFlow does.
 
     Returns
     -------
     torch.nn.Conv2d
-        With kernels [out, 1, h, w] and the same bias, if any.
+        Of the same kind, with kernels [out, 1, h, w] and the same bias, if any.
     """
-    folded = nn.Conv2d(1, conv.out_channels, 1, bias=False)
-    folded.kernel_size, folded.stride, folded.padding = conv.kernel_size, conv.stride, conv.padding
+    folded = copy.deepcopy(conv)
+    folded.in_channels = 1
     folded.weight = nn.Parameter(conv.weight.detach().sum(dim=1, keepdim=True))
-    folded.bias = conv.bias
     return folded
+
+
+def grey_stem(network: nn.Module) -> None:
+    """Fold the first convolution of a colour network, wherever it stands."""
+    path, conv = next((path, part) for path, part in network.named_modules() if isinstance(part, nn.Conv2d))
+    parent, _, child = path.rpartition(".")
+    setattr(network.get_submodule(parent), child, fold_stem(conv))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lungcls.errors import OptionError
-from lungcls.models.channels import RepeatChannels, check_channels
+from lungcls.models.channels import RepeatChannels, check_channels, check_classes
 
 
 class FlatCNN(nn.Module):
@@ -58,7 +58,7 @@ def cnn_4conv(classes: int = 4, channels: int = 3, size: int = 299) -> nn.Module
 
     Raises
     ------
-    ValueError
+    OptionError
         If the input is too small for the layers, or an option is impossible.
     """
     layers: list[nn.Module] = []
@@ -130,8 +130,7 @@ def _flat(
     size: int,
     classes: int,
 ) -> nn.Module:
-    if not isinstance(classes, int) or classes < 2:
-        raise OptionError(f"classes is {classes!r}; expected at least 2")
+    check_classes(classes)
     features = nn.Sequential(*layers)
     flat = _flattened(features, channels, size)
     network = FlatCNN(features, nn.Sequential(nn.Flatten(), *head(flat)))

@@ -40,7 +40,7 @@ def densenet(
 
     Raises
     ------
-    ValueError
+    OptionError
         If a number of layers or channels is below 1.
     """
     if min(growth, stem, classes, *blocks) < 1:

@@ -17,11 +17,12 @@ def layers(network: nn.Module) -> list[nn.Module]:
 def head(network: nn.Module) -> list[nn.Module]:
     """Return the layers that are not the backbone's.
 
-    Those of ``classifier`` or ``fc`` in a classification network (all linear layers of a VGG16); the decoder
-    and the last convolution in a U-Net.
+    Those of ``classifier``, ``fc`` or ``head`` in a classification network (all linear layers of a VGG16),
+    and its last layer where it has none of these; the decoder and the last convolution in a U-Net.
     """
     inner: Any = network.network if isinstance(network, RepeatChannels) else network
     if hasattr(inner, "encoder"):
         backbone = set(layers(inner.encoder))
         return [layer for layer in layers(inner) if layer not in backbone]
-    return layers(inner.classifier if hasattr(inner, "classifier") else inner.fc)
+    named = [getattr(inner, name) for name in ("classifier", "fc", "head") if hasattr(inner, name)]
+    return layers(named[0]) if named else layers(inner)[-1:]

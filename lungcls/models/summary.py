@@ -52,7 +52,7 @@ def summarise(architecture: Mapping[str, Any], size: int) -> list[Layer]:
 
     Raises
     ------
-    ValueError
+    OptionError
         If the network cannot be built, or not run at this size.
     """
     found: list[Layer] = []

@@ -16,9 +16,8 @@ from pynetdicom.presentation import build_context
 
 from lungcls.errors import LungclsError, OptionError
 from lungcls.pacs.deidentify import Deidentifier
-from lungcls.pacs.objects import make_objects
 from lungcls.pacs.queue import FilmQueue
-from lungcls.pacs.results import findings_of, lungs_of, mask_of, moved_pixels, software_of
+from lungcls.pacs.results import objects_of, software_of
 from lungcls.pacs.source import read_header
 
 if TYPE_CHECKING:
@@ -106,13 +105,10 @@ def answer_films(
         if not result.quality.accepted:
             names = ", ".join(reason.name for reason in result.quality.reasons) or "not accepted"
             return Answer({}, refused=f"no chest film: {names}")
-        lungs = lungs_of(result)
-        moved_pixels(lungs)
         header = read_header(path)
         if deidentifier is not None:
             header = deidentifier.film(header, path.stem)
-        pixels, findings = lungs.pixels(), findings_of(result)
-        made = make_objects(header, mask_of(lungs), pixels, findings, software, kinds, viewer_plane)
+        made = objects_of(result, header, software, kinds, viewer_plane)
         return Answer({str(kind): dataset for kind, dataset in made.datasets.items()})
 
     def answer(paths: Sequence[Path]) -> Iterable[Answer]:

@@ -18,8 +18,7 @@ from lungcls.pacs.codes import Software
 from lungcls.pacs.deidentify import Deidentifier
 from lungcls.pacs.formats import coco_annotations, coco_document, write_label_png, write_nifti
 from lungcls.pacs.measurements import COLUMNS, head_is_up, measure
-from lungcls.pacs.objects import make_objects
-from lungcls.pacs.results import findings_of, header_of, lungs_of, mask_of, moved_pixels
+from lungcls.pacs.results import header_of, lungs_of, moved_pixels, objects_of
 from lungcls.pacs.sides import LungPart, lung_parts, patient_axis
 from lungcls.pacs.source import Spacing, physical_spacing
 
@@ -101,15 +100,7 @@ class ResultFolder:
             if self.deidentifier is not None:
                 header = self.deidentifier.film(header, lungs.path)
                 film = None if film is None else self.deidentifier.film(film, lungs.path)
-            made = make_objects(
-                header,
-                mask_of(lungs),
-                lungs.pixels(),
-                findings_of(result),
-                self.software,
-                self.kinds,
-                self.viewer_plane,
-            )
+            made = objects_of(result, header, self.software, self.kinds, self.viewer_plane)
         except LungclsError as error:
             row["unwritten"] = str(error)
             return
@@ -124,11 +115,11 @@ class ResultFolder:
                 dataset.save_as(file, enforce_file_format=True)
 
     def _write_formats(self, lungs: Any, header: Dataset | None, stem: str, row: dict[str, Any]) -> None:
-        shape = mask_of(lungs).shape
+        shape = lungs.mask.shape
         axis = patient_axis(header) if header is not None else None
         spacing = physical_spacing(header) if header is not None else None
         try:
-            parts: tuple[LungPart, ...] = lung_parts(mask_of(lungs), axis)
+            parts: tuple[LungPart, ...] = lung_parts(lungs.mask, axis)
         except LungMaskError:
             parts = ()
         if "nifti" in self.formats:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from highdicom.sc import SCImage
@@ -12,32 +14,32 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 import lungcls
-from lungcls.errors import ImageError
+from lungcls.errors import ImageError, OptionError
 from lungcls.images import NOTES, image_format
+from lungcls.lungs import Lungs
 from lungcls.pacs.codes import MANUFACTURER, MODEL, Software, WeightFacts, stable_uid
+from lungcls.pacs.objects import Objects, make_objects
 from lungcls.pacs.source import checked_header, read_header
 from lungcls.pacs.sr import Findings
-from lungcls.regions import Mask, Pixels
+from lungcls.prediction import Prediction
+from lungcls.regions import Pixels
 
 if TYPE_CHECKING:
     from lungcls.streaming import Streaming
 
 
+_log = logging.getLogger(__name__)
+
 _GREY_ONLY: Final = frozenset({"inverted", *NOTES})
 """Corrections of a film that leave every pixel where it is in the file."""
 
 
-def lungs_of(result: Any) -> Any:
+def lungs_of(result: Prediction | Lungs) -> Lungs:
     """Return the lungs of a Prediction; lungs without a class are returned as they are."""
-    return getattr(result, "lungs", result)
+    return result if isinstance(result, Lungs) else result.lungs
 
 
-def mask_of(lungs: Any) -> Mask:
-    """Return the mask of lungs, bool [H, W]."""
-    return lungs.mask if hasattr(lungs, "mask") else lungs.lung_mask  # type: ignore[no-any-return]
-
-
-def moved_pixels(lungs: Any) -> None:
+def moved_pixels(lungs: Lungs) -> None:
     """Refuse lungs of a film that was turned or flipped: their mask does not fit the file any more.
 
     Raises
@@ -53,21 +55,73 @@ def moved_pixels(lungs: Any) -> None:
 
 
 def software_of(pipeline: Streaming, *, classify: bool = True) -> Software:
-    """Name the version of lungcls and the weights that a pipeline works with."""
+    """Name the version of lungcls and all weights that a pipeline may answer with."""
     segmenter = pipeline.segmenter.card
-    stages = [stage.card for stage in pipeline.classifiers] if classify else []
-    return Software(
-        lungcls.__version__,
-        WeightFacts(segmenter.name, segmenter.sha256),
-        tuple(WeightFacts(card.name, card.sha256) for card in stages),
-    )
+    members = getattr(pipeline, "members", [pipeline]) if classify else []
+    cards = [stage.card for member in members for stage in member.explainers]
+    facts = dict.fromkeys(WeightFacts(card.name, card.sha256) for card in cards)
+    return Software(lungcls.__version__, WeightFacts(segmenter.name, segmenter.sha256), tuple(facts))
 
 
-def findings_of(result: Any) -> Findings:
+def answered_by(result: Prediction | Lungs, software: Software) -> Software:
+    """Return the software with only those weights that answered for one film.
+
+    Raises
+    ------
+    OptionError
+        If the film was answered by other weights than the software has.
+    """
+    segmenter = software.segmenter
+    if (drawn_by := lungs_of(result).segmenter) != segmenter.name:
+        segmenter = WeightFacts(drawn_by or "no segmenter", "unknown")
+    names = set()
+    if isinstance(result, Prediction):
+        names = {member.classifier for member in result.members} or {result.classifier}
+    if missing := sorted(names - {weights.name for weights in software.classifiers}):
+        raise OptionError(
+            f"{result.path}: answered by {', '.join(missing)}, expected a prediction of this pipeline "
+            f"({', '.join(weights.name for weights in software.classifiers) or 'no classifier'})"
+        )
+    used = tuple(weights for weights in software.classifiers if weights.name in names)
+    return Software(software.version, segmenter, used)
+
+
+def objects_of(
+    result: Prediction | Lungs,
+    header: Dataset,
+    software: Software,
+    kinds: Sequence[str],
+    viewer_plane: bool = False,
+) -> Objects:
+    """Make the DICOM objects of a result; the rest as :func:`lungcls.pacs.objects.make_objects`."""
+    lungs = lungs_of(result)
+    moved_pixels(lungs)
+    made_by, findings = answered_by(result, software), findings_of(result)
+    return make_objects(header, lungs.mask, lungs.pixels(), findings, made_by, kinds, viewer_plane)
+
+
+def dicom_of(
+    result: Prediction | Lungs,
+    pipeline: Streaming,
+    kinds: Sequence[str] = ("seg", "sr"),
+    *,
+    new_study: bool = False,
+    viewer_plane: bool = False,
+) -> dict[str, Dataset]:
+    """Make the DICOM objects of a result; see :meth:`lungcls.Prediction.to_dicom`."""
+    lungs = lungs_of(result)
+    header, film = header_of(lungs.path, new_study=lungs.pixels() if new_study else None)
+    made = objects_of(result, header, software_of(pipeline), kinds, viewer_plane)
+    for note in made.notes:
+        _log.warning("%s: %s", lungs.path, note)
+    objects: dict[str, Dataset] = {} if film is None else {"film": film}
+    return objects | {str(kind): dataset for kind, dataset in made.datasets.items()}
+
+
+def findings_of(result: Prediction | Lungs) -> Findings:
     """Return what a Prediction, or lungs without a class, say about a whole film."""
     quality = result.quality
-    probabilities = getattr(result, "probabilities", None)
-    if not probabilities:
+    if isinstance(result, Lungs):
         return Findings(reasons=quality.reasons, accepted=quality.accepted)
     notes: tuple[str, ...] = ()
     if result.fallback:

@@ -4,41 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from lungcls.errors import RecipeError
+from lungcls.recipes.checks import find_problems
 from lungcls.regions import Region
-from lungcls.tone import TONES
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-LOSSES: Final = {"segmentation": ("dice_bce",), "classification": ("cross_entropy", "bce", "focal")}
-BALANCES: Final = ("class_weights", "sampler", "none")
-OPTIMIZERS: Final = ("adamw", "adam")
-SCHEDULES: Final = ("cosine", "constant")
-SELECTIONS: Final = ("score", "loss")
-BIASES: Final = ("none", "validation")
-TRAINABLE: Final = ("all", "head")
-# Regions that show lungs alone, and those that show what surrounds them.
-MASKED: Final = ("mask", "mask_uncropped")
-UNMASKED: Final = ("full", "crop")
 MINORITY: Final = "minority"
-
-# Of the plain values, by the annotation of their field.
-_TYPES: Final[dict[str, tuple[type, ...]]] = {
-    "str": (str,),
-    "int": (int,),
-    "float": (int, float),
-    "dict[str, Any]": (dict,),
-    "dict[str, int]": (dict,),
-    "str | int": (str, int),
-    "tuple[str, ...]": (tuple,),
-}
 
 
 @dataclass(frozen=True)
@@ -90,6 +69,9 @@ class Recipe:
         A process; several devices multiply it.
     balance : {"class_weights", "sampler", "none"}
         How a classifier meets unequal classes.
+    balance_within : {"none", "processing", "source"}
+        What is drawn equally often within each class, as far as that draws no image more than four times as
+        often as by chance: a network cannot then lean on how a class's films were processed.
     bias : {"none", "validation"}
         Whether the finished classifier's last layer gets a bias by class that is fitted on the validation
         part (:func:`lungcls.evaluation.calibration.fit_bias`): balanced training takes all classes for
@@ -135,6 +117,8 @@ class Recipe:
         Weight files of classifiers that the network learns from beside the labels.
     distillation, distillation_temperature : float
         Share of the loss that is the distance from the teachers' answers, and what divides the logits there.
+    description, group, time : str
+        What it is, one of :data:`lungcls.recipes.checks.GROUPS`, and how long it takes on what machine.
     """
 
     name: str
@@ -176,8 +160,11 @@ class Recipe:
     distillation_temperature: float = 2.0
     bias: str = "none"
     tone: str = "range"
-    # Written by hand into recipes for their readers; nothing computes with it.
+    balance_within: str = "none"
+    # Written by hand into recipes for their readers; nothing computes with these.
     description: str = field(default="", compare=False)
+    group: str = field(default="", compare=False)
+    time: str = field(default="", compare=False)
 
     @property
     def lungs_beside(self) -> bool:
@@ -252,104 +239,20 @@ def load_recipe(name: str | Path) -> Recipe:
 
 
 def recipe_from_dict(values: Mapping[str, Any], origin: str = "recipe") -> Recipe:
-    """Make a recipe from plain values and check it; `origin` stands in the messages."""
-    known = {item.name for item in fields(Recipe)}
-    needed = {
-        item.name for item in fields(Recipe) if item.default is MISSING and item.default_factory is MISSING
-    }
-    if unknown := sorted(values.keys() - known):
-        raise RecipeError(
-            f"{origin}: unknown keys {', '.join(unknown)}; known are {', '.join(sorted(known))}"
-        )
-    if missing := sorted(needed - values.keys()):
-        raise RecipeError(f"{origin}: missing keys {', '.join(missing)}")
+    """Make a recipe from plain values and check it; `origin` stands in the messages.
+
+    Raises
+    ------
+    RecipeError
+        If anything is unknown, missing or impossible; the message names all that is.
+    """
+    problems = find_problems(values, Recipe, Stage)
+    if problems:
+        raise RecipeError(f"{origin}: " + "; ".join(problems))
     changed = dict(values)
-    try:
-        changed["stages"] = tuple(Stage(**stage) for stage in values["stages"])
-        if values.get("region") is not None:
-            changed["region"] = Region(**values["region"])
-        if isinstance(values.get("teachers"), list):
-            changed["teachers"] = tuple(values["teachers"])
-        recipe = Recipe(**changed)
-    except (TypeError, ValueError) as error:
-        raise RecipeError(f"{origin}: stages or region: {error}") from error
-    for problem in _wrong_types(recipe, *recipe.stages) or _problems(recipe):
-        raise RecipeError(f"{origin}: {problem}")
-    return recipe
-
-
-def _wrong_types(*parts: Recipe | Stage) -> list[str]:
-    problems = []
-    for part in parts:
-        for item in fields(part):
-            value, kind = getattr(part, item.name), _TYPES.get(str(item.type), (object,))
-            if not isinstance(value, kind) or isinstance(value, bool):
-                problems.append(f"{item.name} is {value!r}; expected {item.type}")
-    return problems
-
-
-def _problems(recipe: Recipe) -> list[str]:
-    problems = []
-    if recipe.task not in LOSSES:
-        return [f"task is {recipe.task!r}; expected one of {', '.join(LOSSES)}"]
-    if recipe.loss not in LOSSES[recipe.task]:
-        problems.append(f"loss is {recipe.loss!r}; for {recipe.task}: {', '.join(LOSSES[recipe.task])}")
-    if recipe.balance not in BALANCES:
-        problems.append(f"balance is {recipe.balance!r}; expected one of {', '.join(BALANCES)}")
-    for name, choices in (
-        ("optimizer", OPTIMIZERS),
-        ("schedule", SCHEDULES),
-        ("select", SELECTIONS),
-        ("bias", BIASES),
-        ("tone", TONES),
-    ):
-        if getattr(recipe, name) not in choices:
-            problems.append(f"{name} is {getattr(recipe, name)!r}; expected one of {', '.join(choices)}")
-    for stage in recipe.stages:
-        if stage.train not in TRAINABLE and not (isinstance(stage.train, int) and stage.train >= 1):
-            problems.append(f"train is {stage.train!r}; expected 'all', 'head' or a number of layers above 0")
-        if stage.learning_rate < 0:
-            problems.append(f"learning_rate of a stage is {stage.learning_rate}; expected 0 or more")
-    for name in ("focal_gamma", "focal_alpha", "l2_conv", "mixup", "cutmix"):
-        if getattr(recipe, name) < 0:
-            problems.append(f"{name} is {getattr(recipe, name)}; expected 0 or more")
-    if recipe.loss in ("bce", "focal") and recipe.label_smoothing:
-        problems.append(f"label_smoothing goes with the loss cross_entropy, not with {recipe.loss}")
-    if recipe.offline and recipe.task != "classification":
-        problems.append("offline goes with classification")
-    if any(
-        not isinstance(count, int) or isinstance(count, bool) or count < 1
-        for count in recipe.offline.values()
-    ):
-        problems.append(f"offline is {recipe.offline}; expected a number of images by class")
-    if (recipe.mixup or recipe.cutmix) and recipe.loss != "cross_entropy":
-        problems.append(f"mixup and cutmix go with the loss cross_entropy, not with {recipe.loss}")
-    seen = recipe.region.name if recipe.region else "none"
-    if recipe.mask_jitter and seen not in MASKED:
-        problems.append(f"mask_jitter goes with the regions {', '.join(MASKED)}, not with {seen}")
-    if recipe.other_surroundings and seen not in UNMASKED:
-        problems.append(f"other_surroundings goes with the regions {', '.join(UNMASKED)}, not with {seen}")
-    if recipe.lungs_beside and recipe.offline:
-        problems.append("offline copies have no lungs beside them: leave out offline, or what changes lungs")
-    if recipe.bias != "none" and recipe.task != "classification":
-        problems.append("bias goes with classification")
-    if recipe.teachers and recipe.task != "classification":
-        problems.append("teachers go with classification")
-    if not all(isinstance(name, str) for name in recipe.teachers):
-        problems.append(f"teachers is {recipe.teachers}; expected names or paths of weight files")
-    if (recipe.task == "classification") != (recipe.region is not None):
-        problems.append("a classification recipe names a region, a segmentation recipe none")
-    if not recipe.stages or any(stage.size < 1 or stage.epochs < 1 for stage in recipe.stages):
-        problems.append("stages needs at least one stage with a positive size and number of epochs")
-    for name in ("input_size", "batch_size", "learning_rate", "std", "distillation_temperature"):
-        if getattr(recipe, name) <= 0:
-            problems.append(f"{name} is {getattr(recipe, name)}; expected a number above 0")
-    for name in ("other_surroundings", "distillation"):
-        if not 0 <= getattr(recipe, name) <= 1:
-            problems.append(f"{name} is {getattr(recipe, name)}; expected a number in [0, 1]")
-    if not 0 <= recipe.mask_jitter <= 0.2:
-        problems.append(f"mask_jitter is {recipe.mask_jitter}; expected a number in [0, 0.2]")
-    for name in ("warmup", "label_smoothing", "ema_decay"):
-        if not 0 <= getattr(recipe, name) < 1:
-            problems.append(f"{name} is {getattr(recipe, name)}; expected a number in [0, 1)")
-    return problems
+    changed["stages"] = tuple(Stage(**stage) for stage in values["stages"])
+    if values.get("region") is not None:
+        changed["region"] = Region(**values["region"])
+    if "teachers" in values:
+        changed["teachers"] = tuple(values["teachers"])
+    return Recipe(**changed)

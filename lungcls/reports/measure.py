@@ -12,10 +12,10 @@ import numpy as np
 from lungcls.classifier import Classifier
 from lungcls.data.dataset import Record
 from lungcls.data.splits import Split
-from lungcls.data.views import Progress, quiet
 from lungcls.evaluation.calibration import softmax
 from lungcls.evaluation.evaluate import groups_of, logits_on
 from lungcls.lungs import Lungs
+from lungcls.progress import Progress, quiet
 from lungcls.reports.answers import Answers
 from lungcls.weights import count_parameters, find_weights
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from lungcls.data.dataset import Dataset, Record
 from lungcls.data.splits import PARTS, Split, split_dataset
-from lungcls.data.views import Progress, find_lungs, quiet
+from lungcls.data.views import find_lungs
 from lungcls.errors import DataError
 from lungcls.evaluation.classification import ClassificationReport, classification_report
 from lungcls.evaluation.release import split_notes
@@ -21,6 +21,7 @@ from lungcls.files import atomic_write
 from lungcls.finder import Finder
 from lungcls.gate.gate import Gate
 from lungcls.lungs import Lungs
+from lungcls.progress import Progress, quiet
 from lungcls.regions import Region
 from lungcls.render.drawing import save_figure
 from lungcls.render.html import write_page
@@ -136,7 +137,7 @@ def write_report(
     comparison = None
     tables: dict[str, Any] = {}
     if usable:
-        chosen = split or common_split(runs) or split_dataset(database, seed=0)
+        chosen = split or common_split(runs) or split_dataset(database, seed=0, progress=progress)
         records = database.records if part == "all" else chosen.select(database.records, part)
         for run in usable:
             notes += split_notes(load_card(str(run.weights)), chosen, part)

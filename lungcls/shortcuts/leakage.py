@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from lungcls.data.dataset import Dataset, Record
-from lungcls.data.views import Progress, quiet
 from lungcls.evaluation.reading import copies_of
 from lungcls.evaluation.weighted import share
+from lungcls.progress import Progress, quiet
 from lungcls.shortcuts import rules
 from lungcls.shortcuts.check import Check, untold
 from lungcls.shortcuts.sample import Trial, exact_share, interval

@@ -13,12 +13,12 @@ from PIL import Image as PILImage
 from scipy.stats import binomtest
 
 from lungcls.data.dataset import Record
-from lungcls.data.views import Progress, quiet
 from lungcls.evaluation.bootstrap import Estimate, GroupResamples, bootstrap_estimates, group_resamples
 from lungcls.evaluation.calibration import softmax
 from lungcls.evaluation.reading import in_threads
 from lungcls.evaluation.weighted import Floats, Statistic
 from lungcls.lungs import Lungs
+from lungcls.progress import Progress, quiet
 from lungcls.regions import Mask, Pixels, View, resize_mask, view
 from lungcls.shortcuts.subject import Subject
 

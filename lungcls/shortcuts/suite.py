@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from lungcls.data.dataset import Dataset, Record
 from lungcls.data.splits import Split
-from lungcls.data.views import Progress, quiet
 from lungcls.errors import DataError
 from lungcls.evaluation.evaluate import groups_of
 from lungcls.evaluation.reading import copies_of
@@ -19,6 +18,7 @@ from lungcls.evaluation.release import split_notes
 from lungcls.explanation.boxes import FloatBox
 from lungcls.explanation.maps import backend
 from lungcls.lungs import Lungs
+from lungcls.progress import Progress, quiet
 from lungcls.shortcuts import (
     attention,
     external,

@@ -19,9 +19,9 @@ import numpy as np
 from lungcls.classifier import Classifier
 from lungcls.data.dataset import Dataset, Record
 from lungcls.data.splits import Split, make_split
-from lungcls.data.views import Progress, quiet
 from lungcls.evaluation.weighted import difference, macro_auroc, macro_f1, share
 from lungcls.lungs import Lungs
+from lungcls.progress import Progress, quiet
 from lungcls.recipes import Recipe
 from lungcls.shortcuts import rules
 from lungcls.shortcuts.check import Check, Verdict, joined, untold

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lungcls.data.views import Progress, quiet
+from lungcls.progress import Progress, quiet
 
 
 @dataclass(frozen=True)

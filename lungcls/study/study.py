@@ -16,11 +16,12 @@ from lungcls.answering import Answerer
 from lungcls.classifier import Classifier
 from lungcls.data.dataset import Dataset, Record
 from lungcls.data.splits import Split
-from lungcls.data.views import Progress, find_lungs, quiet, region_views
+from lungcls.data.views import find_lungs, region_views
 from lungcls.errors import DataError
 from lungcls.evaluation.bootstrap import GroupResamples, group_resamples
 from lungcls.finder import Finder
 from lungcls.lungs import Lungs
+from lungcls.progress import Progress, quiet
 from lungcls.regions import View
 from lungcls.study.answers import Answers
 from lungcls.weights import Card

@@ -26,12 +26,18 @@ class Views(NamedTuple):
         Class indices, for stage 2.
     masks : uint8 array [N, S, S] or None
         What moves with the views: the masks that stage 1 learns, or the lungs of stage 2's views.
+    strata : int64 array [N] or None
+        Within each class, images of one number are drawn as often as those of any other.
     """
 
     views: View
     labels: npt.NDArray[np.int64] | None = None
     masks: View | None = None
+    strata: npt.NDArray[np.int64] | None = None
 
+
+# A handful of films drawn over and over would be learnt by heart.
+_MOST_OFTEN = 4.0
 
 Load = Callable[[str, int], Views]
 """``load(part, size)``."""
@@ -105,9 +111,11 @@ class ViewDataModule(pl.LightningDataModule):
         # The order is drawn here, once: Lightning may start an epoch's loader twice, and a sampler that draws
         # when it is started would then give another order than without workers.
         generator = torch.Generator().manual_seed(seed)
-        if recipe.balance == "sampler" and views.labels is not None:
-            weights = torch.from_numpy(1 / np.bincount(views.labels)[views.labels])
-            order = torch.multinomial(weights, len(data), replacement=True, generator=generator)
+        if views.labels is not None and (recipe.balance == "sampler" or views.strata is not None):
+            weights = sampling_weights(views.labels, views.strata, equal_classes=recipe.balance == "sampler")
+            order = torch.multinomial(
+                torch.from_numpy(weights), len(data), replacement=True, generator=generator
+            )
         else:
             order = torch.randperm(len(data), generator=generator)
         return self._loader(data, sampler=order.tolist(), drop_last=len(data) > recipe.batch_size)
@@ -126,3 +134,32 @@ class ViewDataModule(pl.LightningDataModule):
             pin_memory=self.trainer.strategy.root_device.type == "cuda",
             **options,
         )
+
+
+def sampling_weights(
+    labels: npt.NDArray[np.int64], strata: npt.NDArray[np.int64] | None, *, equal_classes: bool
+) -> npt.NDArray[np.float64]:
+    """Return how often each image is drawn, relative to the others.
+
+    Parameters
+    ----------
+    labels : int64 array [N]
+    strata : int64 array [N] or None
+        Drawn equally often within each class, but no image more than four times as often as by chance.
+    equal_classes : bool
+        Whether the classes are drawn equally often too; else as often as they are.
+
+    Returns
+    -------
+    float64 array [N]
+    """
+    weights = np.ones(len(labels))
+    for label in np.unique(labels):
+        inside = labels == label
+        if strata is not None:
+            _, which, counts = np.unique(strata[inside], return_inverse=True, return_counts=True)
+            share = len(which) / (len(counts) * counts[which])
+            weights[inside] = np.minimum(share, _MOST_OFTEN)
+        total = len(labels) if equal_classes else np.count_nonzero(inside)
+        weights[inside] *= total / weights[inside].sum()
+    return weights

@@ -23,15 +23,7 @@ from lungcls.classifier import Classifier
 from lungcls.data.dataset import Dataset
 from lungcls.data.offline import add_copies, wanted_counts
 from lungcls.data.splits import Split, split_dataset
-from lungcls.data.views import (
-    Progress,
-    drawn_lungs,
-    find_lungs,
-    lung_views,
-    quiet,
-    region_views,
-    segmentation_pairs,
-)
+from lungcls.data.views import drawn_lungs, find_lungs, lung_views, region_views, segmentation_pairs
 from lungcls.errors import DataError, RecipeError
 from lungcls.evaluation.calibration import fit_bias
 from lungcls.evaluation.evaluate import logits_on, segmentation_on
@@ -40,9 +32,11 @@ from lungcls.evaluation.segmentation import dice
 from lungcls.files import atomic_write
 from lungcls.finder import Finder
 from lungcls.gate.gate import Gate
+from lungcls.lineage import ancestors
 from lungcls.lungs import Lungs
-from lungcls.models.catalog import MODELS
+from lungcls.models import MODELS
 from lungcls.models.pretrained import PretrainedError, copy_weights
+from lungcls.progress import Progress, quiet
 from lungcls.recipes import Recipe
 from lungcls.recipes.recipe import recipe_from_dict
 from lungcls.regions import unletterbox, whole_view
@@ -136,7 +130,7 @@ def train(
     """
     out = Path(out)
     finished = out / f"{recipe.name}.safetensors"
-    split = split or split_dataset(database, seed=recipe.split_seed)
+    split = split or split_dataset(database, seed=recipe.split_seed, progress=progress)
     _claim(out, recipe, split, database)
     if finished.is_file() and finished.with_suffix(".json").is_file():
         logger.info("%s is finished", out)
@@ -209,13 +203,20 @@ class _Run:
         films = [self.lungs[record.file] for record in records]
         if part == "train" and recipe.lungs_beside:
             views, shares = lung_views(films, recipe.region, size, self.progress, tone=recipe.tone)
-            return Views(views, labels, shares)
+            return Views(views, labels, shares, self._strata(part))
         views = region_views(films, recipe.region, size, self.progress, tone=recipe.tone)
         if part == "train" and recipe.offline:
             views, labels = add_copies(
                 views, labels, self._wanted(), recipe.offline_augmentation, recipe.seed
             )
-        return Views(views, labels)
+        return Views(views, labels, strata=self._strata(part) if part == "train" else None)
+
+    def _strata(self, part: str) -> npt.NDArray[np.int64] | None:
+        within = self.recipe.balance_within
+        if within == "none":
+            return None
+        values = [getattr(record, within) for record in self.records[part]]
+        return np.unique(values, return_inverse=True)[1].astype(np.int64)
 
     def labels(self, part: str) -> npt.NDArray[np.int64]:
         return np.asarray([self.classes.index(record.label) for record in self.records[part]], np.int64)
@@ -297,6 +298,12 @@ class _Run:
             versions=_versions(self.device),
             licence=LICENCE,
             tone=recipe.tone,
+            ancestors=ancestors(
+                self.architecture,
+                init=self.init,
+                segmenter=self.segmenter if self.predicts else "",
+                teachers=self.teachers,
+            ),
         )
 
     def _validated_segmenter(self, path: Path) -> Card:

@@ -10,6 +10,7 @@ from fastapi.staticfiles import StaticFiles
 
 import lungcls
 from lungcls.labels import NOTICE
+from lungcls.web.admission import LOOPBACK, Admission
 from lungcls.web.middleware import Counting, Drain, SecurityHeaders
 from lungcls.web.page import FOLDER, make_page
 from lungcls.web.problems import install
@@ -80,6 +81,7 @@ def create_app(
     app.mount("/static", StaticFiles(directory=FOLDER / "static"), name="static")
     _describe_problems(app)
     app.add_middleware(Drain, most=2 * settings.max_upload)
+    app.add_middleware(Admission, hosts=(*LOOPBACK, *settings.allowed_hosts))
     app.add_middleware(Counting, metrics=service.metrics, paths=_PATHS)
     app.add_middleware(SecurityHeaders)
     return app

@@ -16,10 +16,12 @@ HEADERS: Final[dict[str, str]] = {
     # Everything comes from here; pictures come as data URLs, and what the user chose as blobs.
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
-        "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+        "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'; "
+        "require-trusted-types-for 'script'; trusted-types 'none'"
     ),
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
+    "Origin-Agent-Cluster": "?1",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -134,7 +136,8 @@ class Drain:
             return message
 
         async def drained(message: Message) -> None:
-            waited = message.get("status") == 408  # who was too slow is not waited for again
+            # Who was too slow is not waited for again, nor is anyone when the service stops.
+            waited = message.get("status") in (408, 503)
             if message["type"] == "http.response.start" and not (complete or waited or (asked and not begun)):
                 size = 0
                 with anyio.move_on_after(_DRAIN_SECONDS):

@@ -1,4 +1,4 @@
-"""The bound on the requests that are in the house."""
+"""The bound on the whole requests that wait or are worked on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lungcls.web.problems import Problem
 
 
 class Places:
-    """So many requests are read, wait or are worked on; one more is refused before its body is read.
+    """So many requests wait or are worked on; one more is refused.
 
     Belongs to one event loop, so that it needs no lock.
 
@@ -22,6 +22,17 @@ class Places:
         self.number = number
         self.taken = 0
 
+    def check(self) -> None:
+        """Refuse a request before its body is read.
+
+        Raises
+        ------
+        Problem
+            ``busy``, if there is no place.
+        """
+        if self.taken >= self.number:
+            raise Problem("busy", f"{self.taken} requests are waiting or worked on; try again in a moment.")
+
     @contextmanager
     def take(self) -> Iterator[None]:
         """Hold a place.
@@ -31,8 +42,7 @@ class Places:
         Problem
             ``busy``, if there is none.
         """
-        if self.taken >= self.number:
-            raise Problem("busy", f"{self.taken} requests are waiting or worked on; try again in a moment.")
+        self.check()
         self.taken += 1
         try:
             yield

@@ -20,14 +20,18 @@ MEDIA_TYPE: Final = "application/problem+json"
 
 TITLES: Final[dict[str, tuple[int, str]]] = {
     "malformed": (400, "The request body cannot be read"),
+    "foreign-host": (400, "The service is not known by this name"),
+    "foreign-origin": (403, "The request comes from another site"),
     "upload-timeout": (408, "The upload took too long"),
     "upload-too-large": (413, "The upload is too large"),
     "too-many-files": (413, "Too many files in one request"),
     "image-too-large": (413, "The image has too many pixels"),
     "not-multipart": (415, "The request is no multipart form"),
+    "compressed-body": (415, "The body is compressed"),
     "not-an-image": (415, "The file is of no format that is read here"),
     "damaged-image": (422, "The image cannot be used"),
     "invalid-field": (422, "A field of the form is not valid"),
+    "unknown-option": (422, "The address has options that no path takes"),
     "no-file": (422, "There is no file in the request"),
     "several-problems": (422, "Several files cannot be used"),
     "busy": (429, "Too many requests are waiting"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Request
@@ -25,7 +24,6 @@ from lungcls.web.problems import Problem, documented
 from lungcls.web.references import class_notes
 from lungcls.web.service import Service, service_of
 from lungcls.web.settings import Settings
-from lungcls.web.uploads import Form, read_form
 
 _REGION_WORDS: Final = {
     "full": "the whole image",
@@ -37,23 +35,10 @@ _REGION_WORDS: Final = {
     "silhouette": "the outline of the lungs alone",
 }
 
-_PROBLEMS: Final = (400, 408, 413, 415, 422, 429, 500, 503, 504)
+_DOOR: Final = (400, 403, 415, 422)
+_PROBLEMS: Final = (*_DOOR, 408, 413, 429, 500, 503, 504)
 
 
-async def _images(request: Request) -> AsyncIterator[Form]:
-    service = service_of(request)
-    with service.places.take():
-        yield await read_form(request, service.settings, service.settings.max_files)
-
-
-async def _one_image(request: Request) -> AsyncIterator[Form]:
-    service = service_of(request)
-    with service.explain_places.take():
-        yield await read_form(request, service.settings, 1)
-
-
-Images = Annotated[Form, Depends(_images)]
-OneImage = Annotated[Form, Depends(_one_image)]
 TheService = Annotated[Service, Depends(service_of)]
 
 
@@ -71,16 +56,17 @@ def make_router(service: Service) -> APIRouter:
         openapi_extra=documented_form(PredictForm, settings.max_files, choices),
         tags=["images"],
     )
-    async def predict(form: Images, service: TheService) -> Response:
+    async def predict(request: Request, service: TheService) -> Response:
         """Find the lungs on each image and ask the classifiers of the regions what they look like.
 
         One result a file, in their order. If any file cannot be used there is no result at all, and the
         problem names every such file. Nothing is kept.
         """
-        options = parse_fields(PredictForm, form.fields)
-        for region in options.region:
-            check_choice("region", region, models.regions)
-        results = await service.predict(form.files, tuple(options.region) or models.regions, options)
+        async with service.incoming(request, service.places, settings.max_files) as form:
+            options = parse_fields(PredictForm, form.fields)
+            for region in options.region:
+                check_choice("region", region, models.regions)
+            results = await service.predict(form.files, tuple(options.region) or models.regions, options)
         return _json(schemas.PredictAnswer(notice=NOTICE, version=lungcls.__version__, results=results))
 
     @router.post(
@@ -91,10 +77,11 @@ def make_router(service: Service) -> APIRouter:
         openapi_extra=documented_form(SegmentForm, settings.max_files, choices),
         tags=["images"],
     )
-    async def segment(form: Images, service: TheService) -> Response:
+    async def segment(request: Request, service: TheService) -> Response:
         """Find the lungs on each image, without classifying it."""
-        options = parse_fields(SegmentForm, form.fields)
-        results = await service.predict(form.files, (), options)
+        async with service.incoming(request, service.places, settings.max_files) as form:
+            options = parse_fields(SegmentForm, form.fields)
+            results = await service.predict(form.files, (), options)
         return _json(schemas.SegmentAnswer(notice=NOTICE, version=lungcls.__version__, results=results))
 
     @router.post(
@@ -105,17 +92,19 @@ def make_router(service: Service) -> APIRouter:
         openapi_extra=documented_form(ExplainForm, 1, choices),
         tags=["images"],
     )
-    async def explain(form: OneImage, service: TheService) -> Response:
+    async def explain(request: Request, service: TheService) -> Response:
         """Map what speaks for a class, in the eyes of one region's classifier; slower than a prediction."""
-        options = parse_fields(ExplainForm, form.fields)
-        region = options.region or models.default_region
-        check_choice("region", region, models.regions)
-        check_choice("method", options.method, METHODS)
-        if options.target is not None:
-            check_choice("target", options.target, models.cards[region].classes)
-        return _json(await service.explain(form.files[0], region, options))
+        async with service.incoming(request, service.explain_places, 1) as form:
+            options = parse_fields(ExplainForm, form.fields)
+            region = options.region or models.default_region
+            check_choice("region", region, models.regions)
+            check_choice("method", options.method, METHODS)
+            if options.target is not None:
+                check_choice("target", options.target, models.cards[region].classes)
+            answer = await service.explain(form.files[0], region, options)
+        return _json(answer)
 
-    @router.get("/v1/models", summary="What is loaded", tags=["service"])
+    @router.get("/v1/models", summary="What is loaded", responses=documented(*_DOOR), tags=["service"])
     async def loaded(service: TheService) -> schemas.Models:
         """Regions, classes with references, limits, and the model card of every loaded weight file."""
         return describe(service)
@@ -124,7 +113,7 @@ def make_router(service: Service) -> APIRouter:
         "/healthz",
         summary="Whether the service works",
         response_model=schemas.Health,
-        responses=documented(503),
+        responses=documented(*_DOOR, 503),
         tags=["service"],
     )
     async def healthz(service: TheService) -> schemas.Health:
@@ -138,7 +127,10 @@ def make_router(service: Service) -> APIRouter:
         "/metrics",
         summary="Counters for Prometheus",
         response_class=Response,
-        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+        responses={
+            200: {"content": {"text/plain": {"schema": {"type": "string"}}}},
+            **documented(*_DOOR),
+        },
         tags=["service"],
     )
     async def metrics(service: TheService) -> Response:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import CancelledError, Future
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -13,13 +14,14 @@ from starlette.requests import Request
 
 from lungcls.web import answers, schemas
 from lungcls.web.answers import ExplainTask, PredictTask
+from lungcls.web.arrivals import Arrivals
 from lungcls.web.forms import ExplainForm, PredictForm, SegmentForm
 from lungcls.web.metrics import Metrics
 from lungcls.web.places import Places
 from lungcls.web.problems import Problem
 from lungcls.web.process import ModelProcess, WorkerDiedError, WorkerHungError
 from lungcls.web.settings import Settings
-from lungcls.web.uploads import Upload, file_problem
+from lungcls.web.uploads import Form, Upload, file_problem, read_form
 from lungcls.web.worker import Worker
 
 Found = TypeVar("Found")
@@ -45,6 +47,9 @@ class Service:
     ) -> None:
         self.settings = settings
         self.metrics = Metrics()
+        self.arrivals = Arrivals(
+            settings.max_uploads, int(settings.max_memory_mb * 1e6), settings.upload_timeout
+        )
         self.places = Places(settings.max_requests)
         self.explain_places = Places(settings.max_explanations)
         self.predictor = process(settings, settings.timeout)
@@ -64,6 +69,10 @@ class Service:
             "lungcls_requests_in_work", "Requests that hold a place.", lambda: self.places.taken
         )
         self.metrics.watch(
+            "lungcls_uploads_coming", "Bodies on their way in.", lambda: len(self.arrivals.coming)
+        )
+        self.metrics.watch("lungcls_held_bytes", "Bytes of all bodies.", lambda: self.arrivals.held)
+        self.metrics.watch(
             "lungcls_queue_images",
             "Images that wait for their batch.",
             lambda: self._predictions.waiting,
@@ -76,12 +85,14 @@ class Service:
 
     def start(self) -> None:
         """Start the threads, and the processes where a stop has ended them."""
+        self.arrivals.open()
         self.predictor.start()
         self._predictions.start()
         self._explanations.start()
 
     def stop(self) -> None:
         """Stop threads and processes; what waits is told so."""
+        self.arrivals.close()
         self._predictions.stop()
         self._explanations.stop()
         self.predictor.stop()
@@ -91,6 +102,20 @@ class Service:
     def working(self) -> bool:
         """Whether both threads take jobs."""
         return self._predictions.alive and self._explanations.alive
+
+    @asynccontextmanager
+    async def incoming(self, request: Request, places: Places, max_files: int) -> AsyncIterator[Form]:
+        """Read the form of a request, and hold a place for it from when it is whole.
+
+        Raises
+        ------
+        Problem
+        """
+        places.check()
+        with self.arrivals.body() as body:
+            form = await read_form(request, self.settings, max_files, body)
+            with places.take():
+                yield form
 
     async def predict(
         self, uploads: Sequence[Upload], regions: tuple[str, ...], options: PredictForm | SegmentForm

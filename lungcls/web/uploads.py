@@ -6,11 +6,11 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-import anyio
 from starlette.requests import ClientDisconnect, Request
 
 from lungcls.errors import ImageError, ImageFormatError, ImageSizeError
 from lungcls.images import image_format
+from lungcls.web.arrivals import Body
 from lungcls.web.multipart import FILES, FormReader
 from lungcls.web.problems import Problem
 from lungcls.web.settings import Settings
@@ -18,6 +18,12 @@ from lungcls.web.settings import Settings
 _MAX_NAME: Final = 120
 _HEAD: Final = 132
 _OBJECTS: Final = re.compile(r"<[^<>]* at 0x[0-9a-f]+>")
+
+
+_CUT: Final = {
+    "upload-timeout": "The body came slowly, and another request needed its place; send it again, at once.",
+    "not-ready": "The service is stopping.",
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,8 +52,8 @@ class Form:
     fields: dict[str, list[str]]
 
 
-async def read_form(request: Request, settings: Settings, max_files: int) -> Form:
-    """Read and check the form of a request.
+async def read_form(request: Request, settings: Settings, max_files: int, body: Body) -> Form:
+    """Read and check the form of a request, whose bytes are counted as `body`.
 
     Raises
     ------
@@ -62,17 +68,19 @@ async def read_form(request: Request, settings: Settings, max_files: int) -> For
         _check_size(int(length), settings.max_upload)
     reader, size = FormReader(content_type, max_files), 0
     try:
-        with anyio.fail_after(settings.upload_timeout):
+        with body.scope:
             async for chunk in request.stream():
                 size += len(chunk)
                 _check_size(size, settings.max_upload)  # whatever the head said of the length
+                body.grow(len(chunk))
                 reader.write(chunk)
+            body.whole = True
     except ClientDisconnect as error:
         raise Problem("malformed", "The connection was closed before the body was complete.") from error
-    except TimeoutError as error:
-        raise Problem(
-            "upload-timeout", f"The body did not arrive within {settings.upload_timeout:g} seconds."
-        ) from error
+    if body.cut:
+        raise Problem(body.cut, _CUT[body.cut])
+    if not body.whole:
+        raise Problem("upload-timeout", f"After {size} bytes the body came too slowly; send it at once.")
     reader.close()
     if not reader.files:
         raise Problem("no-file", f"Send at least one image, in a field named {FILES!r}.")
@@ -112,10 +120,8 @@ def _checked(uploads: list[tuple[str, bytearray]]) -> list[Upload]:
 
 def image_problem(error: ImageError) -> Problem:
     """Return an error of reading as one that its sender is told."""
-    # In front stands the name, which here is none; behind, for format and size, advice for Python.
-    text = _OBJECTS.sub("data", str(error).partition(": ")[2])
-    if isinstance(error, (ImageFormatError, ImageSizeError)):
-        text = text.partition(";")[0]
+    # The advice is for Python where it stands apart; the reader calls what has no name of its own so.
+    text = _OBJECTS.sub("data", error.finding or str(error).removeprefix("<bytes>: "))
     kind = "not-an-image" if isinstance(error, ImageFormatError) else "damaged-image"
     kind = "image-too-large" if isinstance(error, ImageSizeError) else kind
     return Problem(kind, f"{text[:1].upper()}{text[1:]}.")

@@ -10,12 +10,12 @@ from typing import Any, Final, NamedTuple
 from lungcls.classifier import Classifier
 from lungcls.data.dataset import Dataset, Record
 from lungcls.data.splits import Split
-from lungcls.data.views import Progress, quiet
 from lungcls.errors import DataError
 from lungcls.evaluation.reading import copies_of
 from lungcls.evaluation.release import evaluate_release
 from lungcls.evaluation.results import write_csv, write_results
 from lungcls.finder import Finder
+from lungcls.progress import Progress, quiet
 
 _STEM: Final = "released_weights_"
 _ANSWERS: Final = "_answers"

@@ -11,10 +11,10 @@ from typing import Any, Final
 from lungcls.classifier import Classifier
 from lungcls.data.dataset import Dataset
 from lungcls.data.splits import PARTS, Split, crossing, split_dataset
-from lungcls.data.views import Progress, quiet
 from lungcls.errors import OptionError
 from lungcls.finder import Finder
 from lungcls.gate.gate import Gate
+from lungcls.progress import Progress, quiet
 from lungcls.recipes import load_recipe
 from lungcls.render.drawing import require_matplotlib
 from lungcls.training.train import train

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,13 @@ from PIL import Image
 from lungcls.curation.audit import audit
 from lungcls.errors import DataError
 from lungcls.phantom import chest_phantom
+
+
+def counted(items: Iterable[Any], total: int, seen: list[tuple[int, int]]) -> Iterator[Any]:
+    """A progress that notes how far it is."""
+    for done, item in enumerate(items, start=1):
+        seen.append((done, total))
+        yield item
 
 
 def save(path: Path, pixels: NDArray[Any]) -> Path:
@@ -122,7 +130,7 @@ def test_clean_flat_folder_and_progress(tmp_path: Path) -> None:
     for seed in range(3):
         save(tmp_path / f"{seed}.png", chest_phantom(96, seed=seed).image)
     seen: list[tuple[int, int]] = []
-    result = audit(tmp_path, progress=lambda done, total: seen.append((done, total)))
+    result = audit(tmp_path, progress=lambda items, total, text: counted(items, total, seen))
     assert seen == [(1, 3), (2, 3), (3, 3)]
     assert result.classes == {}
     assert result.identical_files == result.identical_pixels == result.near == ()

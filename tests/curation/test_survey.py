@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,13 @@ from lungcls.data import ClassFolders, MaskFolder, RadiographyDatabase
 from lungcls.errors import DataError
 
 
+def counted(items: Iterable[Any], total: int, seen: list[tuple[int, int]]) -> Iterator[Any]:
+    """A progress that notes how far it is."""
+    for done, item in enumerate(items, start=1):
+        seen.append((done, total))
+        yield item
+
+
 def test_a_scan_measures_grey_values(tmp_path: Path) -> None:
     pixels = np.zeros((4, 10), np.uint8)
     pixels[:, 5:] = 255
@@ -22,7 +31,7 @@ def test_a_scan_measures_grey_values(tmp_path: Path) -> None:
     names = ("half.png", "flat.png", "text.png", "gone.png")
     seen: list[tuple[int, int]] = []
     scan = scan_images(
-        [tmp_path / name for name in names], progress=lambda done, total: seen.append((done, total))
+        [tmp_path / name for name in names], progress=lambda items, total, text: counted(items, total, seen)
     )
     half, flat, text, gone = scan.facts
     assert (half.mean, half.std, half.min, half.max) == (0.5, 0.5, 0.0, 1.0)

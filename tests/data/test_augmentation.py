@@ -157,3 +157,32 @@ def test_large_seeds(pair: tuple[np.ndarray, np.ndarray]) -> None:
 def test_unknown_names_list_the_known() -> None:
     with pytest.raises(ValueError, match="unknown augmentation 'strong'; known are segmentation, "):
         Augment("strong")
+
+
+def test_a_chance_curve_keeps_the_order_of_grey_levels() -> None:
+    from lungcls.data.augmentation import MonotoneCurve
+
+    ramp = np.arange(256, dtype=np.uint8)[None].repeat(8, 0)
+    curves = [MonotoneCurve(p=1)(image=ramp)["image"][0].astype(int) for _ in range(20)]
+    for curve in curves:
+        assert (np.diff(curve) >= 0).all()
+        assert (curve[0], curve[-1]) == (0, 255)
+    assert np.ptp([curve[128] for curve in curves]) > 20
+
+
+def test_what_is_painted_into_lungs_whitens_them_and_leaves_the_mask() -> None:
+    from lungcls.data.augmentation import LungOcclusion
+    from lungcls.phantom import chest_phantom
+
+    phantom = chest_phantom(128, seed=1)
+    image, mask = (255 * phantom.image).astype(np.uint8), phantom.mask.astype(np.uint8) * 255
+    whitened = 0
+    for _ in range(10):
+        result = LungOcclusion(p=1)(image=image, mask=mask)
+        np.testing.assert_array_equal(result["mask"], mask)
+        change = result["image"].astype(int) - image
+        assert change.min() >= 0
+        whitened += change[phantom.mask].mean() > 2 * change[~phantom.mask].mean()
+    assert whitened >= 8
+    empty = LungOcclusion(p=1)(image=image, mask=np.zeros_like(mask))
+    np.testing.assert_array_equal(empty["image"], image)

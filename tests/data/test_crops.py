@@ -10,7 +10,8 @@ from PIL import Image
 from lungcls.curation.audit import audit
 from lungcls.data import MaskFolder, RadiographyDatabase, crossing, split_dataset
 from lungcls.data.crops import match_crops
-from lungcls.data.duplicates import find_near_duplicates, match_thumbnails, thumbnail
+from lungcls.data.duplicates import find_near_duplicates, match_thumbnails
+from lungcls.data.thumbnails import thumbnail
 from lungcls.images import read_image
 from lungcls.phantom import chest_phantom
 

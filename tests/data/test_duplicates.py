@@ -2,16 +2,27 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from lungcls.data.duplicates import copied_from, find_near_duplicates, match_thumbnails, thumbnail, thumbnails
+from lungcls.data.duplicates import copied_from, find_near_duplicates, match_thumbnails
+from lungcls.data.thumbnails import thumbnail, thumbnails
 from lungcls.errors import DataError, ImageError
 from lungcls.phantom import chest_phantom
+
+
+def counted(items: Iterable[Any], total: int, seen: list[tuple[int, int]]) -> Iterator[Any]:
+    """A progress that notes how far it is."""
+    for done, item in enumerate(items, start=1):
+        seen.append((done, total))
+        yield item
+
 
 Floats = NDArray[np.float32]
 
@@ -31,7 +42,7 @@ def chests() -> list[Floats]:
 def test_thumbnails_of_files(tmp_path: Path, chests: list[Floats]) -> None:
     paths = [save(tmp_path / f"{i}.png", image) for i, image in enumerate(chests)]
     seen: list[tuple[int, int]] = []
-    small = thumbnails(paths, progress=lambda done, total: seen.append((done, total)))
+    small = thumbnails(paths, progress=lambda items, total, text: counted(items, total, seen))
     assert small.shape == (6, 64, 64)
     assert small.dtype == np.float32
     assert seen == [(i, 6) for i in range(1, 7)]
@@ -178,16 +189,16 @@ def test_known_copies_of_real_images(real_data: Path) -> None:
     assert false_share < 0.005
 
 
-def test_what_was_found_is_kept_for_the_same_files(
-    tmp_path: Path, chests: list[Floats], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_found_is_kept_for_the_same_files(tmp_path: Path, chests: list[Floats]) -> None:
     paths = [save(tmp_path / f"{i}.png", image) for i, image in enumerate([*chests, chests[2] ** 1.2])]
     cache = tmp_path / "cache.npz"
     first = find_near_duplicates(paths, cache=cache)
     assert first.groups() == [[2, 6]]
-    with monkeypatch.context() as patch:
-        patch.setattr("lungcls.data.duplicates.read_image", None)  # reading would fail
-        again = find_near_duplicates(paths, cache=cache)
+    seen: list[tuple[int, int]] = []
+    again = find_near_duplicates(
+        paths, cache=cache, progress=lambda items, total, text: counted(items, total, seen)
+    )
+    assert not seen  # nothing was read
     assert again.clusters.tolist() == first.clusters.tolist()
     assert again.pairs == first.pairs
     # Other files, another threshold: nothing of the old result is left.
@@ -198,3 +209,23 @@ def test_what_was_found_is_kept_for_the_same_files(
     cache.write_bytes(b"something else")
     with pytest.raises(DataError, match="not a cache of near duplicates"):
         find_near_duplicates(paths, cache=cache)
+
+
+def test_near_duplicates_are_looked_for_once_without_a_word_about_a_cache(
+    tmp_path: Path, chests: list[Floats], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LUNGCLS_CACHE", str(tmp_path / "cache"))
+    paths = [save(tmp_path / f"{i}.png", image) for i, image in enumerate([*chests, chests[2]])]
+    seen: list[tuple[int, int]] = []
+    first = find_near_duplicates(paths, progress=lambda items, total, text: counted(items, total, seen))
+    assert first.groups() == [[2, 6]]
+    assert len(seen) == 7
+    again = find_near_duplicates(paths, progress=lambda items, total, text: counted(items, total, seen))
+    assert again.groups() == [[2, 6]]
+    assert len(seen) == 7  # nothing was read
+    (kept,) = (tmp_path / "cache/near-duplicates").iterdir()
+    kept.write_bytes(b"damaged")
+    assert find_near_duplicates(paths).groups() == [[2, 6]]
+    (tmp_path / "blocked").write_text("no folder")
+    monkeypatch.setenv("LUNGCLS_CACHE", str(tmp_path / "blocked"))
+    assert find_near_duplicates(paths).groups() == [[2, 6]]

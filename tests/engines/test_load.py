@@ -12,7 +12,7 @@ from lungcls.classifier import Classifier
 from lungcls.engines import ENGINES, load_network, torch_module
 from lungcls.engines.graphs import stamp
 from lungcls.errors import MissingExtraError, WeightsError
-from lungcls.weights import checked_card, find_weights, load_card, released, write_card
+from lungcls.weights import checked_card, find_weights, load_card, released, write_card, write_card_of
 
 TASKS = ("segmentation", "classification")
 
@@ -126,7 +126,9 @@ def test_a_missing_graph_says_how_to_make_it(stages: dict[str, Path], tmp_path: 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 def test_a_broken_graph_is_named(stages: dict[str, Path], tmp_path: Path, engine: str) -> None:
     path = _copy(stages["classification"], tmp_path)
-    path.with_suffix(".onnx").write_bytes(b"no graph, " + stamp(load_card(path)).encode())
+    graph = path.with_suffix(".onnx")
+    graph.write_bytes(b"no graph, " + stamp(load_card(path)).encode())
+    write_card_of(graph, load_card(path))
     with pytest.raises(WeightsError, match=r"small-cnn\.onnx: .*cannot load this file"):
         load_network(path, "classification", engine=engine)
 
@@ -163,3 +165,70 @@ def test_released_weights_run_out_of_the_box(name: str, engine: str) -> None:
     expected = load_network(name, card.task, engine="torch", device="cpu")[1](views)
     found = load_network(name, card.task, engine=engine, device="cpu")[1](views)
     np.testing.assert_allclose(found, expected, atol=1e-3 * max(1.0, float(np.abs(expected).max())))
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("damaged", [".safetensors", ".onnx"])
+def test_a_flipped_byte_is_seen_on_the_road_by_the_graph(
+    stages: dict[str, Path], tmp_path: Path, engine: str, damaged: str
+) -> None:
+    graph = _copy(stages["classification"], tmp_path).with_suffix(".onnx")
+    part = graph.with_suffix(damaged)
+    content = bytearray(part.read_bytes())
+    content[len(content) // 2] ^= 1
+    part.write_bytes(content)
+    with pytest.raises(WeightsError, match=rf"small-cnn\{damaged}: SHA-256 is"):
+        load_network(graph, "classification", engine=engine)
+
+
+def test_a_graph_whose_card_has_no_hash_of_it_is_refused(stages: dict[str, Path], tmp_path: Path) -> None:
+    graph = _copy(stages["classification"], tmp_path).with_suffix(".onnx")
+    write_card(graph, replace(load_card(graph), files={}))
+    with pytest.raises(WeightsError, match=r"small-cnn\.onnx: its card has no hash of this file"):
+        load_network(graph, "classification", engine="onnxruntime")
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize(
+    "place", ["../secret.safetensors", "/etc/passwd", "other.safetensors", "small-cnn.onnx"]
+)
+def test_a_graph_that_points_elsewhere_is_refused(
+    stages: dict[str, Path], tmp_path: Path, engine: str, place: str
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    graph = _copy(stages["classification"], tmp_path).with_suffix(".onnx")
+    model = onnx.load(graph, load_external_data=False)
+    outside = next(one for one in model.graph.initializer if one.external_data)
+    next(entry for entry in outside.external_data if entry.key == "location").value = place
+    graph.write_bytes(model.SerializeToString())
+    write_card_of(graph, load_card(graph))
+    with pytest.raises(
+        WeightsError, match=r"points to other files than small-cnn\.safetensors, which is refused"
+    ):
+        load_network(graph, "classification", engine=engine)
+
+
+def test_a_location_that_is_written_in_another_way_is_refused(
+    stages: dict[str, Path], tmp_path: Path
+) -> None:
+    graph = _copy(stages["classification"], tmp_path).with_suffix(".onnx")
+    value = b"../secret"
+    # The same entry with the value before its key, which protobuf allows.
+    graph.write_bytes(graph.read_bytes() + b"\x12" + bytes([len(value)]) + value + b"\x0a\x08location")
+    write_card_of(graph, load_card(graph))
+    with pytest.raises(WeightsError, match="points to other files"):
+        load_network(graph, "classification", engine="onnxruntime")
+
+
+def test_weights_of_a_graph_that_are_a_link_or_huge_are_refused(
+    stages: dict[str, Path], tmp_path: Path
+) -> None:
+    path = _copy(stages["classification"], tmp_path)
+    with path.open("r+b") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(WeightsError, match="1,099,511,627,776 bytes; expected at most"):
+        load_network(path.with_suffix(".onnx"), "classification", engine="onnxruntime")
+    path.unlink()
+    path.symlink_to(stages["classification"])
+    with pytest.raises(WeightsError, match=r"small-cnn\.safetensors: .*must not be a link"):
+        load_network(path.with_suffix(".onnx"), "classification", engine="onnxruntime")

@@ -13,10 +13,12 @@ from lungcls import Pipeline, read_image
 from lungcls.cli.main import app
 from lungcls.data import open_radiography
 from lungcls.engines import load_network
+from lungcls.errors import WeightsError
 from lungcls.evaluation.segmentation import dice
 from lungcls.export import FORMATS, export_pipeline, export_stage, modules
 from lungcls.export.modules import PipelineModule, stage_module
 from lungcls.export.quantise import quantise_stage
+from lungcls.files import file_sha256
 from lungcls.phantom import chest_phantom
 from lungcls.regions import REGIONS, Region, view
 from lungcls.weights import load_card
@@ -37,7 +39,10 @@ def exported(stages: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) 
 
 
 def _same_answers(weights: Path, path: Path, task: str) -> None:
-    assert load_card(path) == load_card(weights)
+    card = load_card(path)
+    parts = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
+    assert card == replace(load_card(weights), files=card.files)
+    assert {part.name: file_sha256(part) for part in parts}.items() <= card.files.items()
     views = _views(3)
     expected = load_network(weights, task, engine="torch", device="cpu")[1](views)
     for count in (3, 1):
@@ -227,3 +232,30 @@ def test_wrong_use_is_one_line(
     assert result.exit_code == 2
     assert message in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("format", list(FORMATS))
+def test_a_flipped_byte_of_an_export_is_seen(stages: dict[str, Path], tmp_path: Path, format: str) -> None:
+    path = export_stage(stages["classification"], tmp_path, format)
+    for part in [path, path.with_suffix(".bin")] if format == "openvino" else [path]:
+        whole = part.read_bytes()
+        part.write_bytes(whole[:-40] + bytes([whole[-40] ^ 1]) + whole[-39:])
+        with pytest.raises(WeightsError, match=rf"{part.name}: SHA-256 is"):
+            load_network(path, "classification", device="cpu")
+        part.write_bytes(whole)
+    load_network(path, "classification", device="cpu")
+
+
+def test_two_formats_share_a_card_and_other_weights_replace_it(
+    stages: dict[str, Path], tmp_path: Path
+) -> None:
+    weights = stages["classification"]
+    for format in FORMATS:
+        export_stage(weights, tmp_path, format)
+    assert set(load_card(tmp_path / "small-cnn.onnx").files) == {
+        f"small-cnn.{s}" for s in ("onnx", "xml", "bin", "pt2")
+    }
+    stale = tmp_path / "small-cnn.json"
+    stale.write_text(json.dumps({**json.loads(stale.read_text()), "sha256": "0" * 64}))
+    export_stage(weights, tmp_path, "onnx")
+    assert set(load_card(tmp_path / "small-cnn.onnx").files) == {"small-cnn.onnx"}

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +28,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from lungcls.pacs.codes import Software, WeightFacts
 
 CR, DX = "1.2.840.10008.5.1.4.1.1.1", "1.2.840.10008.5.1.4.1.1.1.1"
-SECONDARY = "1.2.840.10008.5.1.4.1.1.7"
+PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 SOFTWARE = Software("1.2.3", WeightFacts("segmenter", "a" * 64), (WeightFacts("classifier-mask", "b" * 64),))
 
 
@@ -124,3 +128,72 @@ def tool() -> Callable[..., str]:
         return done.stdout + done.stderr
 
     return run
+
+
+@dataclass(frozen=True)
+class Orthanc:
+    """A running one."""
+
+    http: int
+    dicom: int
+    node: int
+
+    @property
+    def rest(self) -> str:
+        return f"http://127.0.0.1:{self.http}"
+
+    @property
+    def web(self) -> str:
+        return f"{self.rest}/dicom-web"
+
+    def modalities(self, study: str) -> list[str]:
+        from lungcls.pacs.dicomweb import connect
+
+        found = connect(self.web).search_for_instances(study_instance_uid=study, fields=["Modality"])
+        return sorted(item["00080060"]["Value"][0] for item in found)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
+    """A real Orthanc with DICOMweb, on loopback; skips where it is not installed."""
+    requests = pytest.importorskip("requests", reason="needs the extra pacs")
+    program = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
+    if program is None or not PLUGIN.exists():
+        pytest.skip("no Orthanc with DICOMweb here: apt-get install orthanc orthanc-dicomweb")
+    folder = tmp_path_factory.mktemp("orthanc")
+    ports = Orthanc(free_port(), free_port(), free_port())
+    settings = {
+        "Name": "test",
+        "StorageDirectory": str(folder / "storage"),
+        "IndexDirectory": str(folder / "index"),
+        "HttpPort": ports.http,
+        "DicomPort": ports.dicom,
+        "DicomAet": "ORTHANC",
+        "AuthenticationEnabled": False,
+        "RemoteAccessAllowed": False,
+        "Plugins": [str(PLUGIN)],
+        "DicomWeb": {"Enable": True, "Root": "/dicom-web/", "StudiesMetadata": "Full"},
+        "DicomModalities": {"lungcls": ["LUNGCLS", "127.0.0.1", ports.node]},
+    }
+    (folder / "orthanc.json").write_text(json.dumps(settings))
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([program, str(folder / "orthanc.json")], stdout=log, stderr=log)
+    try:
+        for _ in range(300):
+            try:
+                if requests.get(f"{ports.web}/studies", timeout=5).ok:
+                    break
+            except requests.ConnectionError:
+                time.sleep(0.1)
+        else:
+            pytest.fail((folder / "log").read_text()[-2000:])
+        yield ports
+    finally:
+        process.terminate()
+        process.wait()

@@ -10,8 +10,9 @@ import pytest
 from lungcls.data.augmentation import AUGMENTATIONS
 from lungcls.errors import RecipeError
 from lungcls.models import create_model
-from lungcls.recipes import Stage, load_recipe, recipe_names
+from lungcls.recipes import Stage, grouped_recipes, load_recipe, recipe_names
 from lungcls.recipes import recipe as recipe_module
+from lungcls.recipes.checks import GROUPS
 from lungcls.recipes.recipe import recipe_from_dict
 from lungcls.regions import Region
 
@@ -234,6 +235,61 @@ def test_a_bias_is_of_classification(values: dict[str, Any]) -> None:
     other = {**values, "task": "segmentation", "loss": "dice_bce", "region": None, "bias": "validation"}
     with pytest.raises(RecipeError, match="bias goes with classification"):
         recipe_from_dict(other)
+
+
+def test_all_faults_are_named_at_once(values: dict[str, Any]) -> None:
+    faults = {
+        "learning_rate": float("nan"), "weight_decay": -1, "patience": -5, "seed": -3, "std": float("inf"),
+        "loss": "hinge", "tone": "loud", "model": {"model": "resnet5"}, "lerning_rate": 1,
+        "stages": [{"size": 0, "epochs": 1}, {"size": 64}], "mixup": 0.2, "offline": {"COVID": 5},
+        "mask_jitter": 0.01,
+    }  # fmt: skip
+    with pytest.raises(RecipeError) as caught:
+        recipe_from_dict({**values, **faults})
+    for said in (
+        "unknown keys lerning_rate", "learning_rate is nan", "weight_decay is -1", "patience is -5",
+        "seed is -3", "std is inf", "loss is 'hinge'", "tone is 'loud'", "unknown model 'resnet5'",
+        "stage 1: size is 0", "stage 2: missing keys epochs", "mixup and cutmix go with",
+        "mask_jitter goes with the regions", "offline copies have no lungs",
+    ):  # fmt: skip
+        assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"model": "unet"}, "the model 'unet' is not for classification"),
+        ({"model": "gate"}, "the model 'gate' is not for classification"),
+        ({}, "unknown model None; the models are .*densenet121"),
+        (
+            {"model": "efficientnet-lite0", "pretrained": "imagenet"},
+            "mean and std are 0.5 and 0.25; the ImageNet weights of EfficientNet-Lite expect 0.5 and 0.5",
+        ),
+    ],
+)
+def test_a_model_fits_its_recipe(values: dict[str, Any], model: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        recipe_from_dict({**values, "model": model})
+    lite = {"model": "efficientnet-lite0", "pretrained": "imagenet"}
+    assert recipe_from_dict({**values, "model": lite, "mean": 0.5, "std": 0.5}).std == 0.5
+
+
+def test_the_packaged_recipes_leave_the_classes_to_the_dataset() -> None:
+    for name in recipe_names():
+        assert "classes" not in load_recipe(name).model, name
+
+
+def test_the_packaged_recipes_are_listed_in_groups() -> None:
+    groups = grouped_recipes()
+    assert tuple(groups) == GROUPS
+    entries = [entry for group in groups.values() for entry in group]
+    assert sorted(entry.name for entry in entries) == recipe_names()
+    for entry in entries:
+        assert entry.time
+        assert entry.description
+    released = groups["released on a CPU"]
+    assert released[0].task == "segmentation"
+    assert all(entry.result.startswith("validation ") for entry in released)
 
 
 def test_label_smoothing_is_of_cross_entropy(values: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from lungcls.phantom import chest_phantom
 from lungcls.web import Settings, create_app, process
 from lungcls.web.models import Models
 from lungcls.web.process import Loaded, ModelProcess
+from lungcls.web.server import Server, make_server
 from lungcls.weights import load_state, save_weights
 
 NAMES = ("Alpha", "Beta <b>", "Gamma", "Delta")
@@ -68,6 +69,7 @@ def make_settings(tiny_segmenter: Path, tiny_classifier: Path, other_classifier:
             "max_upload_mb": 2,
             "max_megapixels": 1,
             "max_files": 3,
+            "allowed_hosts": ("testserver",),
             **changes,
         }
         return Settings(**values)
@@ -102,15 +104,12 @@ def make_client(make_settings: Any) -> Iterator[Callable[..., Any]]:
 
 
 @pytest.fixture(scope="module")
-def serve() -> Iterator[Callable[[Settings], int]]:
-    """Run a service on a free port of this machine, and return the port."""
-    import uvicorn
-
+def run_server() -> Iterator[Callable[..., Server]]:
+    """Run a service on a free port of this machine, and return its server."""
     running = []
 
-    def start(settings: Settings) -> int:
-        config = uvicorn.Config(quick_app(settings), port=0, log_level="error", ws="none")
-        server = uvicorn.Server(config)
+    def start(settings: Settings, **options: Any) -> Server:
+        server = make_server(quick_app(settings), port=0, log_level="critical", **options)
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
         pause = threading.Event()
@@ -118,12 +117,23 @@ def serve() -> Iterator[Callable[[Settings], int]]:
             assert thread.is_alive()
             pause.wait(0.05)
         running.append((server, thread))
-        return int(server.servers[0].sockets[0].getsockname()[1])
+        return server
 
     yield start
     for server, thread in running:
         server.should_exit = True
         thread.join(30)
+
+
+def port_of(server: Server) -> int:
+    """Return the port that a server listens on."""
+    return int(server.servers[0].sockets[0].getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def serve(run_server: Any) -> Callable[[Settings], int]:
+    """Run a service on a free port of this machine, and return the port."""
+    return lambda settings: port_of(run_server(settings))
 
 
 @pytest.fixture(scope="session")

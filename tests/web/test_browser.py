@@ -159,6 +159,88 @@ def test_files_can_be_dropped(page: Any, film: Path) -> None:
     assert page.locator(".result h2").inner_text() == "dropped.png"
 
 
+HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)<"  # a file system takes no slash
+
+
+def test_names_and_tags_are_text_and_nothing_else(page: Any, film: Path, tmp_path: Path) -> None:
+    import pydicom
+
+    from lungcls.phantom import chest_phantom
+
+    dialogs: list[str] = []
+    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    scan = pydicom.Dataset()
+    scan.file_meta = pydicom.dataset.FileMetaDataset()
+    scan.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    scan.file_meta.MediaStorageSOPClassUID = pydicom.uid.DigitalXRayImageStorageForPresentation
+    scan.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+    pixels = np.rint(chest_phantom((90, 110), seed=1).image * 255).astype(np.uint8)
+    scan.Rows, scan.Columns, scan.SamplesPerPixel, scan.BitsAllocated = 90, 110, 1, 8
+    scan.BitsStored, scan.HighBit, scan.PixelRepresentation = 8, 7, 0
+    scan.PhotometricInterpretation, scan.PixelData = "MONOCHROME2", pixels.tobytes()
+    script = "<script>alert(3)</script><img src=x onerror=alert(4)>"
+    for tag in ("PatientName", "StudyDescription", "SeriesDescription", "InstitutionName", "ImageComments"):
+        setattr(scan, tag, script)
+    good = tmp_path / f"{HOSTILE}.dcm"
+    scan.save_as(good, enforce_file_format=True)
+    with pydicom.config.disable_value_validation():
+        scan.PhotometricInterpretation = script
+        scan.Modality = script
+    bad = tmp_path / f"{HOSTILE}-2.dcm"
+    scan.save_as(bad, enforce_file_format=True)
+    named = tmp_path / f"{HOSTILE}.png"
+    named.write_bytes(film.read_bytes())
+    text = tmp_path / f"{HOSTILE}.txt"
+    text.write_text(script, encoding="utf-8")
+    upload(page, good, bad, named, text)
+    cards = page.locator(".result")
+    for number in range(4):
+        cards.nth(number).locator(".body.done, .problem").first.wait_for()
+        assert cards.nth(number).locator("h2").inner_text().startswith(HOSTILE)
+    assert page.locator("script").count() == 1
+    assert page.locator("img[src=x], [onerror]").count() == 0
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download JSON").first.click()
+    assert "/" not in download.value.suggested_filename
+    assert dialogs == []
+
+
+def test_the_policy_stops_a_script_that_got_in(page: Any) -> None:
+    dialogs: list[str] = []
+    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    refused = page.evaluate(
+        """() => {
+            const script = document.createElement("script");
+            try { script.text = "alert(1)"; document.body.append(script); } catch (error) { return true; }
+            return false;
+        }"""
+    )
+    assert refused  # by Trusted Types
+    assert dialogs == []
+
+
+def test_another_site_cannot_use_the_service(browser: Any, serve: Any, make_settings: Any) -> None:
+    """A page of another origin: it posts by form and by script, and puts the page into a frame."""
+    own, other = serve(make_settings()), serve(make_settings())
+    context = browser.new_context()
+    opened = context.new_page()
+    opened.goto(f"http://127.0.0.1:{other}/healthz")  # any page of another origin whose policy is none
+    status = opened.evaluate(
+        """async (address) => {
+            const form = new FormData();
+            form.append("files", new File(["x"], "a.png"));
+            try {
+                return (await fetch(address, { method: "POST", body: form })).status;
+            } catch {
+                return "refused";
+            }
+        }""",
+        f"http://127.0.0.1:{own}/v1/segment",
+    )
+    context.close()
+    assert status == "refused"
+
+
 def test_the_keyboard_reaches_everything(page: Any, film: Path) -> None:
     upload(page, film)
     page.locator("[data-region=mask] .map img").wait_for()

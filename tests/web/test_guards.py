@@ -302,7 +302,7 @@ def test_a_body_that_does_not_come_is_refused(make_settings: Any, make_app: Any)
         "method": "POST",
         "path": "/v1/predict",
         "query_string": b"",
-        "headers": [(b"content-type", b"multipart/form-data; boundary=x")],
+        "headers": [(b"host", b"testserver"), (b"content-type", b"multipart/form-data; boundary=x")],
     }
     anyio.run(app, scope, receive, send)
     assert sent[0]["status"] == 408
@@ -325,7 +325,11 @@ def test_a_refused_body_is_read_to_its_end_before_the_answer(make_settings: Any,
         "method": "POST",
         "path": "/v1/predict",
         "query_string": b"",
-        "headers": [(b"content-type", b"multipart/form-data; boundary=x"), (b"content-length", b"3000000")],
+        "headers": [
+            (b"host", b"testserver"),
+            (b"content-type", b"multipart/form-data; boundary=x"),
+            (b"content-length", b"3000000"),
+        ],
     }
     anyio.run(app, scope, receive, send)
     assert events == ["read"] * 6 + ["http.response.start 413", "http.response.body "]
@@ -365,7 +369,7 @@ def test_every_answer_has_the_security_headers(shared_client: Any, path: str) ->
 
 @pytest.mark.parametrize(
     "changes",
-    [{"max_files": 0}, {"timeout": -1}, {"max_upload_mb": float("nan")}],
+    [{"max_files": 0}, {"timeout": -1}, {"max_upload_mb": float("nan")}, {"max_memory_mb": 1}],
 )
 def test_settings_that_cannot_be_are_refused(make_settings: Any, changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(changes))):

@@ -45,7 +45,7 @@ def proxy(
         pytest.skip("the tests run without the checkout: there is no document to try")
     documented = re.search(_CONFIGURATION, DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
     assert documented is not None
-    service = serve(make_settings(max_upload_mb=32))
+    service = serve(make_settings(max_upload_mb=32, allowed_hosts=(HOST,)))
     folder = tmp_path_factory.mktemp("nginx")
     plain, encrypted = free_ports(2)
     text = documented.group(1)

@@ -11,8 +11,8 @@ from lungcls.curation.plots.facts import problems, summary
 from lungcls.curation.plots.grey import grey_charts
 from lungcls.curation.plots.grids import grid_charts
 from lungcls.curation.survey import Survey
-from lungcls.data.duplicates import Progress
 from lungcls.files import atomic_write
+from lungcls.progress import Progress, quiet
 from lungcls.render.drawing import require_matplotlib
 from lungcls.render.html import write_page
 
@@ -58,7 +58,7 @@ def write_tables(survey: Survey, out: str | Path, charts: list[Chart]) -> list[P
 
 
 def write_plots(
-    survey: Survey, out: str | Path, charts: list[Chart], *, progress: Progress | None = None
+    survey: Survey, out: str | Path, charts: list[Chart], *, progress: Progress[Chart] = quiet
 ) -> list[Path]:
     """Write all tables and pictures, and ``index.html``, which shows them.
 
@@ -69,7 +69,7 @@ def write_plots(
         Folder; files of the same names are replaced.
     charts : list of Chart
     progress : callable, optional
-        Called as `progress(done, total)` after each picture.
+        As :data:`lungcls.progress.Progress`.
 
     Returns
     -------
@@ -86,7 +86,7 @@ def write_plots(
 
     folder = Path(out)
     written = write_tables(survey, folder, charts)
-    for done, chart in enumerate(charts, start=1):
+    for chart in progress(charts, len(charts), "drawing"):
         path = folder / f"{chart.name}.png"
         with atomic_write(path) as file:
             figure = chart.draw()
@@ -95,8 +95,6 @@ def write_plots(
             figure.suptitle(chart.title, fontsize=size, fontweight="bold")
             figure.savefig(file, format="png", dpi=110, bbox_inches="tight", pad_inches=0.12)
         written.append(path)
-        if progress is not None:
-            progress(done, len(charts))
     page = write_page(
         folder / "index.html",
         "dataset.html",

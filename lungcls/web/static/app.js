@@ -292,7 +292,7 @@ class Card {
   arrange() {
     if (!this.answer) return;
     const shown = shownRegions();
-    this.columns.classList.toggle("single", shown.length === 1);
+    this.columns.dataset.count = shown.length;
     for (const [region, element] of Object.entries(this.regions)) {
       element.hidden = !shown.includes(region);
       if (!element.hidden) this.map(region, byId("method").value);

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,13 @@ from lungcls.curation.survey import Survey, take_survey
 from lungcls.data import ClassFolders, MaskFolder, RadiographyDatabase
 from lungcls.labels import CLASSES, NOTICE
 from lungcls.render.drawing import COLOURS
+
+
+def counted(items: Iterable[Any], total: int, seen: list[tuple[int, int]]) -> Iterator[Any]:
+    """A progress that notes how far it is."""
+    for done, item in enumerate(items, start=1):
+        seen.append((done, total))
+        yield item
 
 
 @pytest.fixture
@@ -94,7 +101,9 @@ def test_all_is_written_and_on_the_page(survey: Survey, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     charts = make_charts(survey)
     seen: list[tuple[int, int]] = []
-    written = write_plots(survey, tmp_path, charts, progress=lambda done, total: seen.append((done, total)))
+    written = write_plots(
+        survey, tmp_path, charts, progress=lambda items, total, text: counted(items, total, seen)
+    )
     assert all(path.is_file() for path in written)
     assert seen[-1] == (len(charts), len(charts))
     page = written[-1].read_text(encoding="utf-8")
