@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -125,7 +126,8 @@ def _usage(error: Any) -> str:
 
 
 def _stop(message: str, code: int) -> NoReturn:
-    typer.echo(f"lungcls: {message}", err=True)
+    line = re.sub(r"\s*\n\s*", " - ", message.strip())
+    typer.echo(f"lungcls: {line}", err=True)
     sys.exit(code)
 
 

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from lungcls.cli.options import takes
+from lungcls.cli.parts import check_weights
 from lungcls.errors import OptionError
 from lungcls.web import Settings, create_app
 from lungcls.web.server import make_server
@@ -53,6 +54,9 @@ def serve(
     Nothing that is sent is kept. There is no password and no TLS: put a proxy in front before others may
     reach it (docs/web.md).
     """
+    check_weights([settings.segmenter], "segmentation")
+    check_weights([settings.gate] if settings.gate else [], "gate")
+    check_weights(classifier or [], "classification")
     _check_free(host, port)
     typer.echo("lungcls: loading the weights")
     app = create_app(

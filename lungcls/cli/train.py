@@ -20,6 +20,7 @@ from lungcls.cli.options import (
     SplitFile,
     Workers,
 )
+from lungcls.cli.parts import check_weights
 
 
 def train(
@@ -53,7 +54,12 @@ def train(
     from lungcls.recipes import load_recipe
     from lungcls.study.context import RunContext
     from lungcls.training import train as run
+    from lungcls.weights import load_card
 
+    if init:
+        load_card(init)
+    if segmenter is not None:
+        check_weights([segmenter], "segmentation")
     chosen = load_recipe(recipe)
     changes = {"init": init, "segmenter": segmenter, "seed": seed}
     chosen = replace(chosen, **{key: value for key, value in changes.items() if value is not None})  # type: ignore[arg-type]
