@@ -48,7 +48,8 @@ def summarise(architecture: Mapping[str, Any], size: int) -> list[Layer]:
     Returns
     -------
     list of Layer
-        Leaf modules in the order in which they run. Their parameters sum to the network's.
+        Leaf modules, and others with parameters of their own, in the order in which they run. Their
+        parameters sum to the network's.
 
     Raises
     ------
@@ -68,7 +69,7 @@ def summarise(architecture: Mapping[str, Any], size: int) -> list[Layer]:
     with torch.device("meta"), torch.inference_mode():
         network = create_model({**architecture, "pretrained": "none"}).eval()
         for name, part in network.named_modules():
-            if not any(True for _ in part.children()):
+            if not any(True for _ in part.children()) or any(True for _ in part.parameters(recurse=False)):
                 note(name.removeprefix("network."), part)
         try:
             network(torch.empty(1, 1, size, size))
