@@ -226,9 +226,9 @@ def draw(records: Sequence[Any], groups: Mapping[str, str], per_class: int, seed
 def run(options: argparse.Namespace) -> None:
     """Measure both and write the files."""
     from lungcls.data import open_radiography, split_dataset
-    from lungcls.evaluation.evaluate import groups_of
     from lungcls.explanation import METHODS, read_boxes
     from lungcls.pipeline import Pipeline
+    from lungcls.study.study import groups_of
 
     start = time.perf_counter()
     database = open_radiography(options.data)

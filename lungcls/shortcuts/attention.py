@@ -93,9 +93,9 @@ def _shares(
         ]
     )
     found = []
-    for grid, mask in zip(grids, sample.masks):
+    for grid, mask, aspect in zip(grids, sample.masks, sample.aspects):
         shape = (mask.shape[0], mask.shape[1])
-        frame = Frame.of(shape, mask, subject.region, subject.input_size)
+        frame = Frame.of(shape, mask, subject.region, subject.input_size, aspect)
         found.append(attention_shares(grid, frame, mask))
     return {key: np.asarray([shares[key] for shares in found]) for key in found[0]}, grids
 
@@ -121,7 +121,8 @@ def _pictures(trial: Trial, grids: NDArray[np.float32], each: int = 2) -> list[P
         for i in np.flatnonzero(trial.labels == k)[:each].tolist():
             pixels, mask = sample.pixels[i], sample.masks[i]
             shape = (mask.shape[0], mask.shape[1])
-            cam = Frame.of(shape, mask, trial.subject.region, trial.subject.input_size).to_image(grids[i])
+            region, size = trial.subject.region, trial.subject.input_size
+            cam = Frame.of(shape, mask, region, size, sample.aspects[i]).to_image(grids[i])
             top = float(cam.max()) or 1.0
             answer = classes[int(trial.probabilities[i].argmax())]
             caption = f"{name} ({sample.records[i].file}), the model says {answer}"

@@ -28,7 +28,7 @@ _LARGEST = 512
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Films of a study in memory, upright and with square pixels, each with a mask of both lungs.
+    """Films of a study in memory, upright, each with a mask of both lungs.
 
     Attributes
     ----------
@@ -45,6 +45,11 @@ class Sample:
     def __len__(self) -> int:
         """Return the number of films."""
         return len(self.pixels)
+
+    @property
+    def aspects(self) -> list[float]:
+        """Height of a pixel over its width in each film."""
+        return [film.pixel_aspect for film in self.study.films]
 
     @property
     def records(self) -> Sequence[Record]:
@@ -72,7 +77,7 @@ class Sample:
 
 
 def read_sample(study: Study, largest: int = _LARGEST, progress: Progress[Any] = quiet) -> Sample:
-    """Read films upright, with square pixels, at most `largest` a side: many stay in memory at once.
+    """Read films upright, at most `largest` pixels a side: many stay in memory at once.
 
     Raises
     ------
@@ -83,13 +88,12 @@ def read_sample(study: Study, largest: int = _LARGEST, progress: Progress[Any] =
     def read(record: Record) -> tuple[Pixels, Mask]:
         one = study.lungs[record.file]
         pixels, mask = one.pixels(), one.mask
-        height, width = pixels.shape[0] * one.pixel_aspect, pixels.shape[1]
-        scale = min(1.0, largest / max(height, width))
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        if size == pixels.shape[::-1]:
+        height, width = pixels.shape
+        scale = largest / max(height, width)
+        if scale >= 1:
             return pixels, mask
-        how = PILImage.Resampling.BOX if one.pixel_aspect == 1 else PILImage.Resampling.BILINEAR
-        picture = PILImage.fromarray(np.ascontiguousarray(pixels)).resize(size, how)
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        picture = PILImage.fromarray(np.ascontiguousarray(pixels)).resize(size, PILImage.Resampling.BOX)
         return np.asarray(picture), resize_mask(mask, size[::-1])
 
     films = in_threads(read, study.records, "reading images", progress)
@@ -175,22 +179,31 @@ class Trial:
         """Resamples of the whole sample's groups."""
         return self.study.resamples
 
-    def views(self, pixels: Sequence[Pixels], masks: Sequence[Mask]) -> View:
-        """Return what the model is shown of films, uint8 [N, S, S]."""
+    def views(
+        self, pixels: Sequence[Pixels], masks: Sequence[Mask], aspects: Sequence[float] | None = None
+    ) -> View:
+        """Return what the model is shown of films, uint8 [N, S, S].
+
+        `aspects` are the heights of their pixels over the widths; by default those of the sample's films,
+        which `pixels` are then versions of, in their order.
+        """
         subject = self.subject
-        size, films = subject.input_size, zip(pixels, masks)
-        return np.stack([view(p, m, subject.region, size, tone=self.tone) for p, m in films])
+        films = zip(pixels, masks, self.sample.aspects if aspects is None else aspects, strict=True)
+        size, tone = subject.input_size, self.tone
+        return np.stack([view(p, m, subject.region, size, aspect, tone) for p, m, aspect in films])
 
     def run(self, views: View, function: Callable[[View], NDArray[Any]] | None = None) -> NDArray[Any]:
         """Return the logits (or another output) of views, in batches."""
         function = function or self.subject.logits
         return np.concatenate([function(views[at : at + _BATCH]) for at in range(0, len(views), _BATCH)])
 
-    def answers(self, pixels: Sequence[Pixels], masks: Sequence[Mask]) -> Floats:
-        """Return probabilities [N, K] of films; empty input gives an empty array."""
+    def answers(
+        self, pixels: Sequence[Pixels], masks: Sequence[Mask], aspects: Sequence[float] | None = None
+    ) -> Floats:
+        """Return probabilities [N, K] of films, as :meth:`views` takes them; none give an empty array."""
         if not pixels:
             return np.empty((0, len(self.subject.classes)))
-        return softmax(self.run(self.views(pixels, masks)))
+        return softmax(self.run(self.views(pixels, masks, aspects)))
 
     def estimate(self, statistic: Statistic, chosen: NDArray[np.bool_] | None = None) -> Estimate:
         """Return a figure of the sample (or of its `chosen` films) and its interval."""

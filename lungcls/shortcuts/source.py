@@ -86,9 +86,8 @@ def _inputs(trial: Trial) -> dict[str, NDArray[np.float64]]:
     found = {"model": features.astype(np.float64)}
     for name in REGIONS:
         region = Region(name)
-        small = [
-            view(p, m, region, _PIXELS, tone=trial.tone).ravel() for p, m in zip(sample.pixels, sample.masks)
-        ]
+        films = zip(sample.pixels, sample.masks, sample.aspects)
+        small = [view(p, m, region, _PIXELS, aspect, trial.tone).ravel() for p, m, aspect in films]
         found[f"pixels of {name}"] = np.stack(small) / 255.0
     return found
 

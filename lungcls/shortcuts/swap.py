@@ -55,7 +55,8 @@ class BackgroundSwap(Check):
                 if not pairs:
                     continue
                 composites, masks = _composites(trial, pairs)
-                predicted = trial.answers(composites, masks).argmax(1)
+                aspects = [trial.sample.aspects[taker] for _, taker in pairs]
+                predicted = trial.answers(composites, masks, aspects).argmax(1)
                 groups = [trial.sample.groups[giver] for giver, _ in pairs]
                 shares, index = _shares(predicted, lungs, background, groups, trial, level)
                 row = {"lungs": classes[lungs], "background": classes[background], "n": len(pairs)}
