@@ -34,10 +34,9 @@ import pyarrow.parquet as pq
 from scale_model import model
 
 from lungcls.evaluation.results import write_results
-from lungcls.versions import package_versions
+from lungcls.versions import versions
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("lungcls", "pyarrow", "fsspec", "duckdb", "ray", "s3fs", "moto", "openvino", "onnxruntime")
 FAST = {"engine": "openvino", "precision": "bf16", "device": "cpu", "batch_size": 16}
 RUN = """
 import json, sys, time
@@ -139,14 +138,14 @@ def lines(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
 
 def rate(data: Path, folder: Path, minutes: float) -> dict[str, Any]:
     """Films a second of a manifest run beside Pipeline.stream, in turns, from local files."""
-    count = 640
+    count = 192
     files = films(data, count)
     path = manifest(folder, files)
     rounds = []
     began = time.monotonic()
     while len(rounds) < 2 or (len(rounds) < 7 and time.monotonic() - began < 60 * minutes):
         (stream,) = lines(start(STREAM, {"files": files, **FAST}, folder))
-        words = {"inputs": [str(path)], "out": str(folder / f"rate{len(rounds)}"), "rows_per_shard": 128}
+        words = {"inputs": [str(path)], "out": str(folder / f"rate{len(rounds)}"), "rows_per_shard": 64}
         marks = [mark for mark in lines(start(RUN, {**words, "workers": 1, **FAST}, folder)) if mark["rows"]]
         first = marks[0]
         run = (marks[-1]["rows"] - first["rows"]) / (marks[-1]["seconds"] - first["seconds"])
@@ -395,7 +394,7 @@ def main() -> None:
             **values,
             "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
             "load_average_before_and_after": [before, os.getloadavg()],
-            "versions": package_versions(PACKAGES),
+            "versions": versions(),
         }
         write_results(RESULTS, f"scale_{name}", [], payload)
         print(json.dumps(payload, indent=2, default=str))

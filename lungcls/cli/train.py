@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -38,6 +39,14 @@ def train(
     seed: OtherSeed = None,
     epochs: Epochs = None,
     cache: Cache = None,
+    views_folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--views-folder",
+            file_okay=False,
+            help="Keep views in files there, and not in memory: for more than memory holds.",
+        ),
+    ] = None,
     device: Device = "auto",
     devices: Annotated[int, typer.Option("--devices", min=1, help="Number of GPUs.")] = 1,
     workers: Workers = 1,
@@ -75,6 +84,7 @@ def train(
             devices=devices,
             workers=workers,
             cache=cache,
+            views_folder=views_folder,
             compile_network=compile_network,
             keep_checkpoints=keep_checkpoints,
             show_progress=True,

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lungcls.data.dataset import Dataset, Record
+from lungcls.data.mapped import new_views
 from lungcls.files import atomic_write
 from lungcls.finder import Finder
 from lungcls.gate.gate import Gate
@@ -119,6 +120,7 @@ def segmentation_pairs(
     progress: Progress[int] = quiet,
     *,
     tone: str = "range",
+    folder: str | Path | None = None,
 ) -> tuple[View, View]:
     """Read films and their masks as stage 1 is shown them.
 
@@ -134,6 +136,9 @@ def segmentation_pairs(
     progress : callable, optional
     tone : str, default="range"
         As the network's card says (:mod:`lungcls.tone`).
+    folder : path-like, optional
+        Keep the views in files there, read as they are needed, and not in memory
+        (:func:`lungcls.data.mapped.new_views`).
 
     Returns
     -------
@@ -148,8 +153,7 @@ def segmentation_pairs(
     ImageError
         If an image cannot be read.
     """
-    views = np.empty((len(records), size, size), np.uint8)
-    masks = np.empty_like(views)
+    views, masks = (new_views(len(records), size, folder) for _ in range(2))
 
     def fill(index: int) -> int:
         image = read_image(dataset.path(records[index]))
@@ -171,6 +175,7 @@ def region_views(
     progress: Progress[int] = quiet,
     *,
     tone: str = "range",
+    folder: str | Path | None = None,
 ) -> View:
     """Cut a region out of each film, as prediction does (:meth:`lungcls.lungs.Lungs.view`).
 
@@ -183,6 +188,9 @@ def region_views(
     progress : callable, optional
     tone : str, default="range"
         As the network's card says (:mod:`lungcls.tone`).
+    folder : path-like, optional
+        Keep the views in files there, read as they are needed, and not in memory
+        (:func:`lungcls.data.mapped.new_views`).
 
     Returns
     -------
@@ -193,7 +201,7 @@ def region_views(
     ImageError
         If an image cannot be read.
     """
-    views = np.empty((len(lungs), size, size), np.uint8)
+    views = new_views(len(lungs), size, folder)
 
     def fill(index: int) -> int:
         views[index] = lungs[index].view(region, size, tone)
@@ -210,12 +218,13 @@ def lung_views(
     progress: Progress[int] = quiet,
     *,
     tone: str = "range",
+    folder: str | Path | None = None,
 ) -> tuple[View, View]:
     """Cut a region as :func:`region_views` does, with nothing blackened and the lungs beside it.
 
     Parameters
     ----------
-    lungs, region, size, progress, tone
+    lungs, region, size, progress, tone, folder
         As :func:`region_views` takes them.
 
     Returns
@@ -229,8 +238,7 @@ def lung_views(
     ImageError
         If an image cannot be read.
     """
-    views = np.empty((len(lungs), size, size), np.uint8)
-    shares = np.empty_like(views)
+    views, shares = (new_views(len(lungs), size, folder) for _ in range(2))
 
     def fill(index: int) -> int:
         views[index], shares[index] = lungs[index].view_with_lungs(region, size, tone)

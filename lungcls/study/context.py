@@ -22,6 +22,8 @@ class RunContext:
         Processes that augment.
     cache : path-like, optional
         Where the lungs that were found are kept; by default the folder of the run.
+    views_folder : path-like, optional
+        Keep views in files there, and not in memory: for training on more than memory holds.
     compile_network : bool, default=False
         Compile the network (``torch.compile``): worth its minutes for long runs on a GPU.
     keep_checkpoints : bool, default=False
@@ -36,6 +38,7 @@ class RunContext:
     devices: int = 1
     workers: int = 1
     cache: str | Path | None = None
+    views_folder: str | Path | None = None
     compile_network: bool = False
     keep_checkpoints: bool = False
     show_progress: bool = False

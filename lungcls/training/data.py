@@ -93,15 +93,18 @@ class TrainingData:
     def load(self, part: str, size: int) -> Views:
         """Cut a part at a size: with masks for stage 1, with class indices for stage 2."""
         recipe, records, progress = self.recipe, self.records[part], self.context.progress
+        folder = self.context.views_folder
         if recipe.region is None:
             gate = self.finder.gate
-            views, masks = segmentation_pairs(self.database, records, size, gate, progress, tone=recipe.tone)
+            views, masks = segmentation_pairs(
+                self.database, records, size, gate, progress, tone=recipe.tone, folder=folder
+            )
             return Views(views, masks=masks)
         labels, films = self.labels(part), [self.lungs[record.file] for record in records]
         if part == "train" and recipe.lungs_beside:
-            views, shares = lung_views(films, recipe.region, size, progress, tone=recipe.tone)
+            views, shares = lung_views(films, recipe.region, size, progress, tone=recipe.tone, folder=folder)
             return Views(views, labels, shares, self._strata(part))
-        views = region_views(films, recipe.region, size, progress, tone=recipe.tone)
+        views = region_views(films, recipe.region, size, progress, tone=recipe.tone, folder=folder)
         if part == "train" and recipe.offline:
             views, labels = add_copies(views, labels, self.wanted(), recipe.offline_augmentation, recipe.seed)
         return Views(views, labels, strata=self._strata(part) if part == "train" else None)

@@ -219,11 +219,11 @@ def test_a_numbered_device_is_that_one(device: str, devices: Any) -> None:
             _chosen(device, 2)
 
 
-def test_the_same_seed_gives_the_same_weights_whatever_the_workers(
+def test_the_same_seed_gives_the_same_weights_whatever_the_workers_and_with_views_on_disk(
     segmenter_run: Path, database: RadiographyDatabase, tmp_path: Path
 ) -> None:
     recipe = load_recipe(segmenter_run.parent / "recipe.toml")
-    again = train(recipe, database, tmp_path / "again", context=RunContext("cpu"))
+    again = train(recipe, database, tmp_path / "again", context=RunContext("cpu", views_folder=tmp_path / "views"))
     _, first = load_state(segmenter_run / "tiny-segmenter.safetensors")
     _, second = load_state(again)
     assert all(torch.equal(first[key], second[key]) for key in first)
