@@ -223,7 +223,8 @@ def test_the_same_seed_gives_the_same_weights_whatever_the_workers_and_with_view
     segmenter_run: Path, database: RadiographyDatabase, tmp_path: Path
 ) -> None:
     recipe = load_recipe(segmenter_run.parent / "recipe.toml")
-    again = train(recipe, database, tmp_path / "again", context=RunContext("cpu", views_folder=tmp_path / "views"))
+    context = RunContext("cpu", views_folder=tmp_path / "views")
+    again = train(recipe, database, tmp_path / "again", context=context)
     _, first = load_state(segmenter_run / "tiny-segmenter.safetensors")
     _, second = load_state(again)
     assert all(torch.equal(first[key], second[key]) for key in first)
