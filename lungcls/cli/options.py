@@ -226,7 +226,7 @@ BatchSize: TypeAlias = Annotated[
 RecipeName: TypeAlias = Annotated[
     str,
     typer.Argument(
-        metavar="RECIPE", callback=_recipe, help="A name (`lungcls train --list`) or a TOML file."
+        metavar="RECIPE", callback=_recipe, help="A name (`lungcls info` lists them) or a TOML file."
     ),
 ]
 Recipe: TypeAlias = Annotated[

@@ -159,7 +159,7 @@ def test_trained_checks_train_once(cheating_world: World, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("more", "message"),
-    [(["--checks", "tea"], "unknown checks tea"), (["--masks", "drawn"], "expected predicted or truth")],
+    [(["--checks", "tea"], "unknown checks tea"), (["--masks", "drawn"], "expected one of predicted, truth")],
 )
 def test_wrong_options_are_named(more: list[str], message: str, honest_world: World, tmp_path: Path) -> None:
     database, _ = honest_world
