@@ -311,7 +311,7 @@ def test_clean_up_switches_reach_stage_1(make: Callable[..., Pipeline], tiny_seg
         ({"coverage": 90}, "coverage is 90"),
         ({"device": "quantum"}, "unknown device 'quantum'"),
         ({"device": "cuda:99"}, "'cuda:99' is not available"),
-        ({"device": "meta"}, "'meta' is not available"),
+        ({"device": "meta"}, "unknown device 'meta'"),
         ({"fallback": "classifier-mask"}, "expected a classifier of whole films"),
     ],
 )
