@@ -50,6 +50,8 @@ def collect_files(
     if all(item.problem for item in files):
         more = f"; and {len(files) - 3} more" if len(files) > 3 else ""
         raise LungclsError("; ".join(item.problem for item in files[:3]) + more)
+    if out is not None and out.exists() and not out.is_dir():
+        raise OptionError(f"{out} is a file; --out takes a folder")
     if out is not None and not is_result_folder(out):
         # Someone's own masks/ beside the images is a usual layout, and the names would be the same.
         for folder in (out / name for name in PICTURES):

@@ -111,6 +111,10 @@ def _weights() -> list[dict[str, Any]]:
     from lungcls.weights import count_parameters, find_weights, load_card, released
 
     rows: list[dict[str, Any]] = []
+    try:
+        segmenter = load_card("segmenter")
+    except LungclsError:  # said in its own row
+        segmenter = None
     for name in released():
         try:
             card, path = load_card(name), find_weights(name)
@@ -125,7 +129,7 @@ def _weights() -> list[dict[str, Any]]:
                     "bytes": path.stat().st_size,
                     "validation": dict([_headline(card)]),
                     "split_hash": card.training_data.get("split_hash"),
-                    "lineage": other_segmenter(card, load_card("segmenter")),
+                    "lineage": other_segmenter(card, segmenter) if segmenter else "",
                     "sha256": card.sha256,
                 }
             )
