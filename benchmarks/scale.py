@@ -1,6 +1,7 @@
 """Runs over many films: rate, memory, first result, kills, Ray, a bad bucket, and a model of large clusters.
 
-    python benchmarks/scale.py --data DIR [--only rate memory first kills ray bucket model] [--minutes 3] [--rows 20000]
+    python benchmarks/scale.py --data DIR [--only rate memory first kills ray bucket model] [--minutes 3]
+                               [--rows 20000]
 
 Each part writes ``benchmarks/results/scale_<part>.json``. Parts about the films' own speed use the released
 networks; those about books and processes use small ones that were never trained, so that many rows fit in
