@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -196,7 +197,7 @@ def _killed_at_the_end(recipe: Recipe, dataset: Dataset, run: Path, monkeypatch:
         raise RuntimeError("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr("lungcls.training.train.finish", finish)
+        patch.setattr(import_module("lungcls.training.train"), "finish", finish)
         with pytest.raises(RuntimeError, match="killed"):
             train(recipe, dataset, run, context=CPU)
     return (run / "history.csv").read_text()
