@@ -1,6 +1,7 @@
 """Runs over many films: rate, memory, first result, kills, Ray, a bad bucket, and a model of large clusters.
 
     python benchmarks/scale.py --data DIR [--only rate memory first kills ray bucket model] [--minutes 3]
+                               [--rows 20000]
 
 Each part writes ``benchmarks/results/scale_<part>.json``. Parts about the films' own speed use the released
 networks; those about books and processes use small ones that were never trained, so that many rows fit in
@@ -45,6 +46,9 @@ FAST = {
     "device": "cpu",
     "batch_size": 16,
 }
+ROWS = [20_000]
+"""Rows of the run that is killed; ``--rows``."""
+
 RUN = """
 import json, sys, time
 import psutil
@@ -59,8 +63,9 @@ if __name__ == "__main__":
             return
         said = time.time()
         main = psutil.Process()
-        own = [main, *main.children(recursive=True)] if every else []
+        own = [main, *main.children(recursive=True)]
         print(json.dumps({"seconds": time.time() - began, "rows": snapshot.rows, "shards": snapshot.shards,
+                          "cpu": sum(one.cpu_times().user + one.cpu_times().system for one in own),
                           "mib": [one.memory_info().rss / 2**20 for one in own]}), flush=True)
     run(words.pop("inputs"), words.pop("out"), report=report, **words)
 """
@@ -71,9 +76,10 @@ words = json.loads(sys.argv[1])
 files = words.pop("files")
 pipeline = Pipeline(**words)
 list(pipeline.stream(files[:32], on_error="return"))
-began = time.perf_counter()
+began, before = time.perf_counter(), time.process_time()
 count = sum(1 for _ in pipeline.stream(files, on_error="return"))
-print(json.dumps({"rows": count, "seconds": time.perf_counter() - began}))
+cpu = time.process_time() - before
+print(json.dumps({"rows": count, "seconds": time.perf_counter() - began, "cpu": cpu}))
 """
 
 
@@ -145,7 +151,7 @@ def lines(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
 
 def rate(data: Path, folder: Path, minutes: float) -> dict[str, Any]:
     """Films a second of a manifest run beside Pipeline.stream, in turns, from local files."""
-    count = 192
+    count = 160
     files = films(data, count)
     path = manifest(folder, files)
     rounds = []
@@ -156,8 +162,18 @@ def rate(data: Path, folder: Path, minutes: float) -> dict[str, Any]:
         marks = [mark for mark in lines(start(RUN, {**words, "workers": 1, **FAST}, folder)) if mark["rows"]]
         first = marks[0]
         run = (marks[-1]["rows"] - first["rows"]) / (marks[-1]["seconds"] - first["seconds"])
-        rounds.append({"stream": stream["rows"] / stream["seconds"], "run": run, "load": os.getloadavg()[0]})
+        work = (marks[-1]["cpu"] - first["cpu"]) / (marks[-1]["rows"] - first["rows"])
+        rounds.append(
+            {
+                "stream": stream["rows"] / stream["seconds"],
+                "run": run,
+                "stream_cpu_s_per_film": stream["cpu"] / stream["rows"],
+                "run_cpu_s_per_film": work,
+                "load": os.getloadavg()[0],
+            }
+        )
     ratios = [one["run"] / one["stream"] for one in rounds]
+    of_work = [one["stream_cpu_s_per_film"] / one["run_cpu_s_per_film"] for one in rounds]
     return {
         "films": count,
         "engine": FAST,
@@ -165,6 +181,7 @@ def rate(data: Path, folder: Path, minutes: float) -> dict[str, Any]:
         "stream_films_per_s": statistics.median(one["stream"] for one in rounds),
         "run_films_per_s": statistics.median(one["run"] for one in rounds),
         "ratio": statistics.median(ratios),
+        "ratio_by_processor_time": statistics.median(of_work),
         "asked": 0.95,
     }
 
@@ -241,7 +258,8 @@ def kills(data: Path, folder: Path, minutes: float) -> dict[str, Any]:
     """A run killed twenty times at random moments beside the same run unbroken, on one machine and on Ray."""
     options = small_networks(folder)
     answers = {}
-    for name, rows, ray in (("one machine", 20_000, {}), ("ray", 20_000, {"ray": "local"})):
+    rows = ROWS[0]
+    for name, ray in (("one machine", {}), ("ray", {"ray": "local"})):
         path = manifest(folder, films(data, rows))
         words = {"inputs": [str(path)], "rows_per_shard": 100, "workers": 1, **options}
         key = name.split()[0]
@@ -391,7 +409,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=os.environ.get("LUNGCLS_DATA"))
     parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--minutes", type=float, default=3.0)
+    parser.add_argument("--rows", type=int, default=ROWS[0], help="of the run that is killed")
     chosen = parser.parse_args()
+    ROWS[0] = chosen.rows
     for name in chosen.only:
         before = os.getloadavg()
         with tempfile.TemporaryDirectory() as folder:

@@ -44,8 +44,6 @@ def collect_files(
 ) -> list[Input]:
     """Find the files, and refuse what would fail for each of them."""
     checked_range(value_range)
-    if out is not None and out.exists() and not out.is_dir():
-        raise OptionError(f"--out is {out}, which is a file; name a folder")
     files = collect(inputs, out)
     if all(item.problem for item in files):
         more = f"; and {len(files) - 3} more" if len(files) > 3 else ""
