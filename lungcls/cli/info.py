@@ -61,9 +61,11 @@ def _show_models(name: str | None, as_json: bool) -> None:
     """List the networks, or the layers of one with output shapes and parameter counts."""
     from lungcls.models import MODELS
 
+    # The gate is trained by a script of its own.
+    models = {name: one for name, one in MODELS.items() if one.task != "gate"}
     if name is None:
         rows: list[dict[str, Any]] = [
-            {"name": one.name, "input": one.input, "parameters": one.parameters} for one in MODELS.values()
+            {"name": one.name, "input": one.input, "parameters": one.parameters} for one in models.values()
         ]
         if as_json:
             typer.echo(json.dumps(rows, indent=1))
@@ -71,16 +73,16 @@ def _show_models(name: str | None, as_json: bool) -> None:
         for row in rows:
             shape = "x".join(map(str, row["input"]))
             typer.echo(
-                f"{row['name']:18} {shape:>9} {row['parameters']:>11,}  {MODELS[row['name']].description}"
+                f"{row['name']:18} {shape:>9} {row['parameters']:>11,}  {models[row['name']].description}"
             )
         return
-    if name not in MODELS:
-        raise OptionError(f"unknown model {name!r}; the models are {', '.join(MODELS)}")
+    if name not in models:
+        raise OptionError(f"unknown model {name!r}; the models are {', '.join(models)}")
     from dataclasses import asdict
 
     from lungcls.models.summary import summarise
 
-    layers = [asdict(layer) for layer in summarise({"model": name}, MODELS[name].size)]
+    layers = [asdict(layer) for layer in summarise({"model": name}, models[name].size)]
     if as_json:
         typer.echo(json.dumps(layers, indent=1))
         return

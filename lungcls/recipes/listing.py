@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lungcls.errors import LungclsError
 from lungcls.recipes.checks import GROUPS
 from lungcls.recipes.recipe import load_recipe, recipe_names
 from lungcls.weights import load_card, released
@@ -64,7 +65,11 @@ def _entry(name: str) -> RecipeEntry:
 def _result(name: str) -> str:
     if name not in released():
         return ""
-    overall = load_card(name).metrics.get("validation", {}).get("overall", {})
+    try:
+        card = load_card(name)
+    except LungclsError:  # damaged weights have no figures
+        return ""
+    overall = card.metrics.get("validation", {}).get("overall", {})
     for key, said in (("macro_f1", "macro-F1"), ("dice_mean", "mean Dice")):
         if key in overall:
             return f"validation {said} {overall[key]['value']:.3f}"
