@@ -279,7 +279,8 @@ def test_a_bias_is_fitted_on_validation_and_put_into_the_last_layer(
     records = split_dataset(database, seed=0).select(database.records, "validation")
     logits, labels = _logits(database, records, plain)
     added = (state["classifier.bias"] - before["classifier.bias"]).double().numpy()
-    np.testing.assert_allclose(added, fit_bias(logits, labels), atol=2e-3)
+    # The file keeps 11 bits of each number.
+    np.testing.assert_allclose(added, fit_bias(logits, labels), atol=2e-3, rtol=2**-11)
     assert card.training_data["bias"]["part"] == "validation"
     # The card's figures are those of the very file.
     logits, _ = _logits(database, records, path)
