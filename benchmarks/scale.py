@@ -1,7 +1,7 @@
 """Runs over many films: rate, memory, first result, kills, Ray, a bad bucket, and a model of large clusters.
 
     python benchmarks/scale.py --data DIR [--only rate memory first kills ray bucket model] [--minutes 3]
-                               [--rows 20000]
+        [--rows 20000]
 
 Each part writes ``benchmarks/results/scale_<part>.json``. Parts about the films' own speed use the released
 networks; those about books and processes use small ones that were never trained, so that many rows fit in
@@ -136,6 +136,7 @@ def start(code: str, words: dict[str, Any], folder: Path, **environment: str) ->
         [sys.executable, str(script), json.dumps(words)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
     )
@@ -158,7 +159,7 @@ def rate(data: Path, folder: Path, minutes: float) -> dict[str, Any]:
     began = time.monotonic()
     while len(rounds) < 2 or (len(rounds) < 7 and time.monotonic() - began < 60 * minutes):
         stream = list(lines(start(STREAM, {"files": files, **FAST}, folder)))[-1]
-        words = {"inputs": [str(path)], "out": str(folder / f"rate{len(rounds)}"), "rows_per_shard": 64}
+        words = {"inputs": [str(path)], "out": str(folder / f"rate{len(rounds)}")}
         marks = [mark for mark in lines(start(RUN, {**words, "workers": 1, **FAST}, folder)) if mark["rows"]]
         first = marks[0]
         run = (marks[-1]["rows"] - first["rows"]) / (marks[-1]["seconds"] - first["seconds"])
