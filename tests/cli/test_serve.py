@@ -14,15 +14,15 @@ runner = CliRunner()
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What uvicorn was started with; nothing listens."""
-    import uvicorn
+    """The configuration and the service of the server that was started; nothing listens."""
+    from lungcls.web.server import Server
 
     found: dict[str, Any] = {}
 
-    def run(application: Any, **options: Any) -> None:
-        found.update(options, app=application)
+    def run(self: Server) -> None:
+        found.update(config=self.config, service=self._service)
 
-    monkeypatch.setattr(uvicorn, "run", run)
+    monkeypatch.setattr(Server, "run", run)
     return found
 
 
@@ -42,8 +42,8 @@ def weights_options(weights: dict[str, str]) -> list[str]:
 def test_it_listens_on_this_machine_alone(started: dict[str, Any], weights_options: list[str]) -> None:
     result = runner.invoke(app, ["serve", *weights_options])
     assert result.exit_code == 0, result.output
-    assert (started["host"], started["port"]) == ("127.0.0.1", 8000)
-    assert started["server_header"] is False
+    assert (started["config"].host, started["config"].port) == ("127.0.0.1", 8000)
+    assert started["config"].server_header is False
     assert "without a password" not in result.output
 
 
@@ -52,11 +52,11 @@ def test_limits_reach_the_service(started: dict[str, Any], weights_options: list
     times = ["--timeout", "7", "--explain-timeout", "8", "--upload-timeout", "9", "--root-path", "/lungs"]
     result = runner.invoke(app, ["serve", *weights_options, *limits, *times])
     assert result.exit_code == 0, result.output
-    settings = started["app"].state.service.settings
+    settings = started["service"].settings
     assert (settings.max_upload_mb, settings.max_files, settings.max_requests) == (5, 2, 3)
     assert (settings.max_megapixels, settings.timeout, settings.explain_timeout) == (4, 7, 8)
-    assert (settings.upload_timeout, started["root_path"]) == (9, "/lungs")
-    assert started["app"].state.service.models.regions == ("mask",)
+    assert (settings.upload_timeout, started["config"].root_path) == (9, "/lungs")
+    assert started["service"].models.regions == ("mask",)
 
 
 def test_an_address_that_others_reach_is_warned_of(
@@ -65,7 +65,7 @@ def test_an_address_that_others_reach_is_warned_of(
     result = runner.invoke(app, ["serve", "--host", "0.0.0.0", *weights_options])
     assert result.exit_code == 0, result.output
     assert "without a password" in result.output
-    assert started["host"] == "0.0.0.0"
+    assert started["config"].host == "0.0.0.0"
 
 
 @pytest.mark.parametrize(
