@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 def export(
+    context: typer.Context,
     weights: Annotated[
         list[str] | None,
         typer.Argument(
@@ -83,6 +84,8 @@ def export(
     if out is None:
         raise OptionError("name a folder with --out")
     segmenters = [name for name in names if tasks[name] == "segmentation"]
+    if not int8 and (useless := _typed(context, ("data", "split", "layout", "classes", "images", "seed"))):
+        raise OptionError(f"{useless} is for the calibration of --int8; leave it out, or add --int8")
     if int8:
         if format != "openvino":
             raise OptionError("--int8 is for --format openvino")
@@ -107,6 +110,13 @@ def export(
             if tasks[name] == "classification" and segmenters:
                 _say(export_pipeline(segmenters[0], name, out, format))
     typer.echo(NOTICE)
+
+
+def _typed(context: typer.Context, names: Sequence[str]) -> str:
+    """The first of some options that stands on the command line; empty without any."""
+    sources = {name: context.get_parameter_source(name) for name in names}
+    typed = (name for name, source in sources.items() if source and source.name == "COMMANDLINE")
+    return next((f"--{name}" for name in typed), "")
 
 
 def _calibration_views(

@@ -131,7 +131,7 @@ def test_the_unfolded_densenet_is_the_same_network(densenet: nn.Module) -> None:
 
 def test_the_cam_of_a_densenet_is_that_of_its_rectified_features(densenet: nn.Module) -> None:
     """Its ReLU works in place: a hook on the features holds values that are overwritten later."""
-    batch = torch.randn(2, 1, 96, 96)
+    batch = torch.randn(2, 1, 96, 96, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         rectified = densenet.features(batch).relu()
         # With average pooling and one linear layer, Grad-CAM and HiResCAM are CAM (Zhou et al., 2016).
