@@ -73,6 +73,40 @@ def tone_levels(pixels):
 
 
 @script()
+def resize_rows(values, length):
+    """Each row resized to `length` (int64 [1]) by Pillow's bilinear filter, bit by bit: sums in 64 bits."""
+    one = op.Constant(value_int=1)
+    within = op.Gather(op.Shape(values), op.Constant(value_ints=[1]))
+    scale = op.Cast(within, to=DOUBLE) / op.Cast(length, to=DOUBLE)
+    support = op.Max(scale, op.Cast(op.Constant(value_floats=[1.0]), to=DOUBLE))
+    places = op.Cast(op.Range(one * 0, op.Squeeze(length), one), to=DOUBLE)
+    centres = (places + 0.5) * scale
+    taps = op.Cast(op.Ceil(support * 2.0), to=INT64) + 1
+    steps = op.Unsqueeze(op.Range(one * 0, op.Squeeze(taps), one), op.Constant(value_ints=[1]))
+    inner = op.Cast(op.Floor(centres - support + 0.5), to=INT64) + steps
+    away = op.Abs((op.Cast(inner, to=DOUBLE) - centres + 0.5) * (1.0 / support))
+    there = op.And(inner >= 0, inner < within)
+    triangle = op.Relu(1.0 - away) * op.Cast(there, to=DOUBLE)
+    weights = triangle * (1.0 / op.ReduceSum(triangle, op.Constant(value_ints=[0])))
+    safe = op.Min(op.Max(inner, op.Constant(value_ints=[0])), within - 1)
+    sums = op.Cast(op.Gather(values, op.Gather(safe, one * 0), axis=1), to=DOUBLE) * op.Gather(weights, one * 0)
+    for before in range(op.Squeeze(taps) - 1):
+        tap = before + 1
+        each = op.Cast(op.Gather(values, op.Gather(safe, tap), axis=1), to=DOUBLE)
+        sums = sums + each * op.Gather(weights, tap)
+    return op.Cast(sums, to=FLOAT)
+
+
+@script()
+def resize(values, shape):
+    """As ``PIL.Image.resize`` with BILINEAR does with 32-bit floats: across first, then down."""
+    width = op.Gather(shape, op.Constant(value_ints=[1]))
+    height = op.Gather(shape, op.Constant(value_ints=[0]))
+    across = op.Transpose(resize_rows(values, width), perm=[1, 0])
+    return op.Transpose(resize_rows(across, height), perm=[1, 0])
+
+
+@script()
 def letterbox(pixels, size, aspect):
     """As ``regions.letterbox``: the view [1, size, size], and start and length (y, x) of what it fills."""
     ones = op.Constant(value_ints=[1])
@@ -81,11 +115,7 @@ def letterbox(pixels, size, aspect):
     scale = op.Cast(size, to=DOUBLE) / op.ReduceMax(sides)
     filled = op.Max(op.Cast(op.Round(sides * scale), to=INT64), ones)
     start = (size - filled) / 2
-    resized = op.Resize(pixels, None, None, filled, mode="linear", antialias=1, exclude_outside=1)
-    levels = op.Clip(resized, 0.0, 1.0) * 255.0
-    # Many sums end in a half, and are good to 0.002 here: see lungcls.export.modules.
-    half = op.Floor(levels) + 0.5
-    rounded = op.Round(op.Where(op.Abs(levels - half) < 0.002, half, levels))
+    rounded = op.Round(op.Clip(resize(pixels, filled), 0.0, 1.0) * 255.0)
     square = op.Pad(rounded, op.Concat(start, size - filled - start, axis=0))
     return op.Unsqueeze(op.Cast(square, to=UINT8), op.Constant(value_ints=[0])), start, filled
 
@@ -315,10 +345,7 @@ def lungs_of(logits, film, start, filled, threshold):
     cleaned = clean_up(raw)
     mended = op.Where(op.Equal(cleaned, raw), probability, cleaned)
     inner = op.Slice(mended, start, start + filled, axes)
-    large = op.Resize(
-        inner, None, None, op.Shape(film), mode="linear", antialias=1, exclude_outside=1
-    )
-    return op.Cast(large > threshold, to=FLOAT), agreement
+    return op.Cast(resize(inner, op.Shape(film)) > threshold, to=FLOAT), agreement
 
 
 @script()

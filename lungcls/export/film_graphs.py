@@ -153,7 +153,7 @@ def classifier_graph(
             (_SCORES[card.conformal["score"]], "probabilities", "scores"),
             (functions.p_values, "scores known below groups", "p_values"),
         ]
-        constants |= _conformal(card)
+        constants |= conformal_arrays(card)
         outputs["p_values"] = likely
     return card, _joined(steps, constants, outputs)
 
@@ -170,8 +170,8 @@ def _whole_film(card: Card) -> list[_Step]:
     ]
 
 
-def _conformal(card: Card) -> _Constants:
-    """The stored scores as arrays, filled up to one length."""
+def conformal_arrays(card: Card) -> _Constants:
+    """Return a card's conformal scores as ``film_functions.p_values`` takes them, filled up to one length."""
     stored = [card.conformal["classes"][name] for name in card.classes]
     longest = max(len(each["scores"]) for each in stored)
     known = np.full((len(stored), longest), np.inf)

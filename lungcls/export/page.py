@@ -24,7 +24,7 @@ from lungcls.quality import MIN_SIDE, WITHHOLDING
 from lungcls.quality import mask as mask_limits
 from lungcls.regions import Region
 from lungcls.versions import versions
-from lungcls.weights import find_weights, load_card
+from lungcls.weights import Card, find_weights, load_card
 
 if TYPE_CHECKING:
     import onnx
@@ -85,6 +85,7 @@ def build_page(
         from lungcls.export.film_graphs import MEASURES, classifier_graph, gate_graph, segmenter_graph
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "onnx", "export", "building the page") from error
+    modules = _modules()
     stand_in = fallback_of(fallback, classifier, load_card(classifier))
     packed: dict[str, bytes] = {}
     gate_card, gate_model = gate_graph(gate)
@@ -110,23 +111,10 @@ def build_page(
             "name": whole_card.name,
             "classes": whole_card.classes,
         }
-    modules = _modules()
     packed["runtime.wasm"] = (modules / _RUNTIME).read_bytes()
     rules = {
-        "gate": {
-            "kinds": KINDS,
-            "foreign": FOREIGN,
-            "sure": SURE,
-            "thresholds": gate_card.thresholds,
-            "messages": MESSAGES,
-        },
-        "mask": {name: getattr(mask_limits, name) for name in _LIMITS},
+        **rules_of(gate_card, coverage),
         "measures": MEASURES,
-        "MIN_SIDE": MIN_SIDE,
-        "withholding": WITHHOLDING,
-        "HIGH": HIGH,
-        "MODERATE": MODERATE,
-        "coverage": coverage,
         "stages": stages,
         "classifiers": classifiers,
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in packed.items()},
@@ -142,6 +130,32 @@ def build_page(
         with atomic_write(Path(folder) / name) as file:
             file.write(content)
     return sum(map(len, files.values()))
+
+
+def rules_of(gate: Card, coverage: float) -> dict[str, Any]:
+    """Return every limit by which ``page_files/judge.js`` judges, JSON-safe.
+
+    Parameters
+    ----------
+    gate : Card
+        Of the gate, whose thresholds are among them.
+    coverage : float
+    """
+    return {
+        "gate": {
+            "kinds": KINDS,
+            "foreign": FOREIGN,
+            "sure": SURE,
+            "thresholds": gate.thresholds,
+            "messages": MESSAGES,
+        },
+        "mask": {name: getattr(mask_limits, name) for name in _LIMITS},
+        "MIN_SIDE": MIN_SIDE,
+        "withholding": WITHHOLDING,
+        "HIGH": HIGH,
+        "MODERATE": MODERATE,
+        "coverage": coverage,
+    }
 
 
 def _packed(

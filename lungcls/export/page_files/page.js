@@ -1,6 +1,5 @@
 // What is seen: files in, cards out. The networks run in worker.js.
 
-const worker = new Worker("worker.js", { type: "module" });
 const drop = document.querySelector("#drop");
 const input = document.querySelector("#files");
 const state = document.querySelector("#state");
@@ -8,9 +7,24 @@ const results = document.querySelector("#results");
 const template = document.querySelector("#card");
 const cards = new Map();
 let number = 0;
+let kept = false;
 
-if ("serviceWorker" in navigator) {
-  navigator.serviceWorker.register("offline.js");
+// Keeps all files of the page; false where the browser lets it not, so that the page needs its server.
+async function keepForOffline() {
+  try {
+    const registration = await navigator.serviceWorker.register("offline.js");
+    const coming = registration.installing ?? registration.waiting;
+    if (!registration.active && coming) {
+      await new Promise((done) => {
+        coming.addEventListener("statechange", () => {
+          if (["activated", "redundant"].includes(coming.state)) done();
+        });
+      });
+    }
+    return Boolean(registration.active);
+  } catch {
+    return false;
+  }
 }
 
 // Never 0% or 100%, which no finite sample can tell.
@@ -22,7 +36,8 @@ function percent(value) {
 function tell() {
   const left = [...cards.values()].filter((card) => card.waiting).length;
   const word = left === 1 ? "film" : "films";
-  state.textContent = left ? `Looking at ${left} ${word}…` : "Ready. Works without a network from now on.";
+  const ready = kept ? "Ready. Works without a network from now on." : "Ready.";
+  state.textContent = left ? `Looking at ${left} ${word}…` : ready;
 }
 
 function take(files) {
@@ -40,9 +55,9 @@ function take(files) {
     });
     results.prepend(card);
     cards.set(id, { card, file, waiting: true });
-    worker.postMessage({ id, file });
+    working.then((worker) => worker.postMessage({ id, file }));
   }
-  tell();
+  if (files.length && "ready" in drop.dataset) tell();
 }
 
 function text(card, place, words) {
@@ -123,7 +138,7 @@ function show({ card, file }, { picture, mask, ...answer }) {
   }
 }
 
-worker.addEventListener("message", ({ data }) => {
+function receive({ data }) {
   if (data.ready) {
     drop.dataset.ready = "";
     tell();
@@ -147,6 +162,15 @@ worker.addEventListener("message", ({ data }) => {
     show(entry, data.result);
   }
   tell();
+}
+
+// After the files are kept, so that they are fetched once.
+const working = keepForOffline().then((done) => {
+  kept = done;
+  const worker = new Worker("worker.js", { type: "module" });
+  worker.addEventListener("message", receive);
+  worker.addEventListener("error", (event) => receive({ data: { failed: event.message || "the script does not run here" } }));
+  return worker;
 });
 
 input.addEventListener("change", () => {

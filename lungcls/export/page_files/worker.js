@@ -5,7 +5,6 @@ import { readFilm } from "./films.js";
 import { assess, judgedInverse, maskQuality, prediction, screen, wantsInverse } from "./judge.js";
 
 ort.env.wasm.numThreads = 1;
-ort.env.logLevel = "error";
 
 const waiting = new Map();
 
@@ -16,6 +15,7 @@ async function fetched(name) {
   if (!answer.ok) throw new Error(`${name} cannot be loaded (${answer.status}); reload the page while online`);
   const unpacked = answer.body.pipeThrough(new DecompressionStream("gzip"));
   const content = await new Response(unpacked).arrayBuffer();
+  if (!crypto.subtle) throw new Error("open the page over https, or on this machine: the browser asks for it");
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", content));
   const hash = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
   if (hash !== files[name]) throw new Error(`${name} is damaged; empty the browser's cache and reload the page`);
@@ -42,7 +42,8 @@ const session = ({ graph, weights }) =>
   once(graph, async () => {
     await runtime();
     const externalData = weights ? [{ path: weights, data: await fetched(weights) }] : [];
-    return ort.InferenceSession.create(await fetched(graph), { executionProviders: ["wasm"], externalData });
+    const options = { executionProviders: ["wasm"], externalData, logSeverityLevel: 3 };
+    return ort.InferenceSession.create(await fetched(graph), options);
   });
 
 async function run(stage, feeds) {
