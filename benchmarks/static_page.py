@@ -2,14 +2,13 @@
 
     python benchmarks/static_page.py --data DIR --page PAGE
 
-PAGE is what ``lungcls page build -o PAGE`` wrote. Films of the test part of the split are put into the page as
-files, and read by ``lungcls.Pipeline`` too. Writes ``benchmarks/results/static_page.json`` and ``.csv``.
+PAGE is what ``lungcls page build -o PAGE`` wrote. Films of the test part are put into the page as files, and
+given to ``lungcls.Pipeline`` too. Writes ``benchmarks/results/static_page.json`` and ``.csv``.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import functools
 import http.server
 import json
@@ -24,14 +23,19 @@ from typing import Any
 import numpy as np
 
 import lungcls
-from lungcls.data import open_dataset
-from lungcls.data.splits import split_dataset
-from lungcls.files import atomic_write
+from lungcls.data import open_radiography, split_dataset
+from lungcls.evaluation.results import write_results
 from lungcls.versions import versions
 
 RESULTS = Path(__file__).parent / "results"
 # No sandbox: containers often run as root. The rest keeps the browser from calling home.
-SWITCHES = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync")
+SWITCHES = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-sync",
+)
 DONE = "(n) => document.querySelectorAll('.result.done, .result .problem').length >= n"
 
 
@@ -89,18 +93,20 @@ def compare(found: dict[str, Any], expected: Any) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--page", type=Path, required=True)
-    parser.add_argument("--images", type=int, default=50)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", required=True, help="folder of the radiography database, or one above it")
+    parser.add_argument("--page", type=Path, required=True, help="folder that the page was built in")
+    parser.add_argument("--count", type=int, default=50, help="films of the test part, drawn at random")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     from playwright.sync_api import sync_playwright
 
-    dataset = open_dataset(options.data)
-    split = split_dataset(dataset, seed=0)
+    dataset = open_radiography(options.data)
+    split = split_dataset(dataset)
     test = split.select(dataset.records, "test")
-    chosen = np.random.default_rng(options.seed).permutation(len(test))[: options.images]
+    chosen = np.random.default_rng(options.seed).permutation(len(test))[: options.count]
     records = [test[place] for place in sorted(chosen)]
     paths = [dataset.path(record) for record in records]
     with served(options.page) as address, sync_playwright() as playwright:
@@ -121,10 +127,6 @@ def main() -> None:
     rows = []
     for record, answer, expected in zip(records, found, pipeline.predict([str(path) for path in paths])):
         rows.append({"file": record.file, "label": record.label, **compare(answer, expected)})
-    with atomic_write(RESULTS / "static_page.csv", "w") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
     differences = [row["probability_difference"] for row in rows]
     summary = {
         "command": "python benchmarks/static_page.py --data DIR --page PAGE",
@@ -143,8 +145,7 @@ def main() -> None:
         "device": "cpu",
         "versions": versions(),
     }
-    with atomic_write(RESULTS / "static_page.json", "w") as file:
-        file.write(json.dumps(summary, indent=1) + "\n")
+    write_results(RESULTS, "static_page", rows, summary)
     print(json.dumps(summary, indent=1))
 
 

@@ -11,7 +11,9 @@ from lungcls.cli.lazy import Commands
 from lungcls.export.page import build_page
 from lungcls.labels import NOTICE
 
-app = typer.Typer(cls=Commands, help="A page that answers in the browser, and uploads nothing.", add_completion=False)
+app = typer.Typer(
+    cls=Commands, help="A page that answers in the browser, and uploads nothing.", add_completion=False
+)
 
 _WEIGHTS = "NAME|PATH"
 
@@ -35,14 +37,18 @@ def build(
         typer.Option(
             "--fallback",
             metavar="auto|NAME|PATH|none",
-            help="What answers for whole films, where two lungs were not found; none lets the classifier itself.",
+            help="What answers for whole films, without two lungs; none lets the classifier itself.",
         ),
     ] = "auto",
     gate: Annotated[
-        str, typer.Option("--gate", metavar=_WEIGHTS, help="Weights of the check that an image is a chest X-ray.")
+        str,
+        typer.Option("--gate", metavar=_WEIGHTS, help="Weights of the check that an image is a chest X-ray."),
     ] = "gate",
     coverage: Annotated[
-        float, typer.Option("--coverage", metavar="SHARE", help="How often the conformal set shall hold the true class.")
+        float,
+        typer.Option(
+            "--coverage", metavar="SHARE", help="How often the conformal set shall hold the true class."
+        ),
     ] = 0.9,
 ) -> None:
     """Build the page: plain files for any web server. Needs npm, and a network the first time.

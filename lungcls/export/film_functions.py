@@ -2,7 +2,8 @@
 
 They do what :mod:`lungcls.regions`, :mod:`lungcls.tone`, :mod:`lungcls.segmenter`, :mod:`lungcls.quality` and
 :mod:`lungcls.conformal` do in numpy, for places without Python, such as a browser. ONNX Script [1]_ turns the
-bodies below into graphs; every argument is a tensor. ``tests/export/test_film_graphs.py`` holds both together.
+bodies below into graphs; every argument is a tensor. ``tests/export/test_film_graphs.py`` compares
+them.
 
 References
 ----------
@@ -23,9 +24,7 @@ def sample(pixels):
     shape = op.Shape(pixels)
     step = op.Max(op.ReduceMin(shape) / 256, op.Constant(value_ints=[1]))
     steps = op.Concat(step, step, axis=0)
-    some = op.Slice(
-        pixels, op.Constant(value_ints=[0, 0]), shape, op.Constant(value_ints=[0, 1]), steps
-    )
+    some = op.Slice(pixels, op.Constant(value_ints=[0, 0]), shape, op.Constant(value_ints=[0, 1]), steps)
     return op.Reshape(some, op.Constant(value_ints=[-1]))
 
 
@@ -49,7 +48,7 @@ def tone_range(pixels):
     high = percentile(some, op.Cast(op.Constant(value_float=0.995), to=DOUBLE))
     spread = high - low
     flat = op.And(spread > 0.0, spread < 0.2)
-    if flat:
+    if flat:  # noqa: SIM108, which graphs do not know
         toned = op.Clip((pixels - low) / spread, 0.0, 1.0)
     else:
         toned = op.Identity(pixels)
@@ -89,7 +88,9 @@ def resize_rows(values, length):
     triangle = op.Relu(1.0 - away) * op.Cast(there, to=DOUBLE)
     weights = triangle * (1.0 / op.ReduceSum(triangle, op.Constant(value_ints=[0])))
     safe = op.Min(op.Max(inner, op.Constant(value_ints=[0])), within - 1)
-    sums = op.Cast(op.Gather(values, op.Gather(safe, one * 0), axis=1), to=DOUBLE) * op.Gather(weights, one * 0)
+    sums = op.Cast(op.Gather(values, op.Gather(safe, one * 0), axis=1), to=DOUBLE) * op.Gather(
+        weights, one * 0
+    )
     for before in range(op.Squeeze(taps) - 1):
         tap = before + 1
         each = op.Cast(op.Gather(values, op.Gather(safe, tap), axis=1), to=DOUBLE)
@@ -178,7 +179,7 @@ def clean_up(raw):
     border = 1.0 - op.Pad(middle, op.Constant(value_ints=[1, 1, 1, 1]))
     filled = 1.0 - spread_within(border, outside)
     labels = components(filled)
-    areas, kept = largest(labels, op.Constant(value_ints=[2]))
+    _, kept = largest(labels, op.Constant(value_ints=[2]))
     first = op.Gather(kept, op.Constant(value_int=0))
     second = op.Gather(kept, op.Constant(value_int=1))
     among = op.Or(op.Equal(labels, first), op.Equal(labels, second))
@@ -245,7 +246,7 @@ def dilate(mask, fraction):
 @script()
 def border_length(mask):
     """How many pixels of a mask, floats 0 and 1, lie on the four edges of the image; corners count twice."""
-    axis0, axis1 = op.Constant(value_ints=[0]), op.Constant(value_ints=[1])
+    axis0 = op.Constant(value_ints=[0])
     zero, last = op.Constant(value_int=0), op.Constant(value_int=-1)
     top = op.ReduceSum(op.Gather(mask, zero, axis=0), axis0)
     bottom = op.ReduceSum(op.Gather(mask, last, axis=0), axis0)
@@ -276,7 +277,9 @@ def centre(part):
     by_row = op.Cast(op.ReduceSum(part, op.Constant(value_ints=[1]), keepdims=0), to=DOUBLE)
     by_column = op.Cast(op.ReduceSum(part, op.Constant(value_ints=[0]), keepdims=0), to=DOUBLE)
     count = op.ReduceSum(by_row, keepdims=0)
-    return op.ReduceSum(rows * by_row, keepdims=0) / count, op.ReduceSum(columns * by_column, keepdims=0) / count
+    return op.ReduceSum(rows * by_row, keepdims=0) / count, op.ReduceSum(
+        columns * by_column, keepdims=0
+    ) / count
 
 
 @script()
@@ -290,9 +293,7 @@ def measures(mask, min_balance):
     shape = op.Shape(mask)
     axes = op.Constant(value_ints=[0, 1])
     step = op.Max(op.ReduceMin(shape) / 128, op.Constant(value_ints=[1]))
-    small = op.Slice(
-        mask, op.Constant(value_ints=[0, 0]), shape, axes, op.Concat(step, step, axis=0)
-    )
+    small = op.Slice(mask, op.Constant(value_ints=[0, 0]), shape, axes, op.Concat(step, step, axis=0))
     labels = components(small)
     areas, kept = largest(labels, op.Constant(value_ints=[2]))
     zero, one = op.Constant(value_int=0), op.Constant(value_int=1)
@@ -409,14 +410,20 @@ def score_lac(likely):
 @script()
 def score_aps(likely):
     """As ``conformal._aps``."""
-    each, other = op.Unsqueeze(likely, op.Constant(value_ints=[2])), op.Unsqueeze(likely, op.Constant(value_ints=[1]))
+    each, other = (
+        op.Unsqueeze(likely, op.Constant(value_ints=[2])),
+        op.Unsqueeze(likely, op.Constant(value_ints=[1])),
+    )
     return op.ReduceSum(op.Cast(other >= each, to=DOUBLE) * other, op.Constant(value_ints=[2]), keepdims=0)
 
 
 @script()
 def score_raps(likely):
     """As ``conformal._raps``."""
-    each, other = op.Unsqueeze(likely, op.Constant(value_ints=[2])), op.Unsqueeze(likely, op.Constant(value_ints=[1]))
+    each, other = (
+        op.Unsqueeze(likely, op.Constant(value_ints=[2])),
+        op.Unsqueeze(likely, op.Constant(value_ints=[1])),
+    )
     rank = op.ReduceSum(op.Cast(other >= each, to=DOUBLE), op.Constant(value_ints=[2]), keepdims=0)
     return score_aps(likely) + 0.1 * op.Max(rank - 1.0, rank * 0.0)
 
@@ -428,7 +435,11 @@ def p_values(scores, known, below, groups):
     `known` [classes, M], rising and filled up with infinity; `below` [classes, M + 1]; `groups` [classes].
     """
     better = op.ReduceSum(
-        op.Cast(known < op.Unsqueeze(op.Squeeze(scores, op.Constant(value_ints=[0])), op.Constant(value_ints=[1])), to=INT64),
+        op.Cast(
+            known
+            < op.Unsqueeze(op.Squeeze(scores, op.Constant(value_ints=[0])), op.Constant(value_ints=[1])),
+            to=INT64,
+        ),
         op.Constant(value_ints=[1]),
     )
     least = op.Squeeze(op.GatherElements(below, better, axis=1), op.Constant(value_ints=[1]))

@@ -106,9 +106,7 @@ def segmenter_graph(weights: str | Path) -> tuple[Card, onnx.ModelProto]:
     return card, _joined(steps, constants, outputs)
 
 
-def classifier_graph(
-    weights: str | Path, *, whole: bool = False
-) -> tuple[Card, onnx.ModelProto]:
+def classifier_graph(weights: str | Path, *, whole: bool = False) -> tuple[Card, onnx.ModelProto]:
     """Return stage 2 as a graph; errors as :func:`gate_graph`.
 
     Parameters
@@ -204,9 +202,7 @@ def _cutting(region: Region) -> onnx.ModelProto:
     )
 
 
-def _joined(
-    steps: Sequence[_Step], constants: _Constants, outputs: Mapping[str, Any]
-) -> onnx.ModelProto:
+def _joined(steps: Sequence[_Step], constants: _Constants, outputs: Mapping[str, Any]) -> onnx.ModelProto:
     """One graph of steps that find each other's values by name."""
     nodes: list[onnx.NodeProto] = []
     known: dict[tuple[str, str], onnx.FunctionProto] = {}

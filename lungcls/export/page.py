@@ -181,7 +181,9 @@ def _modules() -> Path:
     if not kept.is_dir():
         npm = shutil.which("npm")
         if npm is None:
-            raise LungclsError("building the page needs npm, which is not installed; install Node.js, https://nodejs.org")
+            raise LungclsError(
+                "building the page needs npm, which is not installed; install Node.js, https://nodejs.org"
+            )
         kept.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=kept.parent, prefix=".page-") as scratch:
             for name in ("package.json", "package-lock.json"):
@@ -199,7 +201,9 @@ def _run(command: list[str], folder: Path, **environment: str) -> None:
     )
     if done.returncode:
         last = (done.stderr or done.stdout).strip().splitlines()[-3:]
-        raise LungclsError(f"{Path(command[0]).name} failed: {' '.join(last)}; building the page needs it to work")
+        raise LungclsError(
+            f"{Path(command[0]).name} failed: {' '.join(last)}; building the page needs it to work"
+        )
 
 
 def _bundled(modules: Path, files: dict[str, bytes]) -> dict[str, bytes]:
@@ -240,5 +244,7 @@ def _terms(modules: Path) -> Iterator[tuple[str, str]]:
             continue
         name = place.removeprefix("node_modules/")
         found = sorted(path for path in folder.iterdir() if path.name.lower().startswith("licen"))
-        text = "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in found if path.is_file())
+        text = "\n".join(
+            path.read_text(encoding="utf-8", errors="replace") for path in found if path.is_file()
+        )
         yield f"{name} {package['version']}", text or f"Licence: {package.get('license', 'see its package')}"

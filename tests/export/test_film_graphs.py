@@ -60,7 +60,8 @@ def blobs(seed: int, shape: tuple[int, int] = (96, 88)) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("shape", "target"), [((256, 231), (192, 173)), ((50, 40), (176, 141)), ((130, 700), (64, 12)), ((9, 9), (9, 1))]
+    ("shape", "target"),
+    [((256, 231), (192, 173)), ((50, 40), (176, 141)), ((130, 700), (64, 12)), ((9, 9), (9, 1))],
 )
 def test_resizing_is_that_of_pillow(shape: tuple[int, int], target: tuple[int, int]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, shape).astype(np.float32) / np.float32(255)
@@ -92,7 +93,11 @@ def test_p_values_are_alike(score: str) -> None:
     stored = {
         "score": score,
         "classes": {
-            name: {"groups": 30, "below": list(range(1, count + 1)), "scores": sorted(generator.random(count))}
+            name: {
+                "groups": 30,
+                "below": list(range(1, count + 1)),
+                "scores": sorted(generator.random(count)),
+            }
             for name, count in (("a", 7), ("b", 5), ("c", 0))
         },
     }
@@ -128,7 +133,8 @@ def test_the_script_judges_as_the_library() -> None:
         const screened = looks.map((values) => screen(values, rules));
         const masks = measured.map((each) => maskQuality({{ ...each, agreement: 0.7 }}, rules));
         const all = masks.flatMap((mask) => screened.map((each) => assess(film, each, mask, rules)));
-        console.log(JSON.stringify(all.map(({{ accepted, ok, lungs, reasons }}) => [accepted, ok, lungs, reasons])));
+        const told = all.map(({{ accepted, ok, lungs, reasons }}) => [accepted, ok, lungs, reasons]);
+        console.log(JSON.stringify(told));
     """
     case = {
         "rules": page.rules_of(gate, 0.9),

@@ -26,6 +26,7 @@ from lungcls.pipeline import Pipeline
 
 pytestmark = pytest.mark.slow
 
+FOCUS = "document.activeElement"
 FILM = chest_phantom((232, 200), seed=7).image
 
 
@@ -132,8 +133,9 @@ def films(folder: Path) -> list[Path]:
         picture.save(paths[-1])
     Image.fromarray(eight).save(folder / "oblong.png", dpi=(150, 100))
     table = pydicom.Dataset()
-    table.LUTDescriptor, table.LUTData = [4096, 0, 12], np.arange(4096, dtype="<u2")[::1].tobytes()
+    table.LUTDescriptor, table.LUTData = [4096, 0, 12], (np.arange(4096) ** 2 // 4096).astype("<u2").tobytes()
     table["LUTDescriptor"].VR, table["LUTData"].VR = "US", "OW"
+    sigmoid = {"VOILUTFunction": "SIGMOID"}
     return [
         *paths,
         folder / "oblong.png",
@@ -142,13 +144,13 @@ def films(folder: Path) -> list[Path]:
         dicom(folder / "signed.dcm", PixelRepresentation=1, RescaleSlope=2, RescaleIntercept=100),
         dicom(folder / "mono1.dcm", bits=8, PhotometricInterpretation="MONOCHROME1"),
         dicom(folder / "big.dcm", ExplicitVRBigEndian, PixelSpacing=[0.3, 0.2]),
-        dicom(folder / "sigmoid.dcm", WindowCenter=[2000, 1], WindowWidth=[1500, 9], VOILUTFunction="SIGMOID"),
+        dicom(folder / "sigmoid.dcm", WindowCenter=[2000, 1], WindowWidth=[1500, 9], **sigmoid),
         dicom(folder / "padded.dcm", PixelPaddingValue=int(np.rint(FILM.max() * 4095))),
         dicom(folder / "table.dcm", VOILUTSequence=[table]),
     ]
 
 
-def test_answers_are_those_of_the_library(driver: ModuleType, opened: Any, tmp_path: Path, real_gate: None) -> None:
+def test_answers_are_the_librarys(driver: ModuleType, opened: Any, tmp_path: Path, real_gate: None) -> None:
     paths = films(tmp_path)
     pipeline = Pipeline(device="cpu")
     for path, found in zip(paths, driver.ask(opened, paths), strict=True):
@@ -160,9 +162,7 @@ def test_answers_are_those_of_the_library(driver: ModuleType, opened: Any, tmp_p
         assert found["box"] == (None if expected.box is None else list(expected.box)), path.name
 
 
-def test_answers_on_real_films(
-    driver: ModuleType, opened: Any, real_data: Path, real_gate: None
-) -> None:
+def test_answers_on_real_films(driver: ModuleType, opened: Any, real_data: Path, real_gate: None) -> None:
     from lungcls.data import open_radiography
 
     database = open_radiography(real_data)
@@ -220,9 +220,7 @@ def test_it_fits_a_phone_and_its_keys_reach_everything(opened: Any, tmp_path: Pa
     reached = []
     for _ in range(6):
         opened.keyboard.press("Tab")
-        reached.append(
-            opened.evaluate("() => document.activeElement.getAttribute('aria-label') || document.activeElement.id")
-        )
+        reached.append(opened.evaluate(f"() => {FOCUS}.getAttribute('aria-label') || {FOCUS}.id"))
     for name in ("files", "Remove: film.png", "Download JSON: film.png", "Download mask: film.png"):
         assert name in reached
     opened.locator(".remove").click()
