@@ -215,7 +215,8 @@ def static_page() -> str:
     ]
     about = (
         f"{films} films of the test part, split `{found['split_hash']}`, seed {found['seed']}; "
-        f"{found['browser']}; lungcls in torch {found['versions']['torch']} on the CPU. Command: `{found['command']}`."
+        f"{found['browser']}; lungcls in torch {found['versions']['torch']} on the CPU. "
+        f"Command: `{found['command']}`."
     )
     return f"{format_table(rows)}\n\n{about}"
 
