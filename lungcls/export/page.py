@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from lungcls.conformal import checked_coverage
-from lungcls.errors import LungclsError, MissingExtraError
+from lungcls.errors import LungclsError, MissingExtraError, OptionError
 from lungcls.files import atomic_write, cache_folder
 from lungcls.gate.gate import FOREIGN, KINDS, MESSAGES, SURE
 from lungcls.labels import NOTICE
@@ -91,13 +91,12 @@ def build_page(
     gate_card, gate_model = gate_graph(gate)
     segmenter_card, segmenter_model = segmenter_graph(segmenter)
     main_card, main_model = classifier_graph(classifier)
-    whole_card, whole_model = classifier_graph(stand_in or classifier, whole=True)  # type: ignore[arg-type]
     stages = {
         "gate": _packed(gate, gate_card.name, gate_model, packed),
         "segmenter": _packed(segmenter, segmenter_card.name, segmenter_model, packed),
     }
     region = Region(**(main_card.region or {}))
-    classifiers = {
+    classifiers: dict[str, Any] = {
         "main": {
             **_packed(classifier, main_card.name, main_model, packed),
             "classes": main_card.classes,
@@ -106,8 +105,10 @@ def build_page(
         }
     }
     if region.needs_mask:
+        other = stand_in if isinstance(stand_in, (str, Path)) else classifier
+        whole_card, whole_model = classifier_graph(other, whole=True)
         classifiers["fallback"] = {
-            **_packed(stand_in or classifier, f"{whole_card.name}-whole", whole_model, packed),
+            **_packed(other, f"{whole_card.name}-whole", whole_model, packed),
             "name": whole_card.name,
             "classes": whole_card.classes,
         }
@@ -159,7 +160,7 @@ def rules_of(gate: Card, coverage: float) -> dict[str, Any]:
 
 
 def _packed(
-    weights: Any, name: str, model: onnx.ModelProto, packed: dict[str, bytes]
+    weights: str | Path, name: str, model: onnx.ModelProto, packed: dict[str, bytes]
 ) -> dict[str, str | None]:
     """Put a graph, and the file that its weights are in, among the files; return what they are called."""
     outside = {
@@ -169,7 +170,9 @@ def _packed(
         if entry.key == "location"
     }
     for location in outside:
-        packed[location] = (find_weights(weights).parent / location).read_bytes()
+        content = (find_weights(weights).parent / location).read_bytes()
+        if packed.setdefault(location, content) != content:
+            raise OptionError(f"two of the weights are files of the name {location}; rename one of them")
     packed[f"{name}.onnx"] = model.SerializeToString()
     return {"name": name, "graph": f"{name}.onnx", "weights": next(iter(outside), None)}
 

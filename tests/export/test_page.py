@@ -202,6 +202,10 @@ def test_it_works_without_a_network(driver: ModuleType, folder: Path, browser: A
         page.goto(address)
         page.locator("#drop[data-ready]").wait_for()
         assert "without a network" in page.locator("#state").inner_text()
+        with driver.served(tmp_path) as other:
+            # Neither the page nor its worker may reach another address.
+            attempt = "(url) => fetch(url, { mode: 'no-cors' }).then(() => 'reached', () => 'refused')"
+            assert [place.evaluate(attempt, other) for place in (page, *page.workers)] == ["refused"] * 2
     context.set_offline(True)  # and the server is gone
     page.goto(address)
     page.locator("#drop[data-ready]").wait_for()
