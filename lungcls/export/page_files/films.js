@@ -27,31 +27,35 @@ const luminance = (red, green, blue) => (red * 19595 + green * 38470 + blue * 74
 function greyOf(data, channels, depth, count) {
   const pixels = new Float32Array(count);
   const coloured = channels > 2;
-  const alpha = channels === 2 || channels === 4;
-  const wide = depth === 16;
   // Of 16 bits in colour and with alpha, 8 are kept, as Pillow does.
-  const eight = wide && channels > 1 ? 8 : 0;
-  const white = wide && !eight ? 65535 : 255;
-  const at = (place) => data[place] >>> eight;
-  let opacity = 0;
-  let clear = false;
-  if (alpha) {
-    let least = 255;
-    for (let each = channels - 1; each < data.length; each += channels) {
-      opacity = Math.max(opacity, at(each));
-      least = Math.min(least, at(each));
-    }
-    clear = least < opacity;
-  }
+  const spare = depth === 16 && channels > 1 ? 8 : 0;
+  const white = depth === 16 && !spare ? 65535 : 255;
+  const at = (place) => data[place] >>> spare;
+  const alpha = channels % 2 ? () => 255 : (each) => at(each * channels + channels - 1);
+  let clear = 0;
+  let opaque = false;
   for (let each = 0; each < count; each += 1) {
+    if (alpha(each) < 255) clear += 1;
+    if (alpha(each) > 0) opaque = true;
+  }
+  let changed = false;
+  for (let each = 0; each < count; each += 1) {
+    const over = (value) => {
+      if (!clear || !opaque) return value;
+      const laid = Math.floor((value * alpha(each) + 127) / 255);
+      changed ||= laid !== value;
+      return laid;
+    };
     const place = each * channels;
-    const over = (value) => (clear ? Math.floor((value * at(place + channels - 1) + 127) / 255) : value);
     const grey = coloured
       ? luminance(over(at(place)), over(at(place + 1)), over(at(place + 2)))
       : over(at(place));
-    pixels[each] = Math.fround(grey / white);
+    pixels[each] = grey / white;
   }
-  return pixels;
+  const share = clear / count;
+  const message = `${(100 * share).toFixed(1)}% of the pixels are transparent; they are taken as lying over black`;
+  const note = { name: "transparent", value: share, threshold: 0, message, corrected: true };
+  return { pixels, notes: changed ? [note] : [] };
 }
 
 function readPng(bytes) {
@@ -79,11 +83,10 @@ function readPng(bytes) {
   }
   const { x, y } = png.resolution ?? { x: 1, y: 1 };
   return {
-    pixels: greyOf(data, channels, depth, count),
+    ...greyOf(data, channels, depth, count),
     height: png.height,
     width: png.width,
     aspect: x > 0 && y > 0 ? x / y : 1,
-    notes: [],
   };
 }
 
@@ -95,7 +98,7 @@ async function readBitmap(bytes, kind) {
     const down = (bytes[16] << 8) | bytes[17];
     aspect = across > 0 && down > 0 ? across / down : 1;
   }
-  return { pixels: greyOf(data, 4, 8, height * width), height, width, aspect, notes: [] };
+  return { ...greyOf(data, 4, 8, height * width), height, width, aspect };
 }
 
 function checkedAspect(film) {
