@@ -23,6 +23,8 @@ _PREAMBLE: Final = 128
 _DEFLATED: Final = "1.2.840.10008.1.2.1.99"
 _REQUIRED: Final = ("Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation", "PixelData")
 _FLOATS: Final = {"FloatPixelData": "Float Pixel Data", "DoubleFloatPixelData": "Double Float Pixel Data"}
+# In the patient, at the detector, and on a film that was scanned.
+_SPACINGS: Final = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 _GREY: Final = ("MONOCHROME1", "MONOCHROME2")
 # Reads that parsing may take: a film has some hundred elements of two or three reads each. More is a file
 # made to keep the parser busy.
@@ -140,7 +142,7 @@ def _checked(dataset: Dataset, name: str) -> DicomScan:
             f"{', '.join(_REQUIRED)}; the file is damaged or incomplete: export it again"
         )
     height, width = _checked_layout(dataset, name)
-    spacing = _pair(dataset, "PixelSpacing") or _pair(dataset, "ImagerPixelSpacing")
+    spacing = next(filter(None, (_pair(dataset, key) for key in _SPACINGS)), None)
     down, across = spacing or _pair(dataset, "PixelAspectRatio") or (1.0, 1.0)
     aspect, notes = checked_aspect(down / across)
     return DicomScan(dataset, name, height, width, _transfer_syntax(dataset), spacing, aspect, notes)

@@ -237,6 +237,7 @@ def test_window_that_hides_most_or_all() -> None:
         ({"PixelSpacing": [0.2, 0.1]}, 2.0),
         ({"ImagerPixelSpacing": [0.1, 0.2]}, 0.5),
         ({"PixelAspectRatio": [5, 4]}, 1.25),
+        ({"NominalScannedPixelSpacing": [0.2, 0.1]}, 2.0),
         ({"PixelSpacing": [0.143, 0.1431]}, 1.0),
         ({"PixelAspectRatio": [100, 1]}, 1.0),
     ],
