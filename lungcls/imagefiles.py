@@ -289,6 +289,11 @@ def _known_format(head: bytes) -> str | None:
     return next((kind for magic, kind in _MAGIC if head.startswith(magic)), None)
 
 
+def most_bytes(limit: float) -> float:
+    """Return how many bytes a file may have whose image has at most `limit` pixels, whatever its format."""
+    return 8 * limit + (64 << 20)
+
+
 def read_file(name: str, limit: float) -> bytes:
     """Return a file's content, after a look at its start where it is too large to be an image."""
     try:
@@ -304,7 +309,7 @@ def read_file(name: str, limit: float) -> bytes:
             )
         with open(name, "rb") as file:
             head = file.read(_HEAD)
-            if info.st_size > 8 * limit + (64 << 20):
+            if info.st_size > most_bytes(limit):
                 image_format(head, name)
                 raise ImageError(
                     f"{name}: found a file of {info.st_size / 1e6:.0f} MB, more than an image of "

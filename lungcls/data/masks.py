@@ -75,8 +75,8 @@ def read_mask(path: str | Path, *, labels: Sequence[int] | None = None) -> Mask:
     shades = int((lit & ~settled).sum())
     if shades > _SHADES * values.size or shades > _LIT_SHADES * lit.sum():
         raise DataError(
-            f"{path}: {shades / values.size:.0%} of all pixels and {shades / lit.sum():.0%} of those that are "
-            f"not black are neither dark nor bright (at most {_SHADES:.0%} and {_LIT_SHADES:.0%} in a mask): "
+            f"{path}: {shades / values.size:.0%} of all pixels and {shades / lit.sum():.0%} of those not "
+            f"black are neither dark nor bright (at most {_SHADES:.0%} and {_LIT_SHADES:.0%} in a mask): "
             "this is a picture, not a lung mask"
         )
     mask = np.asarray(values > low / 2)
