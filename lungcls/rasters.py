@@ -12,7 +12,7 @@ import PIL.Image
 from numpy.typing import NDArray
 from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
-from lungcls.errors import ImageError, ImageSizeError
+from lungcls.errors import DamagedImageError, ImageError, ImageSizeError
 from lungcls.pixels import Grey, check_size, checked_aspect, coloured, to_unit
 from lungcls.quietly import library_warnings, one_line
 from lungcls.reasons import Reason
@@ -80,9 +80,10 @@ def read_raster(data: bytes, kind: str, name: str, bounds: tuple[float, float] |
 
 
 def _damaged(name: str, kind: str, error: Exception) -> ImageError:
-    return ImageError(
-        f"{name}: found a {kind} that cannot be decoded ({one_line(error)}), expected a complete one; "
-        "it is truncated, damaged or of an unusual kind: fetch it again, or save it as a grey PNG"
+    return DamagedImageError.of(
+        name,
+        f"found a {kind} that cannot be decoded ({one_line(error)}), expected a complete one",
+        "it is truncated, damaged or of an unusual kind: fetch it again, or save it as a grey PNG",
     )
 
 
