@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import struct
 import warnings
 import zlib
@@ -324,6 +325,17 @@ def test_decoder_that_dies_is_replaced() -> None:
     with pytest.raises(decoding.DecodingError):
         decoding.decode_apart(RLELossless, b"", options)
     assert np.array_equal(read_image(rle()).pixels, UNIT)
+
+
+def test_without_shared_memory_pixels_come_through_the_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lungcls import decoding
+
+    monkeypatch.delattr(os, "memfd_create", raising=False)
+    decoding._close_all()
+    assert np.array_equal(read_image(rle()).pixels, UNIT)
+    worker = decoding._IDLE.pop()
+    assert worker._memory is None
+    worker.close()
 
 
 def test_linear_window_is_scaled_by_its_own_range() -> None:
