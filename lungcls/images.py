@@ -150,8 +150,8 @@ def read_image(
     file with more than one picture is refused. EXIF orientation is applied.
 
     What cannot be put right for certain is noted (`Image.notes`) and left as it is: a range of values that is
-    far narrower than the type's, a window that clips most pixels, pixels that are not square (which are not
-    resampled, so that masks and annotations fit).
+    far narrower than the type's, a window that clips most pixels, false colours. Pixels that are not square
+    are not resampled, so that masks and annotations fit; whatever looks at the film counts them as they are.
 
     DICOM goes through rescale or modality LUT, then the first VOI LUT or, without one, the first window, and
     is scaled by the range that these can give. Without both, it is scaled by the range of the stored bits (12

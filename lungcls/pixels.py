@@ -81,7 +81,8 @@ def checked_aspect(aspect: float) -> tuple[float, tuple[Reason, ...]]:
     if stretch > _ODD_ASPECT:
         message = f"the file says that {sides}, which no X-ray is; they are taken for square"
         return 1.0, (Reason("pixel_aspect", stretch, _ODD_ASPECT, message),)
-    return aspect, (Reason("pixel_aspect", stretch, SQUARE, sides),)
+    message = f"{sides}; the networks see the film as it is"
+    return aspect, (Reason("pixel_aspect", stretch, SQUARE, message, corrected=True),)
 
 
 def checked_limit(max_megapixels: float) -> float:

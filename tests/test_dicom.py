@@ -249,6 +249,8 @@ def test_pixels_that_are_not_square(tags: dict[str, Any], aspect: float) -> None
     assert image.pixels.shape == GREY.shape
     stretched = max(next(iter(tags.values()))) / min(next(iter(tags.values()))) > 1.02
     assert [note.name for note in image.notes] == ["pixel_aspect"] * stretched
+    # Only an aspect that no film has cannot be put right.
+    assert all(note.corrected == (note.value < 5) for note in image.notes)
 
 
 def test_a_dataset_in_hand_is_read_and_left_alone() -> None:
