@@ -11,6 +11,7 @@ from typing import Any
 from lungcls.data.csvfile import header, read_csv
 from lungcls.data.dataset import Dataset, Record
 from lungcls.data.files import MASK_SUFFIXES, FileIndex, list_images, pair_masks
+from lungcls.data.parts import PART_NAMES
 from lungcls.errors import DataError
 from lungcls.labels import CLASSES
 
@@ -121,6 +122,12 @@ class RadiographyDatabase(Dataset):
                     else:
                         named.add(mask)
                     row[key] = mask or ""
+            if row.get("part"):
+                part = PART_NAMES.get(row["part"].lower())
+                if part is None:
+                    names = ", ".join(dict.fromkeys(PART_NAMES.values()))
+                    raise DataError(f"{path}, row {number}: part {row['part']!r}; expected one of {names}")
+                row["part"] = part
             file = index.find(row["file"])
             if file is None:
                 self.missing_files.append(row["file"])

@@ -150,6 +150,14 @@ def test_a_terminal_that_lacks_characters_is_no_error(encoding: str, words: list
     result.stdout.decode(encoding)
 
 
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-"])
+def test_a_closed_terminal_is_no_error(closed: str) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f'"{sys.executable}" -m lungcls --version {closed}'], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_brackets_in_a_help_text_stay() -> None:
     result = CliRunner().invoke(app, ["evaluate", "--help"], terminal_width=200)
     assert "[classes]" in result.stdout

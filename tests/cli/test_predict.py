@@ -232,6 +232,15 @@ def test_own_pictures_are_no_inputs(run: Run, draw: Draw, tmp_path: Path) -> Non
         assert len(read_csv(tmp_path / "segments.csv")) == 1
 
 
+def test_exports_of_an_earlier_run_are_no_inputs(draw: Draw, tmp_path: Path) -> None:
+    films = [draw(tmp_path / name) for name in ("a.png", "out/dicom/film.png", "labels/b.png")]
+    draw(tmp_path / "out/labels/a.png")
+    for kind in ("seg", "sc", "film"):
+        (tmp_path / "out/dicom" / f"a.{kind}.dcm").write_bytes(bytes(128) + b"DICM")
+    (tmp_path / "out/predictions.json").write_text('{"lungcls": "0.1.0"}')
+    assert sorted(item.path for item in collect([str(tmp_path)])) == sorted(map(str, films))
+
+
 def test_names_of_pictures_are_kept_apart(draw: Draw, tmp_path: Path) -> None:
     for name in ("s/a.png", "s/a.jpg", "s/b.png", "s/A.tif", "t/a.png"):
         draw(tmp_path / name)
