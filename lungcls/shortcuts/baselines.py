@@ -124,7 +124,7 @@ class UntestablePairs(Check):
         """See the class."""
         rows: list[dict[str, Any]] = []
         figures: list[Estimate] = []
-        barred = []
+        barred: dict[str, list[str]] = {}
         for pair in pairs_of_classes(trial):
             best, by = 0.0, ""
             for reference in REFERENCES:
@@ -146,13 +146,14 @@ class UntestablePairs(Check):
                 if told.value > best:
                     best, by = told.value, reference
             if best >= rules.UNTESTABLE_AUROC:
-                barred.append(f"{pair.words} ({best:.2f} by {by})")
+                where = f"within {pair.source}" if pair.source else "all films"
+                barred.setdefault(pair.name, []).append(f"{where} {best:.2f} by {by}")
         if not figures:
             return self.untold(f"no pair of classes has {rules.MIN_IMAGES} images of each in this sample")
         verdict = rules.all_at_most(figures, rules.UNTESTABLE_AUROC)
-        because = (
-            f"barred from headlines: {'; '.join(barred)}" if barred else "no pair is told so well"
-        ) + f"; limit {rules.UNTESTABLE_AUROC}"
+        words = "; ".join(f"{name} ({', '.join(where)})" for name, where in barred.items())
+        because = f"barred from headlines: {words}" if words else "no pair is told so well"
+        because += f"; limit {rules.UNTESTABLE_AUROC}"
         return self.finding(verdict, because, rows)
 
 

@@ -37,6 +37,7 @@ def cross_fitted(
         Ranks within the fold: each fold's model has its own scale. None where a fold has no film of a class.
     """
     from sklearn.model_selection import StratifiedGroupKFold
+    from threadpoolctl import threadpool_limits
 
     codes = group_resamples(groups, 0).codes
     if min(len(set(codes[positive == which].tolist())) for which in (True, False)) < _FOLDS:
@@ -47,7 +48,8 @@ def cross_fitted(
         if len(set(positive[train].tolist())) < 2 or not len(test):
             continue
         model = make()
-        with warnings.catch_warnings():
+        # So few films are fitted faster by one thread than by many that wait for each other.
+        with warnings.catch_warnings(), threadpool_limits(1):
             warnings.simplefilter("ignore")  # constant pixels (black borders) are no news here
             model.fit(features[train], positive[train])
         answers = model.decision_function(features[test])

@@ -49,14 +49,16 @@ class Leakage(Check):
         copied = np.any(list(kinds.values()), axis=0)
         rows: list[dict[str, Any]] = []
         figures: dict[str, Estimate] = {}
+        sizes: dict[str, int] = {}
         classes = [(name, trial.labels == k) for k, name in enumerate(trial.subject.classes)]
         for name, films in (("all", np.ones(len(copied), np.bool_)), *classes):
             if films.sum() < (1 if name == "all" else rules.MIN_IMAGES):
                 continue
             groups = len(set(trial.resamples.codes[films].tolist()))
+            sizes[name] = int(films.sum())
             figures[name] = exact_share(trial.estimate(share(copied), films), groups)
             row = {"images": name, "figure": "share_with_a_copy_in_training"}
-            rows.append({**row, **interval(figures[name], int(films.sum()))})
+            rows.append({**row, **interval(figures[name], sizes[name])})
         for kind, films in kinds.items():
             found = exact_share(trial.estimate(share(films)), trial.resamples.n_groups)
             rows.append(
@@ -71,14 +73,13 @@ class Leakage(Check):
         )
         rows.append({"figure": "effect_on_accuracy", "images": "all", **interval(effect, len(copied))})
         worst = max(figures, key=lambda name: figures[name].value)
-        share_of_worst = figures[worst]
         counts = ", ".join(f"{int(films.sum())} {kind}" for kind, films in kinds.items())
         most = figures[worst]
         because = (
             f"{int(copied.sum())} of {len(copied)} images have a copy in the training part ({counts}), most "
-            f"of {worst}: {most.value:.1%} ({most.low:.1%} to {most.high:.1%}; limit {rules.LEAKED_SHARE:.0%}); "
-            f"they move the accuracy by {effect.value:+.3f}"
-        ) + rules.size_words(most, rules.LEAKED_SHARE, len(copied))
+            f"of {worst}: {most.value:.1%} ({most.low:.1%} to {most.high:.1%}; limit "
+            f"{rules.LEAKED_SHARE:.0%}); they move the accuracy by {effect.value:+.3f}"
+        ) + rules.size_words(most, rules.LEAKED_SHARE, sizes[worst])
         return self.finding(rules.all_at_most(list(figures.values()), rules.LEAKED_SHARE), because, rows)
 
 

@@ -101,8 +101,8 @@ def lung_statistics(pixels: Pixels, mask: Mask) -> Floats:
     float64 array [F]
         In the order of :data:`LUNG_NAMES`: moments, percentiles and histogram of the grey levels; the
         strength of four bands of detail and their ratios; mean gradient; grain (Immerkaer's estimate of the
-        noise); steps at the borders of JPEG's blocks of 8 over other steps; how many of 256 levels occur, and the
-        shares of black and white.
+        noise); steps at the borders of JPEG's blocks of 8 over other steps; how many of 256 levels occur, and
+        the shares of black and white.
 
     References
     ----------
