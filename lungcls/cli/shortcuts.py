@@ -58,8 +58,8 @@ def shortcuts(
         str,
         typer.Option(
             "--checks",
-            help="Checks by number, letter or name, separated by commas, or 'all'; an unknown one makes the command "
-            "list them.",
+            help="Checks by number, letter or name, separated by commas, or 'all'; an unknown one makes the "
+            "command list them.",
         ),
     ] = "all",
     masks: Annotated[
