@@ -70,16 +70,16 @@ class _AboveReferences(Check):
 
 
 class AboveStatistic(_AboveReferences):
-    """Compare a model with boosted trees on numbers of the lungs that hold no place.
+    """Compare a model with a learner on numbers of the lungs that hold no place.
 
-    A row a pair within one source: the area under the ROC curve of the model, that of trees on grey levels,
-    sharpness, compression and geometry (:func:`lungcls.shortcuts.statistics.lung_statistics`),
+    A row a pair within one source: the area under the ROC curve of the model, that of the reference on grey
+    levels, sharpness, compression and geometry (:func:`lungcls.shortcuts.statistics.lung_statistics`),
     cross-fitted by group on these films, and the difference under the same resamples.
     """
 
     name = "above_statistic"
     number = "C"
-    title = "Better than trees on numbers of the lungs, within one source"
+    title = "Better than numbers of the lungs without places, within one source"
     limit = rules.ABOVE_STATISTIC
     plot_title = "AUROC above that of the statistics"
     references = (STATISTICS,)
@@ -87,7 +87,7 @@ class AboveStatistic(_AboveReferences):
 
 
 class AboveFrame(_AboveReferences):
-    """Compare a model with boosted trees on what holds no lung: the frame of the film, and the outline.
+    """Compare a model with a learner on what holds no lung: the frame of the film, and the outline.
 
     Rows as of check C. Where the frame tells two classes of one source, "only the disease differs" is not
     true of them.
@@ -95,7 +95,7 @@ class AboveFrame(_AboveReferences):
 
     name = "above_frame"
     number = "O"
-    title = "Better than trees on the frame and on the outline, within one source"
+    title = "Better than the frame and the outline, within one source"
     limit = rules.ABOVE_FRAME
     plot_title = "AUROC above that of frame and outline"
     references = (FRAME, OUTLINE)

@@ -77,7 +77,7 @@ OUTLINE_AUROC: Final = 0.70
 """Check B: the outline of the lungs alone must not tell the classes better than this."""
 
 ABOVE_STATISTIC: Final = 0.05
-"""Check C: AUROC within a source that a model must have above trees on numbers of the lungs."""
+"""Check C: AUROC within a source that a model must have above a learner on numbers of the lungs."""
 
 UNTESTABLE_AUROC: Final = 0.90
 """Check D: pairs told so well without looking for a disease are barred from headlines."""
@@ -110,7 +110,7 @@ SKEW_DROP: Final = 0.10
 """Check N: balanced accuracy that another relation of class and source may cost."""
 
 ABOVE_FRAME: Final = 0.10
-"""Check O: AUROC within a source that a model must have above trees on the frame or the outline."""
+"""Check O: AUROC within a source that a model must have above a learner on the frame or the outline."""
 
 _ONE_SIDED: Final = 0.025  # a 95% interval lies on one side of a limit with this chance
 _MOST: Final = 100_000  # images: more than any sample of films
