@@ -33,10 +33,10 @@ _MEASURES: Final[dict[str, Callable[[tuple[Pixels, Mask]], Floats]]] = {
 class PairOfClasses:
     """Two classes, within one source or over all, and how well model and references tell them.
 
-    References are boosted trees and a logistic regression, the mean of their ranks: trees alone are weak where
-    films are few. They read the numbers of :mod:`lungcls.shortcuts.statistics` (and the name of the source
-    alone, where all are taken together), cross-fitted by group within these films, and are fitted when they
-    are asked for, and once.
+    References are boosted trees and a logistic regression, the mean of their ranks: trees alone are weak
+    where films are few. They read the numbers of :mod:`lungcls.shortcuts.statistics` (and the name of the
+    source alone, where all are taken together), cross-fitted by group within these films, and are fitted when
+    they are asked for, and once.
 
     Attributes
     ----------
