@@ -45,6 +45,8 @@ class Leakage(Check):
         training = trial.study.training_records
         if not training:
             return self.untold("the data name no training part (no split)")
+        if trial.study.part == "all":
+            return self.untold("all films are examined: there is no training part to compare them with")
         kinds = _copies(trial, training, audit.progress)
         copied = np.any(list(kinds.values()), axis=0)
         rows: list[dict[str, Any]] = []

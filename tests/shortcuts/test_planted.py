@@ -7,6 +7,7 @@ whether a blob lies high or low in the lungs; the others read grey level, outlin
 from __future__ import annotations
 
 import csv
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -115,7 +116,7 @@ def and_tone(
     image: np.ndarray, mask: np.ndarray, label: int, source: int, rng: np.random.Generator
 ) -> np.ndarray:
     """The disease, and lungs that are brighter in one class."""
-    return blob(image, mask, label, source, rng) + mask * (0.05 * label + 0.02 * rng.normal())
+    return blob(image, mask, label, source, rng) + mask * (0.10 * label + 0.03 * rng.normal())
 
 
 def and_border(
@@ -141,12 +142,12 @@ def and_detail(
     return image + mask * label * 0.12 * rng.choice([-1.0, 1.0], image.shape)
 
 
-def make_study(root: Path, paint: Paint, each: Callable[[int, int], int] = lambda label, source: 30) -> Study:
-    """Films of two classes in two sources, so many of each class and source."""
+def make_study(root: Path, paint: Paint, counts: dict[tuple[int, int], int]) -> Study:
+    """Films of two classes in two sources, 30 of each class and source unless counts say otherwise."""
     rows: list[dict[str, Any]] = []
     for label, name in enumerate(CLASSES):
         for source in (0, 1):
-            for number in range(each(label, source)):
+            for number in range(counts.get((label, source), 30)):
                 seed = 10_000 * label + 1000 * source + number
                 phantom = chest_phantom(SIDE, seed=seed, letter=None)
                 mask = phantom.mask
@@ -187,25 +188,29 @@ def found(name: str, trial: Trial, **audit: Any) -> Finding:
     return CHECKS[name].run(trial, Audit(per_pair=25, **audit))
 
 
+PAINTS: dict[str, Paint] = {
+    "honest": blob, "tone": and_tone, "border": and_border, "outline": blob, "detail": and_detail,
+    "skewed": and_source,
+}  # fmt: skip
+SKEWED = {(0, 0): 25, (0, 1): 45, (1, 0): 45, (1, 1): 25}
+
+
 @pytest.fixture(scope="module")
-def worlds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Study]:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Study]:
+    """Worlds by name, each made when it is first asked for."""
     root = tmp_path_factory.mktemp("planted")
-    skewed = {(0, 0): 25, (0, 1): 45, (1, 0): 45, (1, 1): 25}
-    paints: dict[str, Paint] = {
-        "honest": blob, "tone": and_tone, "border": and_border, "outline": blob, "detail": and_detail,
-    }  # fmt: skip
-    made = {}
-    for name, paint in paints.items():
+
+    @functools.cache
+    def make(name: str) -> Study:
         (root / name).mkdir()
-        made[name] = make_study(root / name, paint)
-    (root / "skewed").mkdir()
-    made["skewed"] = make_study(root / "skewed", and_source, lambda label, source: skewed[label, source])
-    return made
+        return make_study(root / name, PAINTS[name], SKEWED if name == "skewed" else {})
+
+    return make
 
 
 @pytest.fixture(scope="module")
-def honest(worlds: dict[str, Study]) -> Trial:
-    return trial_of(worlds["honest"], height)
+def honest(world: Callable[[str], Study]) -> Trial:
+    return trial_of(world("honest"), height)
 
 
 def test_the_honest_model_fails_nothing(honest: Trial) -> None:
@@ -223,8 +228,8 @@ def test_what_the_region_hides_is_not_applicable(honest: Trial) -> None:
     assert {found(name, honest).verdict for name in hidden} == {"not applicable"}
 
 
-def test_a_model_of_the_grey_level_within_the_lungs_is_found(worlds: dict[str, Study]) -> None:
-    trial = trial_of(worlds["tone"], tone)
+def test_a_model_of_the_grey_level_within_the_lungs_is_found(world: Callable[[str], Study]) -> None:
+    trial = trial_of(world("tone"), tone)
     assert trial.right.mean() > 0.7
     for name in ("harmonised_lungs", "shuffled_lungs", "above_statistic"):
         finding = found(name, trial)
@@ -232,24 +237,24 @@ def test_a_model_of_the_grey_level_within_the_lungs_is_found(worlds: dict[str, S
     assert found("background_swap", trial).verdict == "not applicable"
 
 
-def test_a_model_of_the_outline_is_found(worlds: dict[str, Study]) -> None:
-    finding = found("outline_alone", trial_of(worlds["outline"], outline))
+def test_a_model_of_the_outline_is_found(world: Callable[[str], Study]) -> None:
+    finding = found("outline_alone", trial_of(world("outline"), outline))
     assert finding.verdict == "fail", finding.because
 
 
-def test_a_model_of_the_border_is_found(worlds: dict[str, Study]) -> None:
-    trial = trial_of(worlds["border"], border, "full")
+def test_a_model_of_the_border_is_found(world: Callable[[str], Study]) -> None:
+    trial = trial_of(world("border"), border, "full")
     assert trial.right.mean() > 0.65
     for name in ("lungs_blanked", "growing_box", "above_frame"):
         finding = found(name, trial)
         assert finding.verdict == "fail", (name, finding.because)
 
 
-def test_a_model_of_the_source_is_found(worlds: dict[str, Study]) -> None:
+def test_a_model_of_the_source_is_found(world: Callable[[str], Study]) -> None:
     class Cheat(FormulaWithFeatures):
         also = staticmethod(tone)
 
-    trial = trial_of(worlds["skewed"], tone, kind=Cheat)
+    trial = trial_of(world("skewed"), tone, kind=Cheat)
     for name in ("skew_reversal", "signature_transplant", "processing", "dependence"):
         finding = found(name, trial)
         assert finding.verdict == "fail", (name, finding.because)
@@ -257,15 +262,15 @@ def test_a_model_of_the_source_is_found(worlds: dict[str, Study]) -> None:
     class Honest(FormulaWithFeatures):
         also = staticmethod(tone)
 
-    fair = trial_of(worlds["skewed"], height, kind=Honest)
+    fair = trial_of(world("skewed"), height, kind=Honest)
     for name in ("skew_reversal", "processing", "dependence"):
         finding = found(name, fair)
         assert finding.verdict != "fail", (name, finding.because)
 
 
-def test_pairs_that_need_no_disease_are_barred(worlds: dict[str, Study]) -> None:
-    trial = trial_of(worlds["detail"], detail)
-    examination = examine(trial.subject, worlds["detail"], checks=["D"])
+def test_pairs_that_need_no_disease_are_barred(world: Callable[[str], Study]) -> None:
+    trial = trial_of(world("detail"), detail)
+    examination = examine(trial.subject, world("detail"), checks=["D"])
     (finding,) = examination.checks
     assert finding.verdict == "fail"
     assert "COVID / Normal within rsna" in examination.payload["barred"]
@@ -279,8 +284,8 @@ def test_pairs_that_need_no_disease_are_barred(worlds: dict[str, Study]) -> None
     assert alone == [pytest.approx(0.5, abs=0.15)]
 
 
-def test_a_model_of_the_sharpness_is_no_model_of_the_background(worlds: dict[str, Study]) -> None:
-    trial = trial_of(worlds["detail"], detail, "full")
+def test_a_model_of_the_sharpness_is_no_model_of_the_background(world: Callable[[str], Study]) -> None:
+    trial = trial_of(world("detail"), detail, "full")
     assert trial.right.mean() > 0.9
     finding = found("background_swap", trial)
     assert finding.verdict == "cannot tell", finding.because
@@ -292,20 +297,20 @@ def test_a_model_of_the_sharpness_is_no_model_of_the_background(worlds: dict[str
     assert max(row["value"] for row in beyond if "half" in row["change"]) < 0.1
 
 
-def test_a_bright_object_is_found_to_decide(worlds: dict[str, Study]) -> None:
+def test_a_bright_object_is_found_to_decide(world: Callable[[str], Study]) -> None:
     def brightest(view: np.ndarray) -> float:
         return float(np.sort(view.ravel())[-12:].mean())
 
-    finding = found("pasted_objects", trial_of(worlds["tone"], brightest))
+    finding = found("pasted_objects", trial_of(world("tone"), brightest))
     assert finding.verdict == "fail", finding.because
 
 
-def test_confidence_abroad_is_measured(honest: Trial, worlds: dict[str, Study]) -> None:
-    finding = found("trust_abroad", honest, externals={"abroad": worlds["tone"]})
+def test_confidence_abroad_is_measured(honest: Trial, world: Callable[[str], Study]) -> None:
+    finding = found("trust_abroad", honest, externals={"abroad": world("tone")})
     assert finding.verdict != "fail", finding.because
-    lost = trial_of(worlds["skewed"], tone)
+    lost = trial_of(world("skewed"), tone)
     sure = Trial(Formula(tone, "mask", 0.0, 1000.0), lost.sample)
-    finding = found("trust_abroad", sure, externals={"abroad": worlds["honest"]})
+    finding = found("trust_abroad", sure, externals={"abroad": world("honest")})
     assert finding.verdict == "fail", finding.because
     errors = {row["figure"]: row["value"] for row in finding.rows if row["figure"].startswith("ece")}
     assert errors["ece"] > 0.3 > errors["ece_if_calibrated"]
@@ -346,7 +351,7 @@ def test_copies_of_training_films_are_found_however_they_were_changed(tmp_path: 
     )
 
 
-def test_a_check_that_ends_with_an_error_takes_no_other_with_it(worlds: dict[str, Study]) -> None:
+def test_a_check_that_ends_with_an_error_takes_no_other_with_it(world: Callable[[str], Study]) -> None:
     class Front(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return (x > -1.0).float()
@@ -364,7 +369,7 @@ def test_a_check_that_ends_with_an_error_takes_no_other_with_it(worlds: dict[str
         nn.Linear(4, 2),
     ]
     module = ModuleSubject(nn.Sequential(*layers), CLASSES, 32)
-    few = worlds["honest"].of(worlds["honest"].records[::3])
+    few = world("honest").of(world("honest").records[::3])
     first = examine(module, few, checks=["3", "9"])
     assert [one.name for one in first.checks] == ["same_source_pairs", "attention"]
     assert "no CAM can be made of this model" in first.checks[1].because
