@@ -21,14 +21,15 @@ from lungcls.shortcuts.subject import FeatureSubject
 _FOLDS: Final = 5
 _COMPONENTS: Final = 32
 
-Contrast = tuple[NDArray[np.bool_], NDArray[np.bool_]]
+Contrasts = dict[tuple[str, str], tuple[NDArray[np.bool_], NDArray[np.bool_]]]
 
 
 class Dependence(Check):
     """Take the direction of source or processing out of the features, and measure what that costs.
 
-    The features of the last layer are whitened on their first 32 principal components, and the differences of
-    the means of two sources *within a class* are projected out, so that what differs by the class stays.
+    The features of the last layer are whitened on their first 32 principal components, and the difference of
+    the means of two sources *within a class*, averaged over the classes that have both, is projected out, so
+    that what differs by the class stays.
     A logistic regression tells the classes before and after, all cross-fitted by group. Rows: macro AUROC
     before and after and the drop, under the same resamples; and how well the features tell the two sources
     within the class.
@@ -61,7 +62,7 @@ class Dependence(Check):
             contrasts = _contrasts(trial, column)
             if not contrasts:
                 continue
-            both = _probabilities(trial, features, list(contrasts.values()))
+            both = _probabilities(trial, features, contrasts)
             if both is None:
                 continue
             before, after = (macro_auroc(trial.labels, probabilities) for probabilities in both)
@@ -70,7 +71,8 @@ class Dependence(Check):
                 row = {"column": column, "what": when, "figure": "macro_auroc"}
                 rows.append({**row, **interval(trial.estimate(figure), len(features))})
             rows.append({"column": column, "what": "", "figure": "drop", **interval(drop, len(features))})
-            for what, (one, two) in contrasts.items():
+            for (values, name), (one, two) in contrasts.items():
+                what = f"{values} within {name}"
                 at = np.flatnonzero(one | two)
                 found = told(features[at], two[at], [trial.sample.groups[i] for i in at], trial)
                 if found is not None:
@@ -93,21 +95,21 @@ class Dependence(Check):
         return self.finding(verdict, because, rows)
 
 
-def _contrasts(trial: Trial, column: str) -> dict[str, Contrast]:
-    """Pairs of values of a column within one class, each with enough films."""
+def _contrasts(trial: Trial, column: str) -> Contrasts:
+    """Pairs of values of a column within one class, each with enough films, by pair and class."""
     values = np.asarray([getattr(record, column) for record in trial.sample.records])
-    found: dict[str, Contrast] = {}
+    found: Contrasts = {}
     for k, name in enumerate(trial.subject.classes):
         mine = {
             value: (trial.labels == k) & (values == value) for value in sorted(set(values.tolist()) - {""})
         }
         enough = [value for value, films in mine.items() if films.sum() >= rules.MIN_IMAGES]
         for one, two in itertools.combinations(enough, 2):
-            found[f"{one} / {two} within {name}"] = (mine[one], mine[two])
+            found[f"{one} / {two}", name] = (mine[one], mine[two])
     return found
 
 
-def _probabilities(trial: Trial, features: Floats, contrasts: list[Contrast]) -> tuple[Floats, Floats] | None:
+def _probabilities(trial: Trial, features: Floats, contrasts: Contrasts) -> tuple[Floats, Floats] | None:
     """Cross-fitted probabilities [N, K] of the classes before and after the projection."""
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression
@@ -127,12 +129,13 @@ def _probabilities(trial: Trial, features: Floats, contrasts: list[Contrast]) ->
             warnings.simplefilter("ignore")  # a feature that is always 0 is no news here
             whitened = make_pipeline(StandardScaler(), PCA(components, whiten=True, random_state=0))
             seen = whitened.fit(features[train]).transform(features)
-        apart = [
-            seen[train][one[train]].mean(0) - seen[train][two[train]].mean(0)
-            for one, two in contrasts
-            if one[train].any() and two[train].any()
-        ]
-        basis = np.linalg.qr(np.stack(apart, axis=1))[0]
+        apart: dict[str, list[Floats]] = {}
+        for (values, _), (one, two) in contrasts.items():
+            if one[train].any() and two[train].any():
+                away = seen[train][one[train]].mean(0) - seen[train][two[train]].mean(0)
+                apart.setdefault(values, []).append(away)
+        directions = np.stack([np.mean(aways, axis=0) for aways in apart.values()], axis=1)
+        basis = np.linalg.qr(directions)[0]
         for result, shown in ((before, seen), (after, seen - seen @ basis @ basis.T)):
             model = LogisticRegression(C=0.1, max_iter=500, class_weight="balanced")
             result[test] = model.fit(shown[train], labels[train]).predict_proba(shown[test])
