@@ -112,6 +112,7 @@ def examine(
     Returns
     -------
     Examination
+        A check that ends with an error is in it as one that cannot tell, with the error as its reason.
 
     Raises
     ------
