@@ -228,11 +228,16 @@ def honest(world: Callable[[str], Study]) -> Trial:
 def test_the_honest_model_fails_nothing(honest: Trial) -> None:
     assert honest.right.mean() > 0.9
     inside = ("outline_alone", "harmonised_lungs", "shuffled_lungs", "signature_transplant", "pasted_objects")
-    findings = [found(name, honest) for name in (*inside, "above_statistic", "above_frame", "processing")]
-    assert "fail" not in {one.verdict for one in findings}, [(one.name, one.because) for one in findings]
+    findings = [found(name, honest) for name in (*inside, "processing")]
     verdicts = {one.name: one.verdict for one in findings}
-    passed = ("shuffled_lungs", "above_statistic", "above_frame")
-    assert [verdicts[name] for name in passed] == ["pass"] * 3, [(one.name, one.because) for one in findings]
+    assert "fail" not in verdicts.values(), [(one.name, one.because) for one in findings]
+    assert (verdicts["shuffled_lungs"], verdicts["harmonised_lungs"]) == ("pass", "pass")
+
+
+@pytest.mark.slow
+def test_the_honest_model_is_better_than_references(honest: Trial) -> None:
+    statistic, frame = found("above_statistic", honest), found("above_frame", honest)
+    assert (statistic.verdict != "fail", frame.verdict) == (True, "pass"), (statistic.because, frame.because)
 
 
 def test_what_the_region_hides_is_not_applicable(honest: Trial) -> None:
@@ -265,6 +270,7 @@ def test_a_model_of_the_border_is_found(world: Callable[[str], Study]) -> None:
         assert finding.verdict == "fail", (name, finding.because)
 
 
+@pytest.mark.slow
 def test_a_model_of_the_source_is_found(world: Callable[[str], Study]) -> None:
     class Cheat(FormulaWithFeatures):
         also = staticmethod(tone)
@@ -283,6 +289,7 @@ def test_a_model_of_the_source_is_found(world: Callable[[str], Study]) -> None:
         assert finding.verdict != "fail", (name, finding.because)
 
 
+@pytest.mark.slow
 def test_pairs_that_need_no_disease_are_barred(world: Callable[[str], Study]) -> None:
     trial = trial_of(world("detail"), detail)
     examination = examine(trial.subject, world("detail"), checks=["D"])
@@ -299,6 +306,7 @@ def test_pairs_that_need_no_disease_are_barred(world: Callable[[str], Study]) ->
     assert alone == [pytest.approx(0.5, abs=0.15)]
 
 
+@pytest.mark.slow
 def test_a_model_of_the_sharpness_is_no_model_of_the_background(world: Callable[[str], Study]) -> None:
     trial = trial_of(world("detail"), detail, "full")
     assert trial.right.mean() > 0.9
