@@ -204,7 +204,7 @@ PAINTS: dict[str, Paint] = {
     "honest": blob, "tone": and_tone, "border": and_border, "outline": blob, "detail": and_detail,
     "skewed": and_source,
 }  # fmt: skip
-SKEWED = {(0, 0): 25, (0, 1): 45, (1, 0): 45, (1, 1): 25}
+SKEWED = {(0, 0): 21, (0, 1): 54, (1, 0): 54, (1, 1): 21}
 
 
 @pytest.fixture(scope="module")
