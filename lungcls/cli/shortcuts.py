@@ -58,8 +58,8 @@ def shortcuts(
         str,
         typer.Option(
             "--checks",
-            help="Checks by number or name, separated by commas, or 'all'; an unknown one makes the command "
-            "list them.",
+            help="Checks by number, letter or name, separated by commas, or 'all'; an unknown one makes the "
+            "command list them.",
         ),
     ] = "all",
     masks: Annotated[
@@ -73,7 +73,7 @@ def shortcuts(
     segmenter: SegmenterName = "segmenter",
     external: Annotated[
         list[Path] | None,
-        typer.Option("--external", exists=True, help="External set for check 10; may be repeated."),
+        typer.Option("--external", exists=True, help="External set for checks 10 and K; may be repeated."),
     ] = None,
     boxes: Annotated[
         Path | None,
@@ -99,7 +99,7 @@ def shortcuts(
     device: Device = "auto",
     workers: Workers = 1,
 ) -> None:
-    """Examine whether models look at the lungs or at where pictures come from: ten checks, a verdict each."""
+    """Examine whether models look at the lungs or at where pictures come from: checks with a verdict each."""
     from lungcls.data import Split, open_dataset, open_externals, split_dataset
     from lungcls.evaluation.results import write_results
     from lungcls.evaluation.sampling import limit_records
@@ -147,7 +147,9 @@ def shortcuts(
         for note in done[-1].payload["notes"]:
             typer.echo(f"Note: {note}")
         for finding in done[-1].checks:
-            typer.echo(f"{finding.verdict:12} {finding.title}\n{'':12} {finding.because}")
+            typer.echo(f"{finding.verdict:14} {finding.title}\n{'':14} {finding.because}")
+        if barred := done[-1].payload["barred"]:
+            typer.echo(f"Barred from headlines (check D): {'; '.join(barred)}")
     rows = [row for one in done for row in one.rows()]
     written = [*write_results(out, "shortcuts", rows, {"models": [one.payload for one in done]})]
     written.append(write_findings(out / "shortcuts.html", done))
