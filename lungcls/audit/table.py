@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -170,6 +170,34 @@ def read_predictions(
     return PredictionTable(answers, columns, _sets(rows, numbers, names, path), known)
 
 
+def facts_of(files: Sequence[str], manifest: str | Path, by: Iterable[str] = ()) -> list[dict[str, str]]:
+    """Return what a manifest says of films, one mapping each; empty where it does not name a film.
+
+    Raises
+    ------
+    DataError
+        If the manifest cannot be read, or names none of them.
+    """
+    known = _lookup(_manifest(Path(manifest), by))
+    found = [known(file) for file in files]
+    if not any(found):
+        raise DataError(f"{manifest}: names none of the films, such as {files[0]}; give both the same paths")
+    return [fact or {} for fact in found]
+
+
+def _lookup(known: list[dict[str, str]]) -> Callable[[str], dict[str, str] | None]:
+    """Find films by path, or by file name where only one film has it."""
+    by_file = {fact["file"]: fact for fact in known}
+    counts = Counter(PurePosixPath(fact["file"]).name for fact in known)
+    by_name = {PurePosixPath(fact["file"]).name: fact for fact in known}
+
+    def find(file: str) -> dict[str, str] | None:
+        name = PurePosixPath(file.replace("\\", "/")).name
+        return by_file.get(file) or (by_name.get(name) if counts[name] == 1 else None)
+
+    return find
+
+
 def _key(name: str) -> str:
     return re.sub(r"[\s\-']+", "_", name.strip().lower())
 
@@ -249,16 +277,15 @@ def _joined(
     path: Path,
     manifest: str | Path | None,
 ) -> list[dict[str, str]]:
-    by_file = {fact["file"]: fact for fact in known}
-    counts = Counter(PurePosixPath(fact["file"]).name for fact in known)
-    by_name = {PurePosixPath(fact["file"]).name: fact for fact in known}
+    find = _lookup(known)
     facts = []
     for number, file in zip(numbers, files):
-        name = PurePosixPath(file.replace("\\", "/")).name
-        fact = by_file.get(file) or (by_name.get(name) if counts[name] == 1 else None)
+        fact = find(file)
         if fact is None:
-            why = "names several films of that name" if counts[name] > 1 else "does not name it"
-            raise DataError(f"{path}, line {number}: {file}: {manifest} {why}; give both the same paths")
+            raise DataError(
+                f"{path}, line {number}: {file}: {manifest} does not name it, or names several of that name; give "
+                "both the same paths"
+            )
         facts.append(fact)
     return facts
 
