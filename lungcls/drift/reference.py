@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungcls.drift.statistics import as_columns, film_statistics
-from lungcls.errors import DataError
+from lungcls.errors import DataError, WeightsError
 from lungcls.files import atomic_write
 from lungcls.prediction import Failure, Prediction
+from lungcls.weights import find_weights
 
 SUFFIX: Final = ".reference.npz"
 """Of the file beside a classifier's weights: ``classifier-mask.reference.npz``."""
@@ -104,6 +105,22 @@ class FilmStatistics:
         if meta.get("format") != FORMAT:
             raise DataError(f"{path}: of format {meta.get('format')}, expected {FORMAT}; make the file anew")
         return found
+
+
+def beside(name: str | Path) -> Path | None:
+    """Return the reference statistics beside a classifier's weights; None where there are none.
+
+    Parameters
+    ----------
+    name : str or path-like
+        As :func:`lungcls.weights.find_weights` takes it.
+    """
+    try:
+        path = find_weights(name)
+    except WeightsError:
+        return None
+    path = path.with_name(path.name.removesuffix(path.suffix) + SUFFIX)
+    return path if path.is_file() else None
 
 
 def collect(
