@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lungcls.errors import DataError
-from lungcls.evaluation.bootstrap import Estimate, group_resamples
+from lungcls.evaluation.bootstrap import Estimate, GroupResamples, group_resamples
 from lungcls.evaluation.calibration import ECE_BINS, check_labels, confidence_bins
 
 Floats = NDArray[np.float64]
@@ -134,6 +134,49 @@ def calibration_errors(
     moved = [float(m.mean()) for m in moved_class]
     found["classwise_ece", ""] = _looked_up(float(np.mean(plain)), means, moved, level)
     return found
+
+
+def with_calibration_errors(
+    estimates: dict[Key, Estimate],
+    probabilities: Floats,
+    labels: NDArray[np.int64],
+    resamples: GroupResamples,
+    classes: Sequence[str],
+    level: float = 0.95,
+) -> dict[Key, Estimate]:
+    """Take the intervals off plain calibration errors, and put the debiased ones beside them.
+
+    Parameters
+    ----------
+    estimates : dict of Estimate
+        By (metric, class), with percentile intervals.
+    probabilities : float array [N, K]
+    labels : int64 array [N]
+    resamples : GroupResamples
+        Whose groups and seed are used; with none of them, or a single group, nothing is added.
+    classes : sequence of str
+    level : float
+
+    Returns
+    -------
+    dict of Estimate
+        With ``ece_debiased`` and ``classwise_ece_debiased`` over all classes, and ``calibration_p``.
+    """
+    plain = {
+        key: Estimate(one.value) if key[0] in ("ece", "classwise_ece") else one
+        for key, one in estimates.items()
+    }
+    if resamples.n_groups < 2 or not len(resamples):
+        return plain
+    found = calibration_errors(
+        probabilities, labels, resamples.codes, classes, seed=resamples.seed, level=level
+    )
+    return {
+        **plain,
+        ("ece_debiased", ""): found["ece", ""].estimate,
+        ("classwise_ece_debiased", ""): found["classwise_ece", ""].estimate,
+        ("calibration_p", ""): Estimate(found["ece", ""].p),
+    }
 
 
 class _Binned:
