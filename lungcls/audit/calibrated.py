@@ -50,10 +50,11 @@ def calibration(table: PredictionTable, title: str, seed: int) -> Finding:
 
 
 def _error_words(error: CalibrationError) -> str:
+    found = error.estimate
     return (
-        f"calibration error {error.estimate.value:.3f} ({error.estimate.low:.3f} to {error.estimate.high:.3f}) with "
-        f"what chance adds taken off; perfect calibration would show the plain {error.plain:.3f} or more with "
-        f"p = {error.p:.3f}"
+        f"calibration error {found.value:.3f} ({found.low:.3f} to {found.high:.3f}) with what chance adds "
+        f"taken off; perfect calibration would show the plain {error.plain:.3f} or more "
+        f"with p = {error.p:.3f}"
     )
 
 

@@ -98,7 +98,8 @@ def dependence(
         lost = estimate_of(
             difference(macro_auroc(labels, after), macro_auroc(labels, before)), groups, seed, n_resamples
         )
-        text = f"{column} is told within classes with AUROC {carried.value:.2f}, and {words(lost)} is lost without it"
+        told_by = f"{column} is told within classes with AUROC {carried.value:.2f}"
+        text = f"{told_by}, and {words(lost)} is lost without it"
         judged.append((at_most(lost, DEPENDENCE_LOSS), lost, text))
         rows += [
             {"figure": "auroc of the attribute within classes", "by": column, **interval(carried, len(at))},

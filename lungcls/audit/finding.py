@@ -1,7 +1,7 @@
 """What the audit of predictions asks, its rules, and the form of its answers.
 
-The rules were written before any figure; docs/audit.md gives the reason of each. A figure passes where its whole
-interval lies on the good side of the limit, fails where it lies on the other, and cannot be told otherwise.
+The rules were written before any figure; docs/audit.md gives the reason of each. A figure passes where its
+whole interval lies on the good side of the limit, fails on the other, else cannot tell.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ DEPENDENCE_LOSS: Final = 0.05
 """Macro AUROC that may be lost where what tells an attribute is taken out of the features."""
 
 HIGH_TIER: Final = 0.85
-"""Abroad, answers of high confidence must be right at least so often, and 90% sets hold each class so often."""
+"""Abroad, answers of high confidence must be right, and 90% sets hold each class, at least so often."""
 
 
 def not_applicable(name: str, title: str, because: str) -> Finding:

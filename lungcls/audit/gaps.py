@@ -173,5 +173,6 @@ def set_coverage(table: PredictionTable, title: str) -> Finding:
     if not judged:
         return Finding("sets", title, UNTOLD, f"no class has {MIN_IMAGES} films", rows)
     _, worst, text, asked = min(judged, key=lambda each: each[1].value - each[3])
-    because = f"{text}: sets for {asked:.0%} hold the class in {words(worst)}; at least {asked - SET_SHORTFALL:.0%} asked"
+    least = asked - SET_SHORTFALL
+    because = f"{text}: sets for {asked:.0%} hold the class in {words(worst)}; at least {least:.0%} asked"
     return Finding("sets", title, joined([each[0] for each in judged]), because, rows)

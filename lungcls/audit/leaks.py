@@ -20,7 +20,7 @@ def leakage(table: PredictionTable, title: str) -> Finding:
     """Look for films of the training part by patient, group and file name; pixels are not compared."""
     training = [row for row in table.manifest if row["part"].lower() in TRAINING]
     if not training:
-        why = "the manifest names no training part (a column 'part' with 'train', or the --split of the training)"
+        why = "nothing names the training part: a column 'part' with 'train' in the manifest, or --split"
         return not_applicable("leakage", title, why)
     own = {row["file"]: row for row in table.manifest}
     by_name = {PurePosixPath(row["file"]).name: row for row in table.manifest}
@@ -44,8 +44,8 @@ def leakage(table: PredictionTable, title: str) -> Finding:
     found = Estimate(float(crossing.mean()), float(low), float(high))
     because = (
         f"{int(crossing.sum())} of {len(mine)} films share a file, patient or group with the training part "
-        f"({low:.1%} to {high:.1%}; limit {LEAKED_SHARE:.0%}); copies under other names are found by `lungcls data "
-        "audit`"
+        f"({low:.1%} to {high:.1%}; limit {LEAKED_SHARE:.0%}); copies under other names are found by "
+        "`lungcls data audit`"
     )
     return Finding("leakage", title, at_most(found, LEAKED_SHARE), because, rows)
 

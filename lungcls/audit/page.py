@@ -7,9 +7,7 @@ import io
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from lungcls.audit.finding import CALIBRATION, GAP, NOT_APPLICABLE
 from lungcls.audit.predictions import PredictionAudit
@@ -19,6 +17,9 @@ from lungcls.shortcuts.check import FAIL, PASS, UNTOLD, Finding
 from lungcls.shortcuts.page import findings_plot
 from lungcls.shortcuts.plots import dots
 from lungcls.shortcuts.rules import SAME_SOURCE_AUROC
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 ORDER = (FAIL, UNTOLD, PASS, NOT_APPLICABLE)
 _MOST = 40

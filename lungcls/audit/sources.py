@@ -26,8 +26,8 @@ from lungcls.shortcuts.rules import SAME_SOURCE_AUROC, at_least, at_most
 def same_source_pairs(table: PredictionTable, title: str, seed: int, n_resamples: int) -> Finding:
     """Tell each pair of classes apart within one source, and across sources beside it.
 
-    Within a source, what tells the source cannot help. What else differs between the classes there (how a film
-    was taken, how old its patient is) still can.
+    Within a source, what tells the source cannot help. What else differs between the classes there (how a
+    film was taken, how old its patient is) still can.
     """
     name = "same_source"
     sources = table.values("source")
@@ -99,7 +99,7 @@ def _under(statistic: Statistic, weights: Floats) -> Statistic:
 
 
 def _reweighted(labels: NDArray[np.int64], values: NDArray[np.str_]) -> dict[str, Floats]:
-    """Weights [N] by what they do; films of cells with too few are left out. None where no class has two cells."""
+    """Weights [N] by what they do, 0 in cells with too few films. None where no class has two cells."""
     names = sorted(set(values.tolist()) - {""})
     cells = {
         (k, name): chosen

@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungcls.data.csvfile import read_csv
+from lungcls.data.splits import Split
 from lungcls.errors import DataError
 from lungcls.numeric import softmax
 from lungcls.study.answers import Answers
 
 NAMES: Final[Mapping[str, tuple[str, ...]]] = {
-    "file": ("file", "filename", "file_name", "image", "image_id", "image_index", "image_path", "path", "dicom_id"),
+    "file": ("file", "filename", "file_name", "image", "image_id", "image_index", "image_path", "path"),
     "label": ("label", "true_label", "truth", "true", "y_true", "target", "class", "finding", "diagnosis"),
     "patient": ("patient", "patient_id", "patientid", "subject", "subject_id"),
     "group": ("group", "cluster"),
@@ -71,6 +72,27 @@ class PredictionTable:
     def values(self, column: str) -> NDArray[np.str_]:
         """Return one column; all empty where it is not known."""
         return np.asarray(self.columns.get(column, [""] * len(self)), dtype=np.str_)
+
+    def with_split(self, split: Split) -> PredictionTable:
+        """Return the same predictions, with parts and groups of a split of lungcls.
+
+        Raises
+        ------
+        DataError
+            If the split names none of the films.
+        """
+        if not set(self.answers.files) & set(split.parts):
+            raise DataError(f"the split names none of the films, such as {self.answers.files[0]}")
+        own = {row["file"]: row for row in self.manifest}
+        empty = {"label": "", "patient": "", "group": ""}
+        manifest = [
+            {**own.get(file, empty), "file": file, "part": part, "group": split.groups.get(file, "")}
+            for file, part in split.parts.items()
+        ]
+        groups = [
+            split.groups.get(file) or group for file, group in zip(self.answers.files, self.answers.groups)
+        ]
+        return replace(self, answers=replace(self.answers, groups=tuple(groups)), manifest=manifest)
 
     def of_part(self, part: str) -> PredictionTable:
         """Return the films of one part, by the manifest.
@@ -283,8 +305,8 @@ def _joined(
         fact = find(file)
         if fact is None:
             raise DataError(
-                f"{path}, line {number}: {file}: {manifest} does not name it, or names several of that name; give "
-                "both the same paths"
+                f"{path}, line {number}: {file}: {manifest} does not name it, or names several of that name; "
+                "give both the same paths"
             )
         facts.append(fact)
     return facts
@@ -314,8 +336,8 @@ def _probabilities(
         return _checked(np.stack([1 - second, second], axis=1), numbers, [single, single], path)
     missing = [name for name in classes if name not in rows[0]]
     raise DataError(
-        f"{path}: no probability of {', '.join(missing)}; expected a column p_CLASS, CLASS or logit_CLASS for each "
-        f"of {', '.join(classes)}, and it has {', '.join(rows[0])}"
+        f"{path}: no probability of {', '.join(missing)}; expected a column p_CLASS, CLASS or logit_CLASS "
+        f"for each of {', '.join(classes)}, and it has {', '.join(rows[0])}"
     )
 
 
@@ -350,8 +372,8 @@ def _checked(
     off = np.flatnonzero(np.abs(sums - 1) > _SUM_TOLERANCE)
     if len(off):
         raise DataError(
-            f"{path}, line {numbers[off[0]]}: the probabilities sum to {sums[off[0]]:.3f}, expected 1; findings that "
-            "may come together are audited one at a time, each with a column p_yes and p_no"
+            f"{path}, line {numbers[off[0]]}: the probabilities sum to {sums[off[0]]:.3f}, expected 1; "
+            "findings that may come together are audited one at a time, each with the columns p_yes and p_no"
         )
     return values / sums[:, None]
 

@@ -37,8 +37,8 @@ def audit(
         str,
         typer.Argument(
             metavar="PREDICTIONS.csv|MODEL",
-            help="A table of predictions; or a model: weights of lungcls, .onnx, .pt2, TorchScript, .keras, .skops, "
-            "timm:NETWORK=FILE, hf:FOLDER, xrv:FINDING=FILE, or FILE.py:FUNCTION that returns a "
+            help="A table of predictions; or a model: weights of lungcls, .onnx, .pt2, TorchScript, .keras, "
+            ".skops, timm:NETWORK=FILE, hf:FOLDER, xrv:FINDING=FILE, or FILE.py:FUNCTION that returns a "
             "lungcls.shortcuts.Subject.",
         ),
     ],
@@ -49,8 +49,8 @@ def audit(
             "--manifest",
             exists=True,
             dir_okay=False,
-            help="CSV with what is known of the films: file, label, patient, group, part, source, processing, age, "
-            "sex, view, device.",
+            help="CSV with what is known of the films: file, label, patient, group, part, source, "
+            "processing, age, sex, view, device.",
         ),
     ] = None,
     features: Annotated[
@@ -64,8 +64,8 @@ def audit(
         typer.Option(
             "--external",
             exists=True,
-            help="Another collection: its predictions as CSV with labels, or, for a model, its folder. May be "
-            "repeated.",
+            help="Another collection: its predictions as CSV with labels, or, for a model, its folder. May "
+            "be repeated.",
         ),
     ] = None,
     by: Annotated[
@@ -76,9 +76,7 @@ def audit(
     ] = "",
     outputs: Annotated[
         str,
-        typer.Option(
-            "--outputs", help="Classes in the order of the outputs, by commas, where no file says it."
-        ),
+        typer.Option("--outputs", help="Classes in the order of the outputs, where no file says it."),
     ] = "",
     input_size: Annotated[
         int, typer.Option("--input-size", min=0, help="Side of the images of a model.")
@@ -154,8 +152,8 @@ def audit(
         raise OptionError("a model is asked about films: name their folder with --data")
     seen = Seen(named, input_size, Region(region), _numbers("--mean", mean), _numbers("--std", std))
     _of_model(
-        model, seen, out, data, manifest, external or [], further, part or "test", split, layout, classes, checks,
-        masks, segmenter, limit, resamples, seed, cache, device,
+        model, seen, out, data, manifest, external or [], further, part or "test", split, layout, classes,
+        checks, masks, segmenter, limit, resamples, seed, cache, device,
     )  # fmt: skip
 
 
@@ -176,17 +174,21 @@ def _of_predictions(
     model: str,
     classes: tuple[str, ...],
     part: str,
+    split: Path | None,
     seed: int,
     resamples: int,
 ) -> None:
     from lungcls.audit.dependence import read_features
     from lungcls.audit.predictions import audit_predictions
     from lungcls.audit.table import read_predictions
+    from lungcls.data import Split
 
     if not path.is_file():
         raise OptionError(f"{path}: there is no such file")
     table = read_predictions(path, manifest, classes=classes, model=model, by=by)
     values = read_features(features, len(table)) if features else None
+    if split:
+        table = table.with_split(Split.read_csv(split))
     if part:
         whole = table
         table = table.of_part(part)

@@ -237,7 +237,7 @@ class Batch:
         }
 
     def _compared(self, rows: list[Row]) -> list[Row]:
-        """Compare the films with those that the classifier was calibrated on, and mark what is not promised."""
+        """Compare the films with those of the classifier's calibration, and mark what is not promised."""
         if self.classes is not None:
             self.drift, self.warnings = compared(rows, self.pipeline)
             mark(rows, self.drift)

@@ -25,8 +25,8 @@ def drift(
     reference: Annotated[
         str,
         typer.Argument(
-            help=f"What new films are compared with: {_SET}; or a classifier's name, for the films that it was "
-            "calibrated on."
+            help=f"What new films are compared with: {_SET}; or a classifier's name, for the films that it "
+            "was calibrated on."
         ),
     ],
     options: PipelineOptions,
@@ -39,15 +39,13 @@ def drift(
         typer.Option(
             "--save",
             dir_okay=False,
-            help="Keep the statistics of the reference in this file: numbers of films, no pixels. Beside weights, as "
-            "NAME.reference.npz, `lungcls predict` finds them.",
+            help="Keep the statistics of the reference in this file: numbers of films, no pixels. Beside "
+            "weights, as NAME.reference.npz, `lungcls predict` finds them.",
         ),
     ] = None,
     part: Annotated[
         str,
-        typer.Option(
-            "--part", help="Part of the reference, where it is a dataset: train, validation, test, all."
-        ),
+        typer.Option("--part", help="Part of a dataset as reference: train, validation, test, all."),
     ] = "all",
     split: SplitFile = None,
     layout: Layout = None,
@@ -57,7 +55,7 @@ def drift(
     ] = 0,
     seed: Seed = 0,
 ) -> None:
-    """Say whether new films are unlike those of a reference, and in what: answers, tone, geometry, mix of classes.
+    """Say whether new films are unlike those of a reference, and in what.
 
     Exit code: 0 done, whatever was found; 2 wrong use.
     """
@@ -100,8 +98,8 @@ def _statistics(
         stored = beside(text)
         if stored is None:
             raise OptionError(
-                f"{text}: neither a folder nor statistics, and no weights of this name have them; make them with "
-                "`lungcls drift DIR --save FILE.npz`"
+                f"{text}: neither a folder nor statistics, and no weights of this name have them; make them "
+                "with `lungcls drift DIR --save FILE.npz`"
             )
         return FilmStatistics.load(stored)
     card = pipeline.classifier.card

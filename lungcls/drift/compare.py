@@ -117,8 +117,8 @@ def compare(reference: FilmStatistics, new: FilmStatistics, *, seed: int = 0) ->
 
     Notes
     -----
-    Where the labels of the reference are known, the new shares of its classes are estimated (BBSE), films of the
-    reference are drawn in these shares, and all tests are made again: what is left is no mere change of
+    Where the labels of the reference are known, the new shares of its classes are estimated (BBSE), films of
+    the reference are drawn in these shares, and all tests are made again: what is left is no mere change of
     shares. That holds for any cause that leaves films of a class as they were, which no test of unlabelled
     films can prove.
 
@@ -151,8 +151,8 @@ def compare(reference: FilmStatistics, new: FilmStatistics, *, seed: int = 0) ->
         mixed = _in_mix(reference, [row["new"] for row in prevalence], rng)
         if len(mixed) < MIN_FILMS:
             why = (
-                f"the films or the shares of their classes differ ({_shares(prevalence)}); the reference has too "
-                f"few of these classes to tell which"
+                f"the films or the shares of their classes differ ({_shares(prevalence)}); the reference has "
+                "too few of these classes to tell which"
             )
             return Drift("films", why, tests, [], prevalence, *sizes, reference.about)
         beyond = _tests(mixed, new, rng)
@@ -187,7 +187,7 @@ def estimated_prevalence(
     own = np.bincount(labels, minlength=len(reference.classes)) / len(labels)
 
     def estimate(at: NDArray[np.int64], new_at: NDArray[np.int64]) -> Floats:
-        # Mean answer to films of each class, and to the new ones: the shares that mix the first into the second.
+        # The shares that mix the mean answers to each class into the mean answer to the new films.
         truth = labels[at]
         means = [
             reference.probabilities[at][truth == k].mean(axis=0)

@@ -27,8 +27,8 @@ GEOMETRY: Final = (
     "lung_compactness",
     "mask_agreement",
 )
-"""Width of the film over its height; share of the film that is lung; smaller lung over larger; width, height and
-centre of the lungs' box as shares of the film's; and three measures of :mod:`lungcls.quality`."""
+"""Width of the film over its height; share of the film that is lung; smaller lung over larger; width, height
+and centre of the lungs' box as shares of the film's; and three measures of :mod:`lungcls.quality`."""
 
 
 def film_statistics(found: Prediction) -> dict[str, float]:

@@ -217,9 +217,7 @@ def predicted_sets(
     As in a Prediction, the most probable class is always in its set.
     """
     first = np.eye(len(card.classes), dtype=np.bool_)[probabilities.argmax(axis=1)]
-    return {
-        coverage: held | first for coverage, held in _raw_sets(probabilities, card, coverages).items()
-    }
+    return {coverage: held | first for coverage, held in _raw_sets(probabilities, card, coverages).items()}
 
 
 def _raw_sets(

@@ -19,7 +19,7 @@ def huggingface_subject(folder: str | Path, seen: Seen, device: str = "auto") ->
     folder : path-like
         With ``config.json``, weights, and ``preprocessor_config.json``, whose size, mean and std are used.
     seen : Seen
-        Its classes stand in for the folder's ``id2label`` where these are spelled otherwise than the dataset's.
+        Its classes stand in for the folder's ``id2label`` where the dataset spells them otherwise.
     device : str, default="auto"
 
     Raises

@@ -1,4 +1,4 @@
-"""A Keras or TensorFlow model as a subject, in a process of its own: the two frameworks need not share one."""
+"""A Keras or TensorFlow model as a subject, in a process of its own: frameworks need not share one."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ class KerasSubject:
         found = receive(self._process.stdout)
         if found is None:
             raise WeightsError(
-                f"{what}: the process with Keras ended with code {self._process.wait()}; what it wrote stands above. "
-                f"Keras may be in another environment: name its interpreter in {PYTHON}"
+                f"{what}: the process with Keras ended with code {self._process.wait()}; what it wrote "
+                f"stands above. Keras may be in another environment: name its interpreter in {PYTHON}"
             )
         return found
 

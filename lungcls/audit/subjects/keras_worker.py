@@ -15,7 +15,7 @@ import numpy as np
 
 
 def main(path: str) -> None:
-    """Say channels, outputs and size of a model, then answer batches float32 [B, S, S, channels] to the end."""
+    """Say channels, outputs and size of a model, then answer batches float32 [B, S, S, channels]."""
     pipe = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # frameworks print
     import keras  # type: ignore[import-not-found,unused-ignore]

@@ -103,8 +103,8 @@ def load_any(text: str, seen: Seen | None = None, device: str = "auto") -> Subje
     suffix = Path(text).suffix.lower()
     if suffix in _REFUSED:
         raise WeightsError(
-            f"{text}: a pickle runs whatever code it holds when it is read, and is not opened; save a scikit-learn "
-            "model with skops.io.dump, or give FILE.py:FUNCTION of a function that loads it"
+            f"{text}: a pickle runs whatever code it holds when it is read, and is not opened; save a model "
+            "of scikit-learn with skops.io.dump, or give FILE.py:FUNCTION of a function that loads it"
         )
     if suffix in SUFFIXES:
         if not Path(text).is_file():

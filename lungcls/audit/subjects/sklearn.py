@@ -30,8 +30,8 @@ class SklearnSubject:
         side = math.isqrt(int(model.n_features_in_))
         if side * side != model.n_features_in_:
             raise WeightsError(
-                f"{name} takes {model.n_features_in_} numbers, which are no square image; compute its own features "
-                "in FILE.py:FUNCTION"
+                f"{name} takes {model.n_features_in_} numbers, which are no square image; compute its own "
+                "features in FILE.py:FUNCTION"
             )
         own = tuple(map(str, model.classes_))
         self.model = model

@@ -33,8 +33,8 @@ def torch_file(path: str | Path, seen: Seen, device: str = "auto") -> ModuleSubj
             module = torch.jit.load(path, map_location=chosen)
     except (RuntimeError, ValueError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
         raise WeightsError(
-            f"{path}: neither TorchScript nor an exported program ({str(error).splitlines()[0][:120]}); weights "
-            "alone need their network: timm:NETWORK=FILE, or FILE.py:FUNCTION"
+            f"{path}: neither TorchScript nor an exported program ({str(error).splitlines()[0][:120]}); "
+            "weights alone need their network: timm:NETWORK=FILE, or FILE.py:FUNCTION"
         ) from error
     if Path(path).suffix == ".pt2":
         module.eval = lambda: module  # an exported program knows no modes
