@@ -87,7 +87,8 @@ def test_keras_in_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.Monke
     path = tmp_path / "net.keras"
     make = (
         "import sys, keras; m = keras.Sequential([keras.Input((32, 32, 1)), "
-        "keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2, activation='softmax')]); m.save(sys.argv[1])"
+        "keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2, activation='softmax')]); "
+        "m.save(sys.argv[1])"
     )
     subprocess.run([sys.executable, "-c", make, str(path)], check=True)
     subject = load_any(str(path), Seen(CLASSES))

@@ -1,0 +1,179 @@
+"""How often `lungcls drift` finds films of other collections, and how often it finds what is not there.
+
+    python benchmarks/drift.py --data DIR
+
+The reference is the validation part of the radiography database (no network learnt from it). Of each other
+collection 100 films are drawn, 200 times; for false alarms the validation part is dealt out by group into a
+reference and 100 films, 200 times; for shifts of the mix, 100 films of it are drawn with other shares. Writes
+``results/drift`` as JSON and CSV and the table in ``docs/drift.md``. ``--films`` keeps the statistics of the
+films in a folder, from which the rest can be made again in minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from marks import between_marks
+from numpy.typing import NDArray
+from statsmodels.stats.proportion import proportion_confint
+
+from lungcls.data import open_dataset, split_dataset
+from lungcls.drift.compare import compare
+from lungcls.drift.reference import FilmStatistics, collect
+from lungcls.evaluation.bootstrap import group_resamples
+from lungcls.evaluation.results import write_results
+from lungcls.files import atomic_write
+from lungcls.pipeline import Pipeline
+from lungcls.progress import bar
+from lungcls.render.tables import markdown_table
+from lungcls.study.provenance import provenance
+
+RESULTS = Path(__file__).parent / "results"
+DOCUMENT = Path(__file__).parent.parent / "docs" / "drift.md"
+OTHERS = ("coronahack", "covid-chestxray-dataset", "montgomery", "shenzhen")
+FILMS, LARGEST, SEED = 100, 400, 0
+MIX = (0.1, 0.6, 0.2, 0.1)
+"""COVID, Lung_Opacity, Normal, Viral Pneumonia: shares of the shifted mix."""
+
+Draw = Callable[[np.random.Generator], tuple[FilmStatistics, FilmStatistics]]
+
+
+def statistics(pipeline: Pipeline, folder: Path, kept: Path, part: str = "all") -> FilmStatistics:
+    """Statistics of the films of a folder, from `kept` where they are there."""
+    path = kept / f"{folder.name}.npz"
+    if path.is_file():
+        return FilmStatistics.load(path)
+    dataset = open_dataset(folder)
+    classes = pipeline.classifier.card.classes
+    records, groups = list(dataset.records), {}
+    about: dict[str, Any] = {"weights": pipeline.classifier.card.sha256, "split_hash": None}
+    if part != "all":
+        split = split_dataset(dataset, seed=SEED)
+        records = split.select(records, part)
+        groups, about["split_hash"] = dict(split.groups), split.hash
+    elif len(records) > LARGEST:
+        chosen = np.random.default_rng(SEED).choice(len(records), LARGEST, replace=False)
+        records = [records[i] for i in sorted(chosen.tolist())]
+    files = {os.fspath(dataset.path(record)): record for record in records}
+    labelled = part != "all" and all(record.label in classes for record in records)
+    answered = list(bar(pipeline.stream(list(files), on_error="return"), len(files), folder.name))
+    found, _ = collect(answered, classes, (lambda path: files[path].label) if labelled else None, about)
+    if part != "all":
+        labels = [getattr(one, "label", None) for one in answered]
+        named = [groups[files[one.path].file] for one, label in zip(answered, labels) if label is not None]
+        found.numbers["group"] = group_resamples(named, 0).codes.astype(np.float64)
+    found.save(path)
+    return found
+
+
+def draws(home: FilmStatistics, others: dict[str, FilmStatistics]) -> dict[str, Draw]:
+    """What is drawn, by its name."""
+    assert home.labels is not None
+    groups = home.numbers["group"]
+    by_class = [np.flatnonzero(home.labels == k) for k in range(len(home.classes))]
+
+    def some(rng: np.random.Generator, films: FilmStatistics) -> FilmStatistics:
+        return films.of(rng.permutation(len(films))[:FILMS])
+
+    def null(rng: np.random.Generator) -> tuple[FilmStatistics, FilmStatistics]:
+        order = rng.permutation(np.unique(groups))
+        new = np.flatnonzero(np.isin(groups, order[:FILMS]))
+        rest = np.flatnonzero(~np.isin(groups, order[:FILMS]))
+        return home.of(rest), home.of(new)
+
+    def mixed(rng: np.random.Generator) -> tuple[FilmStatistics, FilmStatistics]:
+        new = np.concatenate([rng.permutation(at)[: round(FILMS * s)] for at, s in zip(by_class, MIX)])
+        rest: NDArray[np.int64] = np.setdiff1d(np.arange(len(home)), new)
+        return home.of(rest), home.of(new)
+
+    found: dict[str, Draw] = {"no drift (validation part, dealt by group)": null}
+    found["other shares of the classes (validation part)"] = mixed
+    for name, films in others.items():
+        found[name] = lambda rng, films=films: (home, some(rng, films))
+    return found
+
+
+def measure(data: Path, kept: Path, runs: int) -> None:
+    """Draw, compare, count and write."""
+    start = time.perf_counter()
+    pipeline = Pipeline(engine="onnxruntime")
+    home = statistics(pipeline, data / "radiography", kept, "validation")
+    others = {name: statistics(pipeline, data / name, kept) for name in OTHERS if (data / name).is_dir()}
+    rows: list[dict[str, Any]] = []
+    for name, draw in draws(home, others).items():
+        rng = np.random.default_rng(SEED)
+        found = [compare(*draw(rng), seed=run) for run in bar(range(runs), runs, name)]
+        kinds = Counter(one.kind for one in found)
+        alarms = runs - kinds["none"]
+        low, high = proportion_confint(alarms, runs, method="beta")
+        rows.append(
+            {
+                "films": name,
+                "value": alarms / runs,
+                "low": float(low),
+                "high": float(high),
+                "mix_of_classes": kinds["mix of classes"] / runs,
+                "unlike": kinds["films"] / runs,
+                "runs": runs,
+            }
+        )
+    payload = {
+        "rows": rows,
+        "new_films": FILMS,
+        "reference_films": len(home),
+        "seed": SEED,
+        **provenance([pipeline.classifier.card], None, "cpu, onnxruntime", start),
+        "split_hash": home.about["split_hash"],
+    }
+    write_results(RESULTS, "drift", rows, payload)
+
+
+def table() -> str:
+    """Make the table from the result file."""
+    found = json.loads((RESULTS / "drift.json").read_text(encoding="utf-8"))
+    lines = [
+        [
+            row["films"],
+            f"{row['value']:.3f} ({row['low']:.3f} to {row['high']:.3f})",
+            f"{row['mix_of_classes']:.3f}",
+            f"{row['unlike']:.3f}",
+        ]
+        for row in found["rows"]
+    ]
+    headings = ["100 films of", "found (95% interval)", "as a mix of classes", "as films unlike"]
+    about = (
+        f"{found['rows'][0]['runs']} draws each, against {found['reference_films']:,} films of the "
+        f"validation part, split `{found['split_hash']}`, seed {found['seed']}; `python benchmarks/drift.py --data DIR`."
+    )
+    return f"{markdown_table(headings, lines)}\n\n{about}"
+
+
+def main() -> None:
+    """Measure, and write the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, default=os.environ.get("LUNGCLS_DATA"), help="or LUNGCLS_DATA")
+    parser.add_argument("--films", type=Path, default=Path("runs/drift"), help="folder for film statistics")
+    parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--table", action="store_true", help="only write the table")
+    options = parser.parse_args()
+    if not options.table:
+        if options.data is None:
+            parser.error("--data or LUNGCLS_DATA must name the folder of the datasets")
+        measure(Path(options.data), options.films, options.runs)
+    text = between_marks(DOCUMENT.read_text(encoding="utf-8"), "drift", table())
+    with atomic_write(DOCUMENT, "w") as file:
+        file.write(text)
+
+
+if __name__ == "__main__":
+    main()
