@@ -151,9 +151,9 @@ def table() -> str:
     ]
     headings = ["100 films of", "found (95% interval)", "as a mix of classes", "as films unlike"]
     about = (
-        f"{found['rows'][0]['runs']} draws, and {found['rows'][-1]['runs']} of other films, against {found['reference_films']:,} films of the "
-        f"validation part, split `{found['split_hash']}`, seed {found['seed']}; "
-        "`python benchmarks/drift.py --data DIR`."
+        f"{found['rows'][0]['runs']} draws, and {found['rows'][-1]['runs']} of other films, against "
+        f"{found['reference_films']:,} films of the validation part, split `{found['split_hash']}`, seed "
+        f"{found['seed']}; `python benchmarks/drift.py --data DIR`."
     )
     return f"{markdown_table(headings, lines)}\n\n{about}"
 
