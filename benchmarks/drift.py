@@ -4,7 +4,7 @@
 
 The reference is the validation part of the radiography database (no network learnt from it). Of each other
 collection 100 films are drawn, 100 times; for false alarms the validation part is dealt out by group into a
-reference and 100 groups, 200 times; for shifts of the mix, 100 films of it are drawn with other shares. Writes
+reference and 100 groups, 200 times; for shifts of the mix, 100 films of it are drawn in other shares. Writes
 ``results/drift`` as JSON and CSV and the table in ``docs/drift.md``. ``--films`` keeps the statistics of the
 films in a folder, from which the rest can be made again in minutes.
 """

@@ -4,7 +4,7 @@
 
 DIR holds the datasets, each in a folder of its own: ``radiography`` (the COVID-19 Radiography Database),
 ``montgomery`` and ``shenzhen`` (with ``images`` and ``masks``); those that are missing are left out. The
-limits stand on the training part of the first alone (``train``); all other masks only show how many miss them.
+limits stand on the training part of the first alone (``train``); other masks only show how many miss them.
 """
 
 from __future__ import annotations
