@@ -131,7 +131,7 @@ def recall_gaps(table: PredictionTable, column: str, title: str) -> Finding:
     verdict = joined([each[0] for each in judged])
     _, gap, text, needed = max(judged, key=lambda each: each[1].value)
     because = (
-        f"largest gap of recall: {text}, gap {words(gap)}; limit {GAP:g}, {len(pairs)} pairs allowed for"
+        f"largest gap of recall: {text}, gap {words(gap)}; limit {GAP:g}, pairs allowed for: {len(pairs)}"
     )
     if verdict == UNTOLD:
         because += f"; about {needed} films of the class in each would decide"

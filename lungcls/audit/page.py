@@ -21,7 +21,7 @@ from lungcls.shortcuts.rules import SAME_SOURCE_AUROC
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ORDER = (FAIL, UNTOLD, PASS, NOT_APPLICABLE)
+ORDER = (FAIL, UNTOLD, PASS)
 _MOST = 40
 
 
@@ -57,8 +57,9 @@ def write_audit(
         title=f"Audit of {audit.name}",
         about=audit.payload,
         headline=audit.headline,
-        findings=sorted(findings, key=lambda finding: ORDER.index(finding.verdict)),
-        counts=[(verdict, counts[verdict]) for verdict in ORDER if counts[verdict]],
+        findings=[finding for kind in ORDER for finding in findings if finding.verdict == kind],
+        not_asked=[finding for finding in findings if finding.verdict == NOT_APPLICABLE],
+        counts=[(verdict, counts[verdict]) for verdict in (*ORDER, NOT_APPLICABLE) if counts[verdict]],
         verdict_line=_in_one_line(findings),
         notes=list(notes),
         plot=_plot,
@@ -69,9 +70,9 @@ def _in_one_line(findings: Sequence[Finding]) -> str:
     failed = [finding.title for finding in findings if finding.verdict == FAIL]
     untold = sum(finding.verdict == UNTOLD for finding in findings)
     if failed:
-        return f"{len(failed)} of the questions below were answered to the model's disadvantage"
+        return f"{len(failed)} of {len(findings)} questions speak against the model"
     if untold:
-        return f"Nothing was found against the model; {untold} questions need more films"
+        return f"Nothing was found against the model; {untold} of {len(findings)} questions cannot be told"
     return "Nothing was found against the model by the questions below"
 
 
@@ -89,7 +90,12 @@ def _figure(finding: Finding) -> Figure | None:
     if finding.name.startswith("gap_"):
         shown = [row for row in rows if row["figure"] == "gap"][:_MOST]
         column = finding.name.removeprefix("gap_")
-        return _dots(shown, [f"{row['class']}: {row[column]}" for row in shown], GAP, "Gap of recall")
+        return _dots(
+            shown,
+            [f"{row['class']}: {row[column]}" for row in shown],
+            GAP,
+            "Gap of recall; 95% for all of them together",
+        )
     if finding.name == "same_source":
         shown = rows[:_MOST]
         return _dots(

@@ -85,8 +85,8 @@ def audit_predictions(
         }
         for name, statistic in (
             ("accuracy", share(answers.right)),
-            ("macro_f1", macro_f1(answers.labels, answers.predicted, len(answers.classes))),
-            ("macro_auroc", macro_auroc(answers.labels, answers.probabilities)),
+            ("macro-F1", macro_f1(answers.labels, answers.predicted, len(answers.classes))),
+            ("macro AUROC", macro_auroc(answers.labels, answers.probabilities)),
         )
     ]
     others = [name for name in table.columns if name not in ATTRIBUTES]

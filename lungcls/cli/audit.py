@@ -131,18 +131,9 @@ def audit(
     named = tuple(name.strip() for name in outputs.split(",") if name.strip())
     if model.lower().endswith(".csv"):
         _of_predictions(
-            Path(model),
-            out,
-            manifest,
-            features,
-            external or [],
-            further,
-            row_model,
-            named,
-            part,
-            seed,
-            resamples,
-        )
+            Path(model), out, manifest, features, external or [], further, row_model, named, part, split,
+            seed, resamples,
+        )  # fmt: skip
         return
     if features is not None or row_model:
         raise OptionError(
