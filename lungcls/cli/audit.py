@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -237,15 +238,14 @@ def _of_model(
     if limit:
         records = limit_records(records, chosen or Split({}, {}), limit, seed)
 
-    def study_of(dataset, records, split=None, part="all", masks="predicted"):  # type: ignore[no-untyped-def]
-        found = find_masks(dataset, records, masks, segmenter, cache or out / "masks", device)
-        return Study(dataset, [r for r in records if r.file in found], found, split, part, seed, resamples)
-
-    study = study_of(database, records, chosen, part, masks)
-    abroad = {
-        name: study_of(other, [record for record in other.records if record.label in subject.classes])
-        for name, other in others.items()
-    }
+    find = partial(find_masks, segmenter=segmenter, cache=cache or out / "masks", device=device)
+    lungs = find(database, records, masks)
+    records = [record for record in records if record.file in lungs]  # of --masks truth, those with a mask
+    study = Study(database, records, lungs, chosen, part, seed, resamples)
+    abroad = {}
+    for name, other in others.items():
+        known = [record for record in other.records if record.label in subject.classes]
+        abroad[name] = Study(other, known, find(other, known, "predicted"), None, "all", seed, resamples)
     table, features = ask(subject, study, manifest, by=by, progress=bar)
     write_csv(out, "predictions", table.answers.to_rows())  # kept, should a check of the pixels fail
     asked = {name: ask(subject, other, progress=bar)[0] for name, other in abroad.items()}
