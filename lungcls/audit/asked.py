@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ import numpy as np
 
 from lungcls.audit.table import PredictionTable, facts_of
 from lungcls.data.dataset import Record
-from lungcls.errors import DataError
+from lungcls.errors import DataError, OptionError
 from lungcls.progress import Progress, quiet
 from lungcls.shortcuts.subject import FeatureSubject, Subject
 from lungcls.study.answers import Answers
 from lungcls.study.study import Study, groups_of
+
+logger = logging.getLogger(__name__)
 
 _BATCH = 32
 
@@ -60,13 +63,18 @@ def ask(
         )
     tone = str(getattr(subject, "tone", "range"))
     logits, features = [], []
+    looking = subject if isinstance(subject, FeatureSubject) else None
     starts = range(0, len(study), _BATCH)
     for start in progress(starts, len(starts), f"asking {subject.name}"):
         films = study.films[start : start + _BATCH]
         views = np.stack([film.view(subject.region, subject.input_size, tone) for film in films])
         logits.append(subject.logits(views))
-        if isinstance(subject, FeatureSubject):
-            features.append(subject.features(views))
+        if looking is not None:
+            try:
+                features.append(looking.features(views))
+            except OptionError as error:  # a network without a map of features, such as a transformer
+                logger.info("%s shows no features: %s", subject.name, error)
+                looking = None
     answers = Answers(
         name=subject.name,
         classes=subject.classes,
@@ -82,7 +90,7 @@ def ask(
     names = dict.fromkeys(key for fact in facts for key in fact)
     columns = {name: [fact.get(name, "") for fact in facts] for name in names if name not in _NO_SUBGROUP}
     columns = {name: values for name, values in columns.items() if any(values)}
-    return PredictionTable(answers, columns, {}, films), np.concatenate(features) if features else None
+    return PredictionTable(answers, columns, {}, films), np.concatenate(features) if looking else None
 
 
 _NO_SUBGROUP = ("file", "label", "patient", "group", "part")

@@ -41,10 +41,8 @@ class OnnxSubject:
         self.tone = "range"
         if Path(path).with_suffix(".json").is_file():
             card = load_card(path)
-            mean, std = (
-                value if isinstance(value, tuple) else (float(value),) for value in (card.mean, card.std)
-            )  # type: ignore[arg-type]
-            seen = Seen(card.classes, card.input_size, Region(**(card.region or {"name": "full"})), mean, std)
+            region = Region(**(card.region or {"name": "full"}))
+            seen = Seen(card.classes, card.input_size, region, (card.mean,), (card.std,))
             self.temperature, self.tone = card.temperature, card.tone
         try:
             self._session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])

@@ -9,10 +9,33 @@ from typing import Any
 
 from lungcls.audit.subjects.seen import Seen
 from lungcls.errors import OptionError, WeightsError
-from lungcls.shortcuts.subject import ModuleSubject
+from lungcls.regions import Region, View
+from lungcls.shortcuts.subject import Logits, ModuleSubject
 
 
-def torch_file(path: str | Path, seen: Seen, device: str = "auto") -> ModuleSubject:
+class ProgramSubject:
+    """A compiled program: it answers, and shows nothing of its inside.
+
+    Parameters
+    ----------
+    answering : ModuleSubject
+        Around the program.
+    """
+
+    def __init__(self, answering: ModuleSubject) -> None:
+        self._answering = answering
+        self.name = answering.name
+        self.region: Region = answering.region
+        self.classes = answering.classes
+        self.input_size = answering.input_size
+        self.device = answering.device
+
+    def logits(self, views: View) -> Logits:
+        """Return logits [B, classes]."""
+        return self._answering.logits(views)
+
+
+def torch_file(path: str | Path, seen: Seen, device: str = "auto") -> ProgramSubject:
     """Return a TorchScript file (``.pt``, ``.ts``) or an exported program (``.pt2``) as a subject.
 
     Raises
@@ -38,7 +61,7 @@ def torch_file(path: str | Path, seen: Seen, device: str = "auto") -> ModuleSubj
         ) from error
     if Path(path).suffix == ".pt2":
         module.eval = lambda: module  # an exported program knows no modes
-    return _subject(module, seen, chosen, Path(path).stem)
+    return ProgramSubject(_subject(module, seen, chosen, Path(path).stem))
 
 
 def timm_subject(text: str, seen: Seen, device: str = "auto") -> ModuleSubject:
