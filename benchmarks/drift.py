@@ -2,9 +2,9 @@
 
     python benchmarks/drift.py --data DIR
 
-The reference is 600 films of the validation part of the radiography database, one of a group; no network learnt
-from them. Of each other collection 100 films are drawn, 50 times; for false alarms the 600 are dealt out into a
-reference and 100 films, 200 times; for shifts of the mix, 100 of them are drawn in other shares. Writes
+The reference is 600 films of the validation part of the radiography database, one of a group; no network
+learnt from them. Of each other collection 100 films are drawn, 50 times; for false alarms the 600 are dealt out
+into a reference and 100 films, 200 times; for shifts of the mix, 100 of them are drawn in other shares. Writes
 ``results/drift`` as JSON and CSV and the table in ``docs/drift.md``. ``--films`` keeps the statistics of the
 films in a folder, from which the rest can be made again in minutes.
 """
@@ -46,7 +46,7 @@ Draw = Callable[[np.random.Generator], tuple[FilmStatistics, FilmStatistics]]
 
 
 def statistics(pipeline: Pipeline, folder: Path, kept: Path, part: str = "all") -> FilmStatistics:
-    """Statistics of films of a folder, one of a group where groups are known, from `kept` where they are there."""
+    """Statistics of films of a folder, of a part one film a group; from `kept` where they are there."""
     path = kept / f"{folder.name}.npz"
     if path.is_file():
         return FilmStatistics.load(path)
