@@ -87,7 +87,7 @@ class FilmStatistics:
             If the file cannot be read or is none.
         """
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
                 meta = json.loads(stored["meta"].tobytes())
                 prefix = "number_"
                 names = [name for name in stored.files if name.startswith(prefix)]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -79,11 +82,9 @@ def test_timm(tmp_path: Path) -> None:
 
 
 def test_keras_in_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("keras", reason="keras is not installed")
+    if importlib.util.find_spec("keras") is None:
+        pytest.skip("keras is not installed")
     monkeypatch.setenv("KERAS_BACKEND", "torch")
-    import subprocess
-    import sys
-
     path = tmp_path / "net.keras"
     make = (
         "import sys, keras; m = keras.Sequential([keras.Input((32, 32, 1)), "

@@ -47,8 +47,10 @@ def test_the_kind_of_shift_is_told() -> None:
 
 
 def test_alarms_are_as_rare_as_they_are_said_to_be() -> None:
-    alarms = [compare(films(200, 2 * seed), films(60, 2 * seed + 1)).kind != "none" for seed in range(20)]
-    assert np.mean(alarms) <= 0.2  # 0.05 expected: more than 4 of 20 come once in 400 times
+    alarms = [compare(films(100, 2 * seed), films(40, 2 * seed + 1)).kind != "none" for seed in range(15)]
+    assert (
+        sum(alarms) <= 3
+    )  # less than 1 expected: more than 3 of 15 come once in 180 times at a chance of 0.05
 
 
 def test_few_films_are_not_judged() -> None:
@@ -62,7 +64,7 @@ def test_statistics_are_kept_in_a_file_and_damage_is_told(tmp_path: Path) -> Non
     assert read.classes == made.classes
     assert np.allclose(read.probabilities, made.probabilities, atol=1e-6)
     assert np.allclose(read.numbers["film_aspect"], made.numbers["film_aspect"], atol=1e-6, equal_nan=True)
-    path.write_bytes(path.read_bytes()[:100])
+    path.write_bytes(path.read_bytes()[:100])  # a copy cut short
     with pytest.raises(DataError, match="no reference statistics"):
         FilmStatistics.load(path)
     with pytest.raises(DataError, match="the classes a, b, c"):
