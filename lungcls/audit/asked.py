@@ -12,6 +12,7 @@ import numpy as np
 from lungcls.audit.table import PredictionTable, facts_of
 from lungcls.data.dataset import Record
 from lungcls.errors import DataError, OptionError
+from lungcls.evaluation.weighted import Floats
 from lungcls.progress import Progress, quiet
 from lungcls.shortcuts.subject import FeatureSubject, Subject
 from lungcls.study.answers import Answers
@@ -29,7 +30,7 @@ def ask(
     *,
     by: Iterable[str] = (),
     progress: Progress[Any] = quiet,
-) -> tuple[PredictionTable, np.ndarray | None]:
+) -> tuple[PredictionTable, Floats | None]:
     """Ask a model about the films of a study.
 
     Parameters
@@ -90,7 +91,9 @@ def ask(
     names = dict.fromkeys(key for fact in facts for key in fact)
     columns = {name: [fact.get(name, "") for fact in facts] for name in names if name not in _NO_SUBGROUP}
     columns = {name: values for name, values in columns.items() if any(values)}
-    return PredictionTable(answers, columns, {}, films), np.concatenate(features) if looking else None
+    return PredictionTable(answers, columns, {}, films), np.concatenate(features).astype(
+        np.float64
+    ) if looking else None
 
 
 _NO_SUBGROUP = ("file", "label", "patient", "group", "part")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 from statsmodels.stats.proportion import proportion_confint
 
 from lungcls.audit.finding import (
@@ -77,7 +78,7 @@ def _reliability(table: PredictionTable) -> list[Row]:
     return rows
 
 
-def _share(table: PredictionTable, right: np.ndarray, chosen: np.ndarray) -> Estimate:
+def _share(table: PredictionTable, right: NDArray[np.bool_], chosen: NDArray[np.bool_]) -> Estimate:
     """Return a share with Wilson's interval, a group as one film."""
     count, value = n_groups(table.answers.groups, chosen), float(right[chosen].mean())
     low, high = proportion_confint(value * count, count, method="wilson")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 import numpy as np
+from numpy.typing import NDArray
 from statsmodels.stats.proportion import proportion_confint
 
 from lungcls.audit.finding import Finding, Row, interval, not_applicable
@@ -25,7 +26,7 @@ def leakage(table: PredictionTable, title: str) -> Finding:
     own = {row["file"]: row for row in table.manifest}
     by_name = {PurePosixPath(row["file"]).name: row for row in table.manifest}
     mine = [own.get(file) or by_name[PurePosixPath(file).name] for file in table.answers.files]
-    shared: dict[str, np.ndarray] = {}
+    shared: dict[str, NDArray[np.bool_]] = {}
     rows: list[Row] = []
     for key, text in (("file", "file"), ("patient", "patient"), ("group", "group")):
         there = {row[key] for row in training} - {""}
@@ -50,6 +51,6 @@ def leakage(table: PredictionTable, title: str) -> Finding:
     return Finding("leakage", title, at_most(found, LEAKED_SHARE), because, rows)
 
 
-def _share(marks: np.ndarray, n: int) -> Row:
+def _share(marks: NDArray[np.bool_], n: int) -> Row:
     low, high = proportion_confint(int(marks.sum()), n, method="beta")
     return interval(Estimate(float(marks.mean()), float(low), float(high)), n)
