@@ -39,7 +39,7 @@ def huggingface_subject(folder: str | Path, seen: Seen, device: str = "auto") ->
     try:
         model = AutoModelForImageClassification.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
-        raise WeightsError(f"{folder}: cannot be loaded ({str(error).splitlines()[0][:200]})") from error
+        raise WeightsError(f"{folder}: cannot be loaded ({' '.join(str(error).split())[:200]})") from error
     return module_of(model, _processing(folder / "preprocessor_config.json"), seen, device, folder.name)
 
 

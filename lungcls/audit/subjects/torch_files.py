@@ -56,7 +56,7 @@ def torch_file(path: str | Path, seen: Seen, device: str = "auto") -> ProgramSub
             module = torch.jit.load(path, map_location=chosen)
     except (RuntimeError, ValueError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
         raise WeightsError(
-            f"{path}: neither TorchScript nor an exported program ({str(error).splitlines()[0][:120]}); "
+            f"{path}: neither TorchScript nor an exported program ({' '.join(str(error).split())[:120]}); "
             "weights alone need their network: timm:NETWORK=FILE, or FILE.py:FUNCTION"
         ) from error
     if Path(path).suffix == ".pt2":
@@ -97,7 +97,7 @@ def timm_subject(text: str, seen: Seen, device: str = "auto") -> ModuleSubject:
         raise WeightsError(f"{path}: there is no such file") from error
     except Exception as error:  # timm, torch and safetensors have no common base
         raise WeightsError(
-            f"{text}: these weights cannot be loaded ({str(error).splitlines()[0][:200]})"
+            f"{text}: these weights cannot be loaded ({' '.join(str(error).split())[:200]})"
         ) from error
     size = module.pretrained_cfg.get("input_size", (0, 0, 0))[-1]
     seen = Seen(classes, seen.input_size or size, seen.region, seen.mean, seen.std)

@@ -104,6 +104,6 @@ def xrv_file(text: str, seen: Seen, device: str = "auto") -> ModuleSubject:
     except FileNotFoundError as error:
         raise WeightsError(f"{path}: there is no such file") from error
     except Exception as error:  # torch's errors have no common base
-        raise WeightsError(f"{path}: no such weights ({str(error).splitlines()[0][:200]})") from error
+        raise WeightsError(f"{path}: no such weights ({' '.join(str(error).split())[:200]})") from error
     model.pathologies = torchxrayvision.datasets.default_pathologies
     return xrv_subject(model, finding, seen, device, Path(path).stem)
