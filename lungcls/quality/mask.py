@@ -1,8 +1,8 @@
 """Is the lung mask one that the rest can be trusted on?
 
 The limits were set with 6,390 true masks of frontal films in sight, most just beyond their extremes, those of
-border and tilt inside of them. ``scripts/mask_statistics.py`` measures masks of the training part, and apart from
-them those that the limits can be judged on; it writes ``benchmarks/results/mask_statistics.json``.
+border and tilt inside of them. ``scripts/mask_statistics.py`` measures masks of the training part, and apart
+from them those that the limits can be judged on; it writes ``benchmarks/results/mask_statistics.json``.
 """
 
 from __future__ import annotations
