@@ -93,8 +93,7 @@ def table() -> str:
     lines = ["| what | on | images | value (95% interval) |", "|---|---|---|---|"]
 
     def row(what: str, on: str, images: int, figure: dict[str, Any], digits: int = 3) -> None:
-        value, low, high = (f"{figure[key]:.{digits}f}" for key in ("value", "low", "high"))
-        lines.append(f"| {what} | {on} | {images:,} | {value} ({low} to {high}) |")
+        lines.append(f"| {what} | {on} | {images:,} | {_with_ends(figure, digits)} |")
 
     def masks(on: str, report: dict[str, Any]) -> None:
         row("lung Dice, mean", on, report["n_images"], report["overall"]["dice_mean"], 4)
@@ -120,7 +119,8 @@ def table() -> str:
                 f"{text}, region `{region}`",
                 test,
                 report["n_images"],
-                report["overall"][metric],
+                # Percentiles of a calibration error are no interval of it.
+                report["overall"][metric] | ({"low": None} if metric == "ece" else {}),
             )
         for name, figures in report["per_class"].items():
             row(
@@ -146,6 +146,13 @@ def table() -> str:
 def card() -> str:
     """Make the model card of the shipped weights from their cards and the result files."""
     return model_card(WEIGHTS, RESULTS, about=ABOUT, drawn_by_people=EXTERNAL)
+
+
+def _with_ends(figure: dict[str, Any], digits: int) -> str:
+    value = f"{figure['value']:.{digits}f}"
+    if figure["low"] is None:
+        return value
+    return f"{value} ({figure['low']:.{digits}f} to {figure['high']:.{digits}f})"
 
 
 def documents() -> dict[Path, str]:

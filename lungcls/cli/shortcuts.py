@@ -124,7 +124,7 @@ def shortcuts(
     if limit:
         records = limit_records(records, chosen, limit, seed)
     marked = boxes or database.root / "boxes.csv"
-    find = partial(_lungs, masks=masks, segmenter=segmenter, cache=cache or out / "masks", device=device)
+    find = partial(find_masks, masks=masks, segmenter=segmenter, cache=cache or out / "masks", device=device)
     lungs = find(database, database.records if train_checks else records)
     study = Study(database, records, lungs, chosen, part, seed, resamples)
     audit = Audit(
@@ -157,9 +157,10 @@ def shortcuts(
     typer.echo("The page holds parts of X-rays: keep it on your own disk.")
 
 
-def _lungs(
+def find_masks(
     database: Dataset, records: Sequence[Record], masks: str, segmenter: str, cache: Path, device: str
 ) -> Mapping[str, Lungs]:
+    """Return the lungs of films, by the segmenter or as the dataset draws them."""
     from lungcls.data.views import drawn_lungs, find_lungs
     from lungcls.finder import Finder
     from lungcls.progress import bar

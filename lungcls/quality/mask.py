@@ -1,7 +1,8 @@
 """Is the lung mask one that the rest can be trusted on?
 
-The limits are set just beyond the extremes of 6,390 true masks of frontal films, which
-``scripts/mask_statistics.py`` measures; it writes ``benchmarks/results/mask_statistics.json``.
+The limits were set with 6,390 true masks of frontal films in sight, most just beyond their extremes, those of
+border and tilt inside of them. ``scripts/mask_statistics.py`` measures masks of the training part, and apart
+from them those that the limits can be judged on; it writes ``benchmarks/results/mask_statistics.json``.
 """
 
 from __future__ import annotations

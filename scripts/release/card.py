@@ -228,7 +228,9 @@ def _classes(test: str, payload: dict[str, Any]) -> Iterator[str]:
         if "confusion_matrix" not in report:
             continue
         for metric, name in _NAMES.items():
-            figure = _interval(report["overall"][metric])
+            found = report["overall"][metric]
+            # Percentiles of a calibration error are no interval of it.
+            figure = _interval(found) if metric != "ece" else _interval({**found, "low": None, "high": None})
             yield f"| `{model}` | {name} | {report['n_images']:,} | {figure} |"
         for label, figures in report["per_class"].items():
             for metric, name in (("f1", "F1"), ("recall", "recall")):
@@ -311,4 +313,4 @@ def _interval(figure: dict[str, float | None], digits: int = 3) -> str:
     value, low, high = (
         "-" if figure[key] is None else f"{figure[key]:.{digits}f}" for key in ("value", "low", "high")
     )
-    return "-" if value == "-" else f"{value} ({low} to {high})"
+    return value if "-" in (value, low) else f"{value} ({low} to {high})"

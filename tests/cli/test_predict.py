@@ -23,7 +23,7 @@ from lungcls.labels import CLASSES, NOTICE
 
 Draw = Callable[..., Path]
 Run = Callable[..., Result]
-TRUST = ["confidence", "tier", "second", "conformal_set", "spread", "disagreement"]
+TRUST = ["confidence", "tier", "second", "conformal_set", "spread", "disagreement", "promised"]
 QUALITY = ["accepted", "ok", "lungs", "mask_area", "balance", "reasons"]
 COLUMNS = ["path", *CLASSES, "label", *TRUST, "region", "fallback", *QUALITY]
 
