@@ -99,6 +99,6 @@ def _check_engine(classifier: Classifier) -> None:
     network: Any = classifier.network
     if network.engine != "torch" or getattr(network, "takes_views", False):
         raise OptionError(
-            f"{classifier.card.name}: features need the network's layers, which a file of `lungcls export` and "
-            f"the engine {network.engine} do not show; give the .safetensors weights and engine='torch'"
+            f"{classifier.card.name}: features need the layers, which files of `lungcls export` and the "
+            f"engine {network.engine} do not show; give the .safetensors weights and engine='torch'"
         )

@@ -1,8 +1,8 @@
 """A pipeline as a folder, and on the hub: its weights with their cards, its options, and a model card.
 
-The folder holds ``lungcls.json`` (which file is which stage, and the options), each weight file with its card,
-and ``README.md`` with the hub's YAML. Only safetensors are written and read; the hashes of the cards are checked
-when the pipeline is made of them, as everywhere.
+The folder holds ``lungcls.json`` (which file is which stage, and the options), each weight file with its
+card, and ``README.md`` with the hub's YAML. Only safetensors are written and read; the hashes of the cards
+are checked when the pipeline is made of them, as everywhere.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def save_folder(
     name : str, optional
         Title of the model card; the classifier's name if left out.
     licence : str, optional
-        Identifier of a licence as the hub knows it, such as ``cc-by-nc-4.0``; the card's own words if left out.
+        As the hub identifies licences, such as ``cc-by-nc-4.0``; the cards' own words if left out.
     datasets : sequence of str, optional
         Of the hub, ``user/name``, for the model card's YAML.
 
@@ -198,8 +198,8 @@ def fetch(
     except _failures() as error:
         said = " ".join(str(error).split())
         raise WeightsError(
-            f"{name}: not had from the hub ({type(error).__name__}: {said[:300]}); give a name such as user/name, "
-            "or a folder of Pipeline.save_pretrained"
+            f"{name}: not had from the hub ({type(error).__name__}: {said[:300]}); give a name such as "
+            "user/name, or a folder of Pipeline.save_pretrained"
         ) from error
     return Path(found)
 
@@ -242,8 +242,8 @@ def push(
     except _failures() as error:
         said = " ".join(str(error).split())
         raise WeightsError(
-            f"{name}: not pushed to the hub ({type(error).__name__}: {said[:300]}); log in with `hf auth login`, "
-            "or give a token"
+            f"{name}: not pushed to the hub ({type(error).__name__}: {said[:300]}); log in with "
+            "`hf auth login`, or give a token"
         ) from error
     return str(done.commit_url)
 
@@ -278,8 +278,8 @@ def _collected(stages: Mapping[str, str | Path | None]) -> tuple[dict[str, Card]
         card = checked_card(path)
         if others.get(card.name, card.sha256) != card.sha256 or path.stem != card.name:
             raise WeightsError(
-                f"{path}: two weight files of the name {card.name}, or one whose card has another name; rename "
-                "one of them with its card"
+                f"{path}: two weight files of the name {card.name}, or one whose card has another name; "
+                "rename one of them with its card"
             )
         cards[stage], paths[stage] = card, path
     return cards, paths
@@ -308,8 +308,8 @@ def _readme(cards: Mapping[str, Card], name: str, licence: str, datasets: Sequen
         'pipe.predict("film.png").probabilities',
         "```",
         "",
-        f"Classes: {', '.join(card.classes)} ({'several a film' if card.multilabel else 'one a film'}); region "
-        f"`{(card.region or {}).get('name')}`.",
+        f"Classes: {', '.join(card.classes)} ({'several a film' if card.multilabel else 'one a film'}); "
+        f"region `{(card.region or {}).get('name')}`.",
         "",
     ]
     table = [

@@ -69,7 +69,7 @@ class Prediction:
         The most probable class; of a multi-label classifier its findings joined by ``|``, or ``none``. None
         where it is withheld because the image is no chest X-ray, or too small to tell.
     probabilities : dict of str to float
-        Calibrated, in the order of the weights' classes; they sum to 1, but for findings, which have one each.
+        Calibrated, in the order of the weights' classes; they sum to 1, except findings'.
     region : str
         The region that the classifier saw: the one asked for, or ``full`` where the mask was bad and the
         whole film stood in (`fallback`).

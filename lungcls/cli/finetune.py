@@ -38,7 +38,7 @@ def finetune(
         Path,
         typer.Argument(
             metavar="DATA",
-            help="Folder with a folder a class, a CSV file of paths and labels, or any layout that lungcls reads.",
+            help="A folder a class, a CSV file of paths and labels, or any layout that lungcls reads.",
         ),
     ],
     out: RunFolder,
@@ -138,15 +138,14 @@ def _write_report(out: Path, dataset: Dataset, found: Finetuned, task: str) -> N
         for one in (card.classes if task == "classification" else sorted(set().union(*counts.values())))
     ]
     notes = [*dataset.notes, *(f"left out: {count} ({why})" for why, count in dataset.dropped.items())]
+    origin = card.recipe["init"] if task == "segmentation" else _origin(card.ancestors)
     lines = [
         f"# {card.name}: {', '.join(card.classes)}",
         "",
         NOTICE,
         "",
-        f"From {card.recipe['init'] if task == 'segmentation' else _origin(card.ancestors)}, on {dataset.title}: "
-        f"split {found.split.hash}, {found.split.counts()}. "
-        "No patient and no near duplicate is in two parts. Figures are of the test part, with 95% intervals by "
-        "group.",
+        f"From {origin}, on {dataset.title}: split {found.split.hash}, {found.split.counts()}.",
+        "No patient and no near duplicate is in two parts. Figures are of the test part, with 95% intervals.",
         "",
         format_table(films),
         "",

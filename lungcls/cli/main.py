@@ -30,6 +30,7 @@ COMMANDS = (
     LazyCommand("ablate", "cli.ablate:ablate", "Train on parts of the image.", _STUDIES, "train"),
     LazyCommand("train", "cli.train:train", "Train by a recipe.", _TRAINING, "train"),
     LazyCommand("finetune", "cli.finetune:finetune", "Your own classes or masks.", _TRAINING, "train"),
+    LazyCommand("masks", "cli.masks:app", "Correct lung masks; train on them.", _TRAINING, "web"),
     LazyCommand("tune", "cli.tune:tune", "Search for better values of a recipe.", _TRAINING, "tune"),
     LazyCommand("train-release", "cli.train_release:app", "Train all released weights.", _TRAINING, "train"),
     LazyCommand("data", "cli.data:app", "Download, count, audit, split and draw datasets.", _DATA),

@@ -62,7 +62,7 @@ class LabelTable(Dataset):
     -----
     Columns are known by name, whatever the case: ``file`` (or path, image, filename, Image Index), ``label``
     (or class, finding, Finding Labels), and where present ``patient``, ``source``, ``mask`` and ``part``.
-    In a multi-label table ``No Finding``, ``none``, ``normal`` or nothing is a film with none of the findings.
+    In a multi-label table ``No Finding``, ``none``, ``normal`` or nothing is a film without any finding.
     """
 
     layout = "table"
@@ -100,7 +100,7 @@ class LabelTable(Dataset):
         self.classes = tuple(sorted(counted)) if "label" in columns else tuple(spelled[n] for n in names)
         if len(self.classes) < (1 if self.multilabel else 2):
             raise DataError(
-                f"{self.table}: found the classes {list(self.classes)}; expected at least two (or one finding)"
+                f"{self.table}: found the classes {list(self.classes)}; expected two, or a finding"
             )
 
     @classmethod

@@ -35,7 +35,8 @@ class MaskFolder(Dataset):
 
     Notes
     -----
-    Films may also lie in the folder itself, beside ``masks``, where the layout is named. The folders may have other usual names (``CXR_png``, ``ManualMask``); masks may be called ``name_mask``.
+    The folders may have other usual names (``CXR_png``, ``ManualMask``); masks may be called ``name_mask``.
+    Films may also lie in the folder itself, beside ``masks``, where the layout is named.
     The masks of the two lungs may lie in two folders, such as ``ManualMask/leftMask`` and
     ``ManualMask/rightMask`` of the Montgomery set as it was published: the mask of an image is then the union
     of both.

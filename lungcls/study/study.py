@@ -325,7 +325,7 @@ def check_classes(dataset: Dataset, records: Sequence[Record], card: Card) -> No
     if dataset.multilabel or card.multilabel:
         raise DataError(
             f"{dataset.root} and {card.name}: this measures one class a film, and "
-            f"{'the dataset has' if dataset.multilabel else card.name + ' gives'} several findings; the figures "
+            f"{'the dataset has' if dataset.multilabel else card.name + ' gives'} several findings; figures "
             "by finding are made by `lungcls finetune` (its test.json)"
         )
     if not dataset.classes:

@@ -229,7 +229,7 @@ def _check_for_findings(recipe: Recipe, database: Dataset) -> None:
     """Refuse what only classes can be trained with."""
     if recipe.loss != "bce":
         raise RecipeError(
-            f"{database.root}: films have several findings each, which the loss {recipe.loss!r} cannot learn; "
+            f"{database.root}: films have several findings each, not for the loss {recipe.loss!r}; "
             "set loss = 'bce' (and label_smoothing = 0) in the recipe"
         )
     for name in ("offline", "teachers"):
@@ -237,6 +237,6 @@ def _check_for_findings(recipe: Recipe, database: Dataset) -> None:
             raise RecipeError(f"{name} goes with one class a film; {database.root} has several findings each")
     if recipe.balance == "sampler" or recipe.balance_within != "none" or recipe.bias != "none":
         raise RecipeError(
-            f"{database.root}: films have several findings each; balance can be 'class_weights' or 'none', and "
-            "bias and balance_within 'none'"
+            f"{database.root}: films have several findings each; balance can be 'class_weights' or 'none', "
+            "and bias and balance_within 'none'"
         )

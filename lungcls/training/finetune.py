@@ -46,7 +46,7 @@ class Finetuned:
         A classifier of the features as they were, with a linear head; None for a segmenter.
     split : Split
     rows : list of dict
-        Figures on the test part, one each, of both: ``model, metric``, class or finding, ``value, low, high``.
+        Figures on the test part: ``model, metric``, class or finding, ``value, low, high``.
     payload : dict
         The same with all that reproduces it, JSON-safe; in ``test.json`` of the run's folder.
     """
@@ -163,7 +163,7 @@ def finetune(
 def finetune_recipe(
     start: Card, init: str, dataset: Dataset, *, name: str = "", seed: int = 0, segmenter: str = "segmenter"
 ) -> Recipe:
-    """Return the recipe ``finetune`` for the network, size, region and grey levels of weights to start from."""
+    """Return the recipe ``finetune`` for the network, size and region of weights to start from."""
     recipe = load_recipe("finetune")
     architecture = {
         key: value for key, value in start.architecture.items() if key not in ("classes", "pretrained")
@@ -196,20 +196,20 @@ def check_parts(dataset: Dataset, split: Split) -> None:
     if absent:
         raise DataError(
             f"{dataset.root}: no film of {', '.join(absent)}. Each class needs films of several patients in "
-            "training, validation and test, about 20 in all: add some, merge classes with --classes, or give a "
-            "split of your own with --split"
+            "training, validation and test, about 20 in all: add some, merge classes with --classes, or give "
+            "a split of your own with --split"
         )
 
 
 def _check_classes(dataset: Dataset) -> None:
     if not dataset.classes:
         raise DataError(
-            f"{dataset.root} (layout {dataset.layout}) has no classes; for lung masks give --task segmentation"
+            f"{dataset.root} (layout {dataset.layout}) has no classes; for masks give --task segmentation"
         )
     if len(dataset.classes) > _MOST_CLASSES:
         raise DataError(
-            f"{dataset.root}: {len(dataset.classes)} classes; this takes two to {_MOST_CLASSES}. Are the folders "
-            "patients? Merge classes with --classes"
+            f"{dataset.root}: {len(dataset.classes)} classes; this takes two to {_MOST_CLASSES}. Are the "
+            "folders patients? Merge classes with --classes"
         )
 
 

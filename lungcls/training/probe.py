@@ -1,4 +1,4 @@
-"""A linear model of frozen features: the first half of fine-tuning, in seconds once the features are there."""
+"""A linear model of frozen features: the first half of fine-tuning, in seconds once they are there."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def probe(data: TrainingData, architecture: dict[str, Any], out: Path) -> Path:
 
     References
     ----------
-    Kumar et al. (2022), Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution, ICLR
-    (a linear probe first, then the features).
+    Kumar et al. (2022), Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution,
+    ICLR (a linear probe first, then the features).
     """
     network = create_model(architecture)
     copy_weights(network, data.init)
@@ -63,7 +63,7 @@ def probe(data: TrainingData, architecture: dict[str, Any], out: Path) -> Path:
     last = layers[-1]
     if len(layers) != 1 or not isinstance(last, nn.Linear):
         raise RecipeError(
-            f"the head of {architecture.get('model')!r} is not one linear layer, so that nothing linear can be "
+            f"the head of {architecture.get('model')!r} is not one linear layer, so that none can be "
             "fitted to its features; start from another network, such as classifier-mask"
         )
     draft = draft_weights(data, architecture, out / "draft", network.state_dict())
