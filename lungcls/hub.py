@@ -259,7 +259,8 @@ def _hub(purpose: str) -> Any:
 def _failures() -> tuple[type[Exception], ...]:
     from huggingface_hub import errors
 
-    return (errors.HfHubHTTPError, errors.HFValidationError, errors.EntryNotFoundError, OSError, RuntimeError)
+    # No connection, what the hub answers, and names and files that are not as expected.
+    return (errors.HTTPError, errors.HfHubHTTPError, errors.EntryNotFoundError, OSError, ValueError)
 
 
 def _collected(stages: Mapping[str, str | Path | None]) -> tuple[dict[str, Card], dict[str, Path]]:
