@@ -334,10 +334,9 @@ def _figures(card: Card) -> list[tuple[str, str, Mapping[str, Any]]]:
     """Metric, part and value of the headline figures of a card."""
     found = []
     for part, report in card.metrics.items():
-        overall = report.get("overall", report) if isinstance(report, dict) else {}
+        overall = report.get("overall", {}) if isinstance(report, dict) else {}
         for metric in _SHOWN:
             value = overall.get(metric)
-            value = value.get("mean", value) if isinstance(value, dict) else None
             if isinstance(value, dict) and isinstance(value.get("value"), (int, float)):
                 found.append((metric, part, value))
     return found

@@ -252,6 +252,14 @@ class Dataset:
         self.classes = classes_of(mapping)
         self.dropped = {**self.dropped, **dropped}
 
+    def require_one_class(self, what: str) -> None:
+        """Refuse a multi-label dataset with a DataError that says what asks for one class a film."""
+        if self.multilabel:
+            raise DataError(
+                f"{self.root}: the films have several findings each, and {what} compares classes, one a film; "
+                "give a table with one label a film (`lungcls finetune` and `lungcls train` take findings)"
+            )
+
     def summary(self) -> dict[str, Any]:
         """Return counts, from names and lists alone: images, masks, classes, sources, and what is missing.
 

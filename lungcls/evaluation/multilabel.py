@@ -29,7 +29,8 @@ METRICS: Final = (
     "auroc",
     "average_precision",
     "f1",
-    "sensitivity",
+    "precision",
+    "recall",
     "specificity",
     "brier",
     "ece",
@@ -65,11 +66,15 @@ class FindingsReport:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures as JSON-safe values, by metric and finding (``mean`` for their mean)."""
-        figures: dict[str, Any] = {}
+        """Return the figures as JSON-safe values, laid out as those of classes."""
+        overall = {metric: found.to_dict() for (metric, name), found in self.estimates.items() if not name}
+        per_class: dict[str, dict[str, Any]] = {
+            name: {"support": present, "absent": absent} for name, (present, absent) in self.counts.items()
+        }
         for (metric, name), found in self.estimates.items():
-            figures.setdefault(metric, {})[name or "mean"] = found.to_dict()
-        return {"findings": {name: list(both) for name, both in self.counts.items()}, **figures}
+            if name:
+                per_class[name][metric] = found.to_dict()
+        return {"classes": list(self.counts), "level": 0.95, "overall": overall, "per_class": per_class}
 
 
 def finding_targets(records: Sequence[Record], classes: Sequence[str]) -> Targets:
@@ -163,7 +168,7 @@ def findings_report(
     -------
     FindingsReport
         ``auroc``, ``average_precision`` (area below the precision-recall curve by steps), ``f1``,
-        ``sensitivity`` and ``specificity`` at the card's threshold, ``brier``, ``ece`` (15 bins of equal
+        ``precision``, ``recall`` and ``specificity`` at the card's threshold, ``brier``, ``ece`` (15 bins of equal
         width) and ``coverage``. nan where a finding is nowhere or everywhere.
 
     Raises
@@ -224,7 +229,8 @@ def _figures(
         "auroc": weighted_auroc(scores, there, weights),
         "average_precision": both * _average_precision(scores, there, weights),
         "f1": both * divide(2 * right, right + wrong + positives),
-        "sensitivity": divide(right, positives),
+        "precision": divide(right, right + wrong),
+        "recall": divide(right, positives),
         "specificity": divide(negatives - wrong, negatives),
         "brier": divide(weights @ (scores - there) ** 2, total),
         "ece": divide(gaps, total),

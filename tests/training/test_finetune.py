@@ -17,6 +17,7 @@ import torch
 import lungcls
 from lungcls.data import Split, open_dataset
 from lungcls.errors import DataError, OptionError, RecipeError
+from lungcls.evaluation.bootstrap import Estimate
 from lungcls.evaluation.multilabel import FindingsReport
 from lungcls.models import create_model
 from lungcls.models.layers import head, last_block, layers
@@ -163,4 +164,7 @@ def test_the_recipe_names_the_block() -> None:
 
 
 def test_a_report_of_findings_is_json_safe() -> None:
-    assert FindingsReport({}, {"Mass": (1, 2)}).to_dict() == {"findings": {"Mass": [1, 2]}}
+    report = FindingsReport({("f1", ""): Estimate(0.5), ("f1", "Mass"): Estimate(0.5)}, {"Mass": (1, 2)})
+    figure = {"value": 0.5, "low": None, "high": None}
+    assert report.to_dict()["overall"] == {"f1": figure}
+    assert report.to_dict()["per_class"] == {"Mass": {"support": 1, "absent": 2, "f1": figure}}
