@@ -67,14 +67,15 @@ class FindingsReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as JSON-safe values, laid out as those of classes."""
-        overall = {metric: found.to_dict() for (metric, name), found in self.estimates.items() if not name}
+        overall = {key[0]: found.to_dict() for key, found in self.estimates.items() if not key[1]}
         per_class: dict[str, dict[str, Any]] = {
             name: {"support": present, "absent": absent} for name, (present, absent) in self.counts.items()
         }
         for (metric, name), found in self.estimates.items():
             if name:
                 per_class[name][metric] = found.to_dict()
-        return {"classes": list(self.counts), "level": 0.95, "overall": overall, "per_class": per_class}
+        classes = list(self.counts)
+        return {"classes": classes, "level": 0.95, "overall": overall, "per_class": per_class}
 
 
 def finding_targets(records: Sequence[Record], classes: Sequence[str]) -> Targets:
@@ -168,8 +169,8 @@ def findings_report(
     -------
     FindingsReport
         ``auroc``, ``average_precision`` (area below the precision-recall curve by steps), ``f1``,
-        ``precision``, ``recall`` and ``specificity`` at the card's threshold, ``brier``, ``ece`` (15 bins of equal
-        width) and ``coverage``. nan where a finding is nowhere or everywhere.
+        ``precision``, ``recall`` and ``specificity`` at the card's threshold, ``brier``, ``ece`` (15
+        bins of equal width) and ``coverage``. nan where a finding is nowhere or everywhere.
 
     Raises
     ------
