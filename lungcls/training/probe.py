@@ -71,7 +71,7 @@ def probe(data: TrainingData, architecture: dict[str, Any], out: Path) -> Path:
     size = data.recipe.input_size
     features = {part: _features(classifier, data, part, size) for part in ("train", "validation")}
     labels = {part: data.labels(part) for part in features}
-    fit = _fit_findings if data.multilabel else _fit_classes
+    fit = _fit_findings if data.multilabel else fit_classes
     weight, bias = fit(features, labels, data.recipe.balance == "class_weights")
     with torch.no_grad():
         last.weight.copy_(torch.from_numpy(weight))
@@ -89,10 +89,24 @@ def _features(classifier: Classifier, data: TrainingData, part: str, size: int) 
     )
 
 
-def _fit_classes(
+def fit_classes(
     features: dict[str, Floats], labels: dict[str, npt.NDArray[np.int64]], balanced: bool
 ) -> Weights:
-    """Multinomial logistic regression of standardised features."""
+    """Fit a linear head to features: multinomial logistic regression after they are standardised.
+
+    Parameters
+    ----------
+    features : dict of str to float64 array [N, D]
+        Of the parts ``train`` and ``validation``; the penalty is chosen on the latter.
+    labels : dict of str to int64 array [N]
+    balanced : bool
+        Whether classes count alike, however many films they have.
+
+    Returns
+    -------
+    (float64 array [K, D], float64 array [K])
+        Weight and bias of the head, for features as they were given.
+    """
     mean, scale = _standard(features["train"])
     train, validation = ((features[part] - mean) / scale for part in ("train", "validation"))
     classes = np.unique(labels["train"])
@@ -112,7 +126,7 @@ def _fit_findings(
         known = {part: labels[part][:, column] >= 0 for part in features}
         own = {part: features[part][known[part]] for part in features}
         truth = {part: labels[part][known[part], column] for part in features}
-        weight, bias = _fit_classes(own, truth, balanced)
+        weight, bias = fit_classes(own, truth, balanced)
         weights.append(weight[1] - weight[0])
         biases.append(bias[1] - bias[0])
     return np.stack(weights), np.asarray(biases)
