@@ -4,16 +4,16 @@
 
 DIR is a folder with ``coronahack`` and ``radiography``. The task is CoronaHack's bacterial, viral and normal
 films of children. Films that have a near duplicate in radiography, on whose training part the released
-features were learnt, are left out. All systems see the same views of the lungs, and are trained, calibrated and
-tested on the same split by patient and near duplicates:
+features were learnt, are left out. All systems see the same views of the lungs, and are trained, calibrated
+and tested on the same split by patient and near duplicates:
 
 - finetuned: what `lungcls finetune` makes; frozen features: its first half, a linear model of the features;
 - from scratch: the same network, recipe and number of epochs, all layers, at another rate (1e-3);
 - torchxrayvision: the features of its DenseNet architecture without its weights (which are not had offline),
   with the same linear model: what a user starts from who has no weights at all.
 
-Writes ``benchmarks/results/finetune.json`` and ``.csv``. Seconds are wall time, with the number of threads and
-the machine's load beside them.
+Writes ``benchmarks/results/finetune.json`` and ``.csv``. Seconds are wall time, with the number of threads
+and the machine's load beside them.
 """
 
 from __future__ import annotations
