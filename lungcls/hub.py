@@ -63,7 +63,7 @@ def save_folder(
     options : mapping
         Of :data:`OPTIONS`.
     name : str, optional
-        Title of the model card; the classifier's name if left out.
+        ``user/name`` of the hub, or a title for the model card; the classifier's name if left out.
     licence : str, optional
         As the hub identifies licences, such as ``cc-by-nc-4.0``; the cards' own words if left out.
     datasets : sequence of str, optional
@@ -289,23 +289,24 @@ def _collected(stages: Mapping[str, str | Path | None]) -> tuple[dict[str, Card]
 def _readme(cards: Mapping[str, Card], name: str, licence: str, datasets: Sequence[str]) -> str:
     hub = _hub("the hub's model card")
     card = cards["classifier"]
+    title = name.rpartition("/")[2] or card.name
     own = {"license": licence} if licence else {"license": "other", "license_name": "see-model-card"}
     data = hub.ModelCardData(
         library_name="lungcls",
         pipeline_tag="image-classification",
         tags=["chest-x-ray", "lung-segmentation", "medical-imaging", "research-only"],
         datasets=list(datasets) or None,
-        model_name=name or card.name,
+        model_name=title,
         metrics=sorted({metric for stage in cards.values() for metric, *_ in _figures(stage)}) or None,
         eval_results=[one for stage in cards.values() for one in _results(hub, stage)] or None,
         **own,
     )
-    lines = ["---", data.to_yaml(), "---", "", f"# {name or card.name}", "", f"**{NOTICE}**", ""]
+    lines = ["---", data.to_yaml(), "---", "", f"# {title}", "", f"**{NOTICE}**", ""]
     lines += [
         "```python",
         "import lungcls",
         "",
-        'pipe = lungcls.Pipeline.from_pretrained("user/name")  # this repository, or a folder with its files',
+        f'pipe = lungcls.Pipeline.from_pretrained("{name if "/" in name else "user/name"}")  # or a folder',
         'pipe.predict("film.png").probabilities',
         "```",
         "",

@@ -366,7 +366,7 @@ class Pipeline(Streaming):
         from lungcls.hub import push
 
         with TemporaryDirectory() as folder:
-            self.save_pretrained(folder, name=name.rpartition("/")[2], licence=licence, datasets=datasets)
+            self.save_pretrained(folder, name=name, licence=licence, datasets=datasets)
             return push(folder, name, private=private, token=token, revision=revision, endpoint=endpoint)
 
     def features(

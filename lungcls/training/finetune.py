@@ -23,11 +23,12 @@ from lungcls.recipes import Recipe, load_recipe
 from lungcls.regions import Region
 from lungcls.segmenter import Segmenter
 from lungcls.study.context import RunContext
+from lungcls.study.folder import claim
 from lungcls.study.provenance import provenance
 from lungcls.study.study import Study
 from lungcls.training.data import TrainingData
 from lungcls.training.probe import probe
-from lungcls.training.train import network_architecture, run_split, train
+from lungcls.training.train import label_hash, network_architecture, run_split, train
 from lungcls.weights import load_card
 
 _PROBE: Final = "frozen-features"
@@ -129,6 +130,10 @@ def finetune(
     recipe = recipe if epochs is None else recipe.cut(epochs)
     split = split or run_split(dataset, out, seed)
     check_parts(dataset, split)
+    labels = label_hash(dataset)
+    claim(
+        out / _PROBE / "recipe.json", "a run", recipe=recipe.to_dict(), split_hash=split.hash, labels=labels
+    )
     frozen = out / _PROBE / f"{recipe.name}.safetensors"
     if not (frozen.is_file() and frozen.with_suffix(".json").is_file()):
         data = TrainingData(recipe, dataset, split, {}, None, gate, context)
@@ -295,7 +300,11 @@ def _segmenter(
     for model, path in (("finetuned", weights), ("before", start)):
         segmenter = Segmenter.load(path, context.device)
         lungs = find_lungs(
-            drawn, records, Finder.load(segmenter, gate), context.cache, progress=context.progress
+            drawn,
+            records,
+            Finder.load(segmenter, gate, context.device),
+            context.cache,
+            progress=context.progress,
         )
         study = Study(drawn, records, lungs, split, "test", seed)
         report = segmentation_on(study, context.progress)

@@ -102,7 +102,7 @@ def train(
         "a run",
         recipe=recipe.to_dict(),
         split_hash=split.hash,
-        labels=_label_hash(database),
+        labels=label_hash(database),
     )
     if not (out / "split.csv").is_file():
         split.write_csv(out / "split.csv")
@@ -275,7 +275,7 @@ def _initialise(
         raise RecipeError(f"init = {recipe.init!r} does not fit {recipe.model}: {error}") from error
 
 
-def _label_hash(database: Dataset) -> str:
+def label_hash(database: Dataset) -> str:
     """First 16 hexadecimal digits of the SHA-256 over the classes and the sorted (file, label) pairs."""
     lines = ["\t".join(database.classes), *sorted(f"{one.file}\t{one.label}" for one in database.records)]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
