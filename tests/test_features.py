@@ -28,7 +28,7 @@ def test_the_head_of_the_features_gives_the_logits(
     vectors = pipe.features(films)
     assert vectors.shape == (3, 1024)
     assert vectors.dtype == np.float32
-    np.testing.assert_allclose(pipe.features(films[1]), vectors[1], rtol=1e-5)
+    np.testing.assert_allclose(pipe.features(films[1]), vectors[1], rtol=1e-3, atol=1e-4)
     predictions = pipe.predict(films)
     views = np.stack([one.view for one in predictions])
     with torch.inference_mode():

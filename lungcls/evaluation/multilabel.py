@@ -132,9 +132,11 @@ def calibrated_findings(
         thresholds[name] = _best_threshold(probabilities[known, column], targets[known, column])
         there = targets[:, column] == 1
         own = [group for group, chosen in zip(groups, there.tolist()) if chosen]
-        scores = probabilities[there, column : column + 1]
-        labels = np.zeros(len(scores), np.int64)
-        stored[name] = fit_conformal(scores, labels, own, (name,), score=SCORE)["classes"][name]
+        # As one of two classes, of films that are all of the first.
+        pairs = np.stack([probabilities[there, column], 1 - probabilities[there, column]], axis=1)
+        labels = np.zeros(len(pairs), np.int64)
+        fitted = fit_conformal(pairs, labels, own, (name, ""), score=SCORE, by_class=False)
+        stored[name] = fitted["classes"][name]
     conformal = {"score": SCORE, "classes": stored, "data": data}
     return replace(card, thresholds=thresholds, conformal=conformal)
 
