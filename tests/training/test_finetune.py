@@ -129,6 +129,7 @@ def test_several_findings_a_film(findings: Path, start: Path, tmp_path: Path) ->
 
 def test_own_masks(manifest_database: Path, tiny_segmenter: Path, tmp_path: Path) -> None:
     dataset = open_dataset(manifest_database)
+    dataset = dataset.only(one for one in dataset.records if one.label in ("COVID", "Normal"))
     found = finetune(
         dataset,
         tmp_path,
@@ -144,16 +145,16 @@ def test_own_masks(manifest_database: Path, tiny_segmenter: Path, tmp_path: Path
 
 
 def test_what_cannot_be_learnt_is_refused(manifest_database: Path, start: Path, tmp_path: Path) -> None:
-    dataset = open_dataset(manifest_database)
+    dataset, out = open_dataset(manifest_database), tmp_path / "run"
     with pytest.raises(OptionError, match="made for classification"):
-        finetune(dataset, tmp_path, start=start, task="segmentation")
+        finetune(dataset, out, start=start, task="segmentation")
     with pytest.raises(OptionError, match="task is 'detection'"):
-        finetune(dataset, tmp_path, task="detection")
+        finetune(dataset, out, task="detection")
     parts = dict.fromkeys((one.file for one in dataset.records), "train")
     parts |= {one.file: ("validation", "test")[i % 2] for i, one in enumerate(dataset.records[:40])}
-    with pytest.raises(DataError, match=r"no film of Normal \(validation\)"):
-        finetune(dataset, tmp_path, start=start, split=Split(parts, {file: file for file in parts}))
-    assert not list(tmp_path.iterdir())
+    with pytest.raises(DataError, match=r"no film of .*Normal \(validation\)"):
+        finetune(dataset, out, start=start, split=Split(parts, {file: file for file in parts}))
+    assert not out.exists()
 
 
 def test_unknown_findings_have_no_part_in_the_loss() -> None:
