@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -257,8 +258,7 @@ def _hub(purpose: str) -> Any:
 
 
 def _failures() -> tuple[type[Exception], ...]:
-    from huggingface_hub import errors
-
+    errors: Any = import_module("huggingface_hub.errors")
     # No connection, what the hub answers, and names and files that are not as expected.
     return (errors.HTTPError, errors.HfHubHTTPError, errors.EntryNotFoundError, OSError, ValueError)
 
@@ -333,7 +333,7 @@ def _readme(cards: Mapping[str, Card], name: str, licence: str, datasets: Sequen
 
 def _figures(card: Card) -> list[tuple[str, str, Mapping[str, Any]]]:
     """Metric, part and value of the headline figures of a card."""
-    found = []
+    found: list[tuple[str, str, Mapping[str, Any]]] = []
     for part, report in card.metrics.items():
         overall = report.get("overall", {}) if isinstance(report, dict) else {}
         for metric in _SHOWN:
