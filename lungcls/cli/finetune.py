@@ -104,7 +104,7 @@ def finetune(
     typer.echo((out / "report.md").read_text(encoding="utf-8"))
     typer.echo(f"written: {found.weights} and its card, {out / 'report.md'}, {out / 'test.json'}")
     option = "--segmenter" if task == "segmentation" else "--classifier"
-    typer.echo(f"use it with: lungcls predict FILES {option} {found.weights}")
+    typer.echo(f"use it with: lungcls predict FILES {option} {found.best}")
 
 
 def _check_name(name: str) -> None:
@@ -151,10 +151,20 @@ def _write_report(out: Path, dataset: Dataset, found: Finetuned, task: str) -> N
         "",
         format_table([{key: value for key, value in row.items() if key != "films"} for row in rows]),
         "",
-        *(f"- {note}" for note in notes),
+        *(f"- {note}" for note in [*_choice(out, found), *notes]),
     ]
     with atomic_write(out / "report.md", "w") as file:
         file.write("\n".join(lines).rstrip() + "\n")
+
+
+def _choice(out: Path, found: Finetuned) -> list[str]:
+    """Say where the linear model of frozen features is the better one."""
+    if found.best == found.weights:
+        return []
+    return [
+        f"On the validation part the frozen features have the lower Brier score: take "
+        f"{found.best.relative_to(out)}, or train on more films."
+    ]
 
 
 def _origin(ancestors: tuple[dict[str, Any], ...]) -> str:

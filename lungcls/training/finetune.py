@@ -58,6 +58,13 @@ class Finetuned:
     rows: list[dict[str, Any]]
     payload: dict[str, Any]
 
+    @property
+    def best(self) -> Path:
+        """The classifier with the lower Brier score on the validation part; the segmenter."""
+        if self.frozen is None or _brier(self.weights) <= _brier(self.frozen):
+            return self.weights
+        return self.frozen
+
 
 def finetune(
     dataset: Dataset,
@@ -204,6 +211,10 @@ def check_parts(dataset: Dataset, split: Split) -> None:
             "training, validation and test, about 20 in all: add some, merge classes with --classes, or give "
             "a split of your own with --split"
         )
+
+
+def _brier(weights: Path) -> float:
+    return float(load_card(weights).metrics["validation"]["overall"]["brier"]["value"])
 
 
 def _check_classes(dataset: Dataset) -> None:
