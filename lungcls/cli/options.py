@@ -127,7 +127,7 @@ Data: TypeAlias = Annotated[
     typer.Option(
         "--data",
         envvar="LUNGCLS_DATA",
-        help="Folder of the dataset, or a TOML file that merges several.",
+        help="Folder of the dataset, a CSV file of paths and labels, or a TOML file that merges several.",
         show_envvar=True,
     ),
 ]

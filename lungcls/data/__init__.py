@@ -5,6 +5,7 @@ from lungcls.data.classmap import load_classes
 from lungcls.data.coronahack import CoronaHack
 from lungcls.data.dataset import Dataset, Record, Sample
 from lungcls.data.folders import ClassFolders
+from lungcls.data.labeltable import LabelTable
 from lungcls.data.lists import ImageLists
 from lungcls.data.maskfolder import MaskFolder
 from lungcls.data.merged import MergedDataset, with_classes
@@ -26,6 +27,7 @@ __all__ = [
     "CovidChestXray",
     "Dataset",
     "ImageLists",
+    "LabelTable",
     "MaskFolder",
     "MergedDataset",
     "RadiographyDatabase",

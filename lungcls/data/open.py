@@ -15,6 +15,7 @@ from lungcls.data.coronahack import CoronaHack
 from lungcls.data.dataset import Dataset
 from lungcls.data.files import is_hidden
 from lungcls.data.folders import ClassFolders
+from lungcls.data.labeltable import TABLE_SUFFIXES, open_table
 from lungcls.data.lists import ImageLists, ct_refusal, find_lists, read_list
 from lungcls.data.maskfolder import MaskFolder
 from lungcls.data.merged import MergedDataset
@@ -91,7 +92,8 @@ def open_dataset(
         A folder in one of :data:`LAYOUTS`, one that holds nothing else than such a folder, or one with a
         Radiography Database in ``radiography``. Or a TOML file that merges several, with a table
         ``[datasets.<name>]`` for each (``path``, relative to the file, and optionally ``layout`` and
-        ``classes``) and optionally a table ``[classes]`` for all.
+        ``classes``) and optionally a table ``[classes]`` for all. Or a CSV file of paths and labels
+        (:class:`lungcls.data.labeltable.LabelTable`).
     layout : str, optional
         A key of :data:`LAYOUTS`, where the folder could be read in more than one way.
     classes : str, path or mapping, optional
@@ -118,6 +120,10 @@ def open_dataset(
         if classes is not None:
             merged.map_classes(classes)
         return merged
+    if path.suffix.lower() in TABLE_SUFFIXES and not path.is_dir():
+        if layout is not None:
+            raise DataError(f"{path}: a table is its own layout; leave out {layout!r}")
+        return open_table(path, classes)
     place, kind = _place_and_kind(path, layout)
     return kind.open(place, classes)
 

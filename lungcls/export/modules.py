@@ -74,6 +74,10 @@ class PipelineModule(nn.Module):
         self.first, self.second = segmenter_card.input_size, classifier_card.input_size
         self.threshold = float(segmenter_card.thresholds["mask"])
         self.temperature = float(classifier_card.temperature)
+        self.multilabel = classifier_card.multilabel
+        if self.multilabel:
+            scaling = [classifier_card.platt.get(name, (1.0, 0.0)) for name in classifier_card.classes]
+            self.register_buffer("platt", torch.tensor(scaling), persistent=False)
         self.region = Region(**(classifier_card.region or {}))
         self.reach = int(self.region.dilate * MAX_WIDTH)
 
@@ -97,9 +101,15 @@ class PipelineModule(nn.Module):
         mask = _unfit(torch.sigmoid(logits), pixels) > self.threshold
         usable = mask.to(torch.float32).mean((1, 2)) >= MIN_AREA
         shown, seen = self._cut(pixels, mask, usable, whole)
-        answer = self.classifier(_fit(shown, seen, self.second)) / self.temperature
+        logits = self.classifier(_fit(shown, seen, self.second))
         box = torch.where(usable[:, None], _box(mask), whole)
-        return mask, torch.softmax(answer, 1), box.to(torch.int64)
+        return mask, self._probabilities(logits), box.to(torch.int64)
+
+    def _probabilities(self, logits: Tensor) -> Tensor:
+        if self.multilabel:
+            platt = self.get_buffer("platt")
+            return torch.sigmoid(logits * platt[:, 0] + platt[:, 1])
+        return torch.softmax(logits / self.temperature, 1)
 
     def _cut(self, pixels: Tensor, mask: Tensor, usable: Tensor, whole: Tensor) -> tuple[Tensor, Tensor]:
         """What the region shows of each image, and in which box."""
