@@ -25,6 +25,7 @@ COMMANDS = (
     LazyCommand("evaluate", "cli.evaluate:evaluate", "Measure both stages on a dataset.", _STUDIES),
     LazyCommand("calibrate", "cli.calibrate:calibrate", "Fit a classifier's confidence.", _STUDIES),
     LazyCommand("report", "cli.report:report", "Plot and compare trained models.", _STUDIES, "train"),
+    LazyCommand("paper", "cli.paper:paper", "Fill checklists from a run.", _STUDIES, "paper"),
     LazyCommand("shortcuts", "cli.shortcuts:shortcuts", "Lungs, or hospital? Ten checks.", _STUDIES, "train"),
     LazyCommand("ablate", "cli.ablate:ablate", "Train on parts of the image.", _STUDIES, "train"),
     LazyCommand("train", "cli.train:train", "Train by a recipe.", _TRAINING, "train"),
