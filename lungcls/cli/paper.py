@@ -16,7 +16,8 @@ def paper(
         list[str],
         typer.Argument(
             metavar="RUN...",
-            help="Folders or JSON files of `lungcls train`, `evaluate`, `shortcuts` and `ablate`, split files, weight "
+            help="Folders or JSON files of `lungcls train`, `evaluate`, `shortcuts` and `ablate`, split "
+            "files, weight "
             "files or released names.",
         ),
     ],

@@ -1,4 +1,4 @@
-"""The model card and the datasheet of a run, in Markdown: each question answered from a fact, or left to a person."""
+"""Model card and datasheet of a run, in Markdown: each question answered from a fact, or left to a person."""
 
 from __future__ import annotations
 
@@ -93,7 +93,8 @@ def datasheet(facts: Mapping[str, Fact], title: str) -> str:
     lines = [
         f"# Datasheet: {title}",
         "",
-        "What was used, as the files of the run tell it. The makers of a published collection answer the rest.",
+        "What was used, as the files of the run tell it. The makers of a published collection answer the "
+        "rest.",
         "",
     ]
     return "\n".join([*lines, *_answered(facts, _DATASHEET)]) + "\n"

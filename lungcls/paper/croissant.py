@@ -85,8 +85,8 @@ def write_croissant(evidence: Evidence, out: Path) -> list[Path]:
     suffixes = sorted({Path(record.file).suffix for record in dataset.records})
     metadata = mlc.Metadata(
         name=re.sub(r"[^\w-]+", "-", dataset.title),
-        description=f"{len(rows)} chest X-rays of {dataset.title}, as lungcls read them (layout {dataset.layout})."
-        + (f" Parts are those of the split {split.hash}." if split else ""),
+        description=f"{len(rows)} chest X-rays of {dataset.title}, as lungcls read them (layout "
+        f"{dataset.layout})." + (f" Parts are those of the split {split.hash}." if split else ""),
         cite_as="\n".join(entries()[key] for key in used_keys(evidence) if key in _OF_DATA) or None,
         data_limitations=list(dataset.notes) or None,
         distribution=[
@@ -101,7 +101,8 @@ def write_croissant(evidence: Evidence, out: Path) -> list[Path]:
             mlc.FileSet(
                 id="images",
                 name="images",
-                description="The films themselves, below the dataset's folder; they are not part of this description.",
+                description="The films themselves, below the dataset's folder; they are not part of this "
+                "description.",
                 encoding_formats=[
                     _FORMATS.get(suffix.lower(), "application/octet-stream") for suffix in suffixes
                 ],

@@ -1,4 +1,4 @@
-"""Decision curves: what acting on a classifier's probabilities is worth, beside acting on all films or none."""
+"""Decision curves: what acting on a classifier's probabilities is worth, beside acting on all or none."""
 
 from __future__ import annotations
 

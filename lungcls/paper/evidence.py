@@ -228,7 +228,8 @@ def _classifier(cards: dict[str, Found], evaluations: Sequence[Found], model: st
         raise OptionError(f"--model is {model!r}; the runs hold {', '.join(named) or 'no classifier'}")
     if not named:
         raise DataError(
-            "the runs hold no card of a classifier; give the folder of `lungcls train`, or the weight file, too"
+            "the runs hold no card of a classifier; give the folder of `lungcls train`, or the weight "
+            "file, too"
         )
     if model is None and len(named) > 1:
         # The one that was given as weights counts before those that an evaluation names besides.

@@ -59,7 +59,8 @@ def _parts(evidence: Evidence) -> Iterator[tuple[str, Fact]]:
             yield (
                 "partition",
                 fact(
-                    f"split {digest}, drawn with seed {seed} by class and source, whole groups at a time: {sizes}",
+                    f"split {digest}, drawn with seed {seed} by class and source, whole groups at a time: "
+                    f"{sizes}",
                     path,
                 ),
             )
@@ -80,7 +81,8 @@ def _parts(evidence: Evidence) -> Iterator[tuple[str, Fact]]:
     yield (
         "disjoint",
         fact(
-            f"disjoint by group: films of one known patient and near duplicates form a group; of {groups:,} groups of "
+            "disjoint by group: films of one known patient and near duplicates form a group; of "
+            f"{groups:,} groups of "
             f"{total:,} films, {words}",
             evidence.split.path,
         ),
@@ -130,7 +132,8 @@ def _films(evidence: Evidence) -> Iterator[tuple[str, Fact]]:
             yield (
                 "flow",
                 fact(
-                    f"{films['all']:,} films of the part {content['part']}: {films['accepted']:,} accepted, {films['refused']:,} "
+                    f"{films['all']:,} films of the part {content['part']}: {films['accepted']:,} "
+                    f"accepted, {films['refused']:,} "
                     "refused; all are in the figures over all films; diagram: figures/flow.png",
                     judging.path,
                 ),
@@ -138,8 +141,10 @@ def _films(evidence: Evidence) -> Iterator[tuple[str, Fact]]:
             yield (
                 "bad_input",
                 fact(
-                    "films that the quality gate refuses get no label in prediction, and count as they are answered in the "
-                    "figures over all films; films without two lungs are answered as whole films, and say so; refused here: "
+                    "films that the quality gate refuses get no label in prediction, and count as they "
+                    "are answered in the "
+                    "figures over all films; films without two lungs are answered as whole films, and "
+                    "say so; refused here: "
                     f"{films['refused']:,} of {films['all']:,}",
                     judging.path,
                 ),
@@ -170,7 +175,8 @@ def _missing(evidence: Evidence) -> Iterator[tuple[str, Fact]]:
         yield (
             "missing",
             fact(
-                f"of {len(records):,} films, {words}; nothing was imputed: a film without a known patient or near duplicate is a "
+                f"of {len(records):,} films, {words}; nothing was imputed: a film without a known patient "
+                "or near duplicate is a "
                 "group of its own",
                 evidence.dataset.title,
             ),

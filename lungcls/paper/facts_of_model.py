@@ -70,7 +70,8 @@ def model_facts(evidence: Evidence) -> Iterator[tuple[str, Fact]]:
         yield (
             "code",
             fact(
-                f"lungcls {card.versions['lungcls']} (Apache-2.0) trained and ran the network: `lungcls train`, `lungcls evaluate`",
+                f"lungcls {card.versions['lungcls']} (Apache-2.0) trained and ran the network: `lungcls "
+                "train`, `lungcls evaluate`",
                 path,
             ),
         )
@@ -129,7 +130,8 @@ def _model(evidence: Evidence) -> str:
         f"{_network(card.architecture)}{described}"
         + (f", {options}" if options else "")
         + (f", {count:,} parameters" if count else "")
-        + f"; input: grey view of {card.input_size} x {card.input_size} pixels; output: logits of {len(card.classes)} classes"
+        + f"; input: grey view of {card.input_size} x {card.input_size} pixels; output: logits of "
+        f"{len(card.classes)} classes"
     )
 
 
@@ -148,13 +150,15 @@ def _preprocessing(evidence: Evidence) -> str:
 def _output(evidence: Evidence) -> str:
     card = evidence.card
     sets = (
-        f"; sets of classes at a chosen coverage by split conformal prediction (score {card.conformal['score']})"
+        "; sets of classes at a chosen coverage by split conformal prediction (score "
+        f"{card.conformal['score']})"
         if card.conformal
         else ""
     )
     fitted = "" if card.temperature == 1 else ", fitted on validation"
     return (
-        f"a probability for each class (softmax of the logits over the temperature {card.temperature:.3f}{fitted}); "
+        "a probability for each class (softmax of the logits over the temperature "
+        f"{card.temperature:.3f}{fitted}); "
         f"the answer is the most probable class, without a cut-off{sets}"
     )
 
@@ -170,7 +174,8 @@ def _initialisation(evidence: Evidence) -> str:
     if known:
         return f"started from {'; '.join(known)}"
     if data.get("init"):
-        return f"started from the weights with SHA-256 {str(data['init'])[:12]}... (recipe: init {card.recipe.get('init')})"
+        digest, named = str(data["init"])[:12], card.recipe.get("init")
+        return f"started from the weights with SHA-256 {digest}... (recipe: init {named})"
     pretrained = card.recipe.get("model", {}).get("pretrained", "none")
     if pretrained != "none":
         return f"started from `{pretrained}`"
@@ -217,7 +222,8 @@ def _training(evidence: Evidence) -> Iterator[tuple[str, Fact]]:
             f"{stages}; {recipe.get('optimizer', 'adamw')}, learning rate {recipe['learning_rate']:g} "
             f"({recipe.get('schedule', 'cosine')}), weight decay {recipe['weight_decay']:g}, batches of "
             f"{recipe['batch_size']}; {_LOSSES.get(recipe['loss'], recipe['loss'])}; augmentation "
-            f"`{recipe['augmentation']}`; {'; '.join(one for one in extras if one)}; seed {recipe.get('seed', 0)}; "
+            f"`{recipe['augmentation']}`; {'; '.join(one for one in extras if one)}; seed "
+            f"{recipe.get('seed', 0)}; "
             f"device {card.versions.get('device', 'not recorded')}{epochs}".replace("; ;", ";"),
             path,
             evidence.history.path if evidence.history else None,
@@ -227,7 +233,8 @@ def _training(evidence: Evidence) -> Iterator[tuple[str, Fact]]:
     yield (
         "selection",
         fact(
-            f"the epoch with the best {figure} on the validation part was kept; no film of the test part takes part",
+            f"the epoch with the best {figure} on the validation part was kept; no film of the test part "
+            "takes part",
             path,
         ),
     )
@@ -249,8 +256,10 @@ def _segmentation(evidence: Evidence) -> Iterator[tuple[str, Fact]]:
             yield (
                 "segmentation",
                 fact(
-                    f"lungs are found by `{name}` ({_network(card.architecture)}, {card.input_size} px, threshold "
-                    f"{card.thresholds.get('mask', 0.5):g}, trained on {images} with lung masks), without a reader",
+                    f"lungs are found by `{name}` ({_network(card.architecture)}, {card.input_size} px, "
+                    "threshold "
+                    f"{card.thresholds.get('mask', 0.5):g}, trained on {images} with lung masks), without "
+                    "a reader",
                     one.path,
                 ),
             )

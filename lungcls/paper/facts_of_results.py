@@ -66,7 +66,8 @@ def _performance(evidence: Evidence) -> Iterator[tuple[str, Fact]]:
     yield (
         "measures",
         fact(
-            f"over all classes: {', '.join(words for name, words in HEADLINES.items() if name in overall)}; by class: "
+            "over all classes: "
+            f"{', '.join(words for name, words in HEADLINES.items() if name in overall)}; by class: "
             f"{', '.join(PER_CLASS.values())}; confusion matrix"
             + ("; reliability diagram" if "trust" in report else "")
             + ("; ROC and decision curves" if evidence.answers else ""),
@@ -83,7 +84,8 @@ def _performance(evidence: Evidence) -> Iterator[tuple[str, Fact]]:
         yield (
             "majority",
             fact(
-                f"always answering {report['majority_class']} would have an accuracy of {interval(overall['majority_accuracy'])}",
+                f"always answering {report['majority_class']} would have an accuracy of "
+                f"{interval(overall['majority_accuracy'])}",
                 path,
             ),
         )
@@ -121,7 +123,8 @@ def _performance(evidence: Evidence) -> Iterator[tuple[str, Fact]]:
         yield (
             "stored_outputs",
             fact(
-                f"logits, probabilities and sets of all {len(evidence.answers.content):,} judged films are kept",
+                f"logits, probabilities and sets of all {len(evidence.answers.content):,} judged films "
+                "are kept",
                 evidence.answers.path,
             ),
         )
@@ -135,7 +138,8 @@ def _trust(evidence: Evidence) -> Iterator[tuple[str, Fact]]:
     yield (
         "calibration_result",
         fact(
-            f"temperature {trust['temperature']:.3f}: expected calibration error {interval(before['ece'])} before, "
+            f"temperature {trust['temperature']:.3f}: expected calibration error "
+            f"{interval(before['ece'])} before, "
             f"{interval(after['ece'])} after; reliability diagram: figures/reliability.png",
             evidence.evaluation.path,
         ),
@@ -150,8 +154,10 @@ def _masks(evidence: Evidence) -> Iterator[tuple[str, Fact]]:
             yield (
                 "segmentation_performance",
                 fact(
-                    f"`{name}`: mean Dice {interval(report['overall']['dice_mean'], 4)} on {report['n_images']:,} films with lung "
-                    f"masks, below {report['failure_below']} on {report['overall']['failure_rate']['value']:.1%}",
+                    f"`{name}`: mean Dice {interval(report['overall']['dice_mean'], 4)} on "
+                    f"{report['n_images']:,} films with lung "
+                    f"masks, below {report['failure_below']} on "
+                    f"{report['overall']['failure_rate']['value']:.1%}",
                     evidence.evaluation.path,
                 ),
             )
@@ -230,7 +236,8 @@ def _external(evidence: Evidence) -> Iterator[tuple[str, Fact]]:
         counts = dict(zip(report["classes"], map(sum, report["confusion_matrix"]["counts"])))
         films = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
         words.append(
-            f"{one.content['dataset']} ({films}): accuracy {interval(overall['accuracy'])}, macro F1 {interval(overall['macro_f1'])}"
+            f"{one.content['dataset']} ({films}): accuracy {interval(overall['accuracy'])}, macro F1 "
+            f"{interval(overall['macro_f1'])}"
             + ("; " + " ".join(one.content["notes"]) if one.content.get("notes") else "")
         )
         files.append(one.path)
@@ -276,7 +283,8 @@ def _ablation(evidence: Evidence) -> Iterator[tuple[str, Fact]]:
     yield (
         "ablation",
         fact(
-            f"macro F1 of the same recipe ({content['recipe']['name']}) on parts of the image: {'; '.join(scores)}",
+            f"macro F1 of the same recipe ({content['recipe']['name']}) on parts of the image: "
+            f"{'; '.join(scores)}",
             path,
         ),
     )

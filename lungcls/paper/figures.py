@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -32,9 +33,12 @@ CAPTIONS: Final = {
     "classes": "Precision, recall and F1 by class, with intervals by group.",
     "roc": "ROC curves, each class against the rest.",
     "reliability": "Reliability before and after temperature scaling.",
-    "decision_curve": "Decision curves (Vickers and Elkin 2006): net benefit of acting on the films above a threshold "
-    "probability, beside acting on all and on none. The share of a class is that of these films, which is not a clinic's.",
-    "sample_size": "Films that the judged part has, and that intervals of a stated width would take (Riley et al. 2021).",
+    "decision_curve": "Decision curves (Vickers and Elkin 2006): net benefit of acting on the films "
+    "above a threshold "
+    "probability, beside acting on all and on none. The share of a class is that of these films, which "
+    "is not a clinic's.",
+    "sample_size": "Films that the judged part has, and that intervals of a stated width would take "
+    "(Riley et al. 2021).",
     "curves": "Loss and score over the epochs of training.",
 }
 """Words below each figure, in the order in which they are written."""
@@ -99,13 +103,14 @@ def decision_figure(found: Sequence[DecisionCurve]) -> Figure:
         panel.plot(curve.thresholds, values, color=COLOURS[0], label="the classifier, 95% interval")
         panel.plot(curve.thresholds, curve.treat_all, color=COLOURS[1], linestyle="--", label="all films")
         panel.axhline(0, color="#333333", linewidth=0.8, label="no film")
-        panel.set(xlim=(0, 1), ylim=(-0.05, 1.1 * curve.prevalence))
+        top = max(one.high if math.isfinite(one.high) else one.value for one in curve.benefit)
+        panel.set(xlim=(0, 1), ylim=(-0.15 * top, 1.05 * top))
         panel.set_title(f"{curve.name} ({curve.prevalence:.0%} of films)", fontsize=9)
         panel.set_xlabel("threshold probability", fontsize=8)
         panel.set_ylabel("net benefit", fontsize=8)
         panel.tick_params(labelsize=8)
         panel.grid(alpha=0.3)
-    panels[0].legend(fontsize=7)
+    panels[0].legend(fontsize=7, loc="lower left")
     return figure
 
 
@@ -120,7 +125,7 @@ def size_figure(found: Sequence[Requirement], films: int) -> Figure:
         axes.barh(place, one.needed, 0.7, color=COLOURS[kinds.index(one.figure)])
         axes.text(one.needed, place, f" {one.needed:,}", va="center", fontsize=7)
     axes.axvline(films, color="#333333", linestyle="--", linewidth=1)
-    axes.text(films, len(known) - 0.3, f" {films:,} films judged", fontsize=7, va="bottom")
+    axes.text(films, len(known) - 0.3, f"{films:,} films judged ", fontsize=7, va="bottom", ha="right")
     axes.set_yticks(
         range(len(known)),
         [f"{one.name}: {one.figure} to ±{one.width / 2:g}" for one in reversed(known)],

@@ -97,9 +97,9 @@ def draw_flow(flow: Flow) -> Figure:
     MissingExtraError
         If matplotlib is not installed.
     """
-    figure = new_figure(7.2, 5.4 if flow.answered else 3.6)
+    figure = new_figure(7.2, 5.4 if flow.answered else 2.7)
     axes = figure.add_subplot()
-    axes.set(xlim=(0, 1), ylim=(-0.55 if flow.answered else 0, 1))
+    axes.set(xlim=(0, 1), ylim=(-0.55 if flow.answered else 0.25, 1))
     axes.axis("off")
     _box(axes, 0.4 if flow.left_out else 0.5, 0.87, flow.start)
     middle = 0.4 if flow.left_out else 0.5

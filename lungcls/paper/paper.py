@@ -198,7 +198,8 @@ def _write_checklists(
             lines = [[cell.replace("|", "\\|") for cell in row.values()] for row in rows]
             counts = ", ".join(f"{count} {state}" for state, count in _states(answers).items())
             text = (
-                f"# {checklist.name}\n\n{checklist.title} (`{checklist.reference}` in references.bib). {checklist.scope}\n\n"
+                f"# {checklist.name}\n\n{checklist.title} (`{checklist.reference}` in references.bib). "
+                f"{checklist.scope}\n\n"
                 f"{len(answers)} items: {counts}.\n\n{markdown_table(headings, lines)}\n"
             )
             _write(out / "checklists" / f"{checklist.key}.md", text)
@@ -231,7 +232,8 @@ def _page(
         "",
         f"**{NOTICE}**",
         "",
-        "Every sentence and figure is from a file of the run, named in [facts.json](facts.json). Nothing is made up: what the",
+        "Every sentence and figure is from a file of the run, named in [facts.json](facts.json). Nothing "
+        "is made up: what the",
         "files do not say is left to you. The words are raw material, the claims are yours.",
         "",
         "## Checklists",

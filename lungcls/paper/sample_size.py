@@ -1,4 +1,4 @@
-"""How many films a test needs for intervals of a stated width, and how wide they are with those that it has."""
+"""How many films a test needs for intervals of a stated width, and how wide they are with those it has."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lungcls.study.answers import Answers
 Floats = npt.NDArray[np.float64]
 
 WIDTHS: Final = {"observed / expected": 0.2, "calibration slope": 0.4, "c-statistic": 0.1}
-"""Widths of the 95% intervals that are aimed at: the library's choice, as the method leaves it to the study."""
+"""Widths of the 95% intervals that are aimed at: the library's choice, which the method leaves open."""
 
 _Z: Final = float(norm.ppf(0.975))
 _MOST: Final = 1e9
