@@ -50,7 +50,7 @@ app = typer.Typer(
     name="lungcls",
     cls=_Lungcls,
     help=f"Find the lungs on chest X-rays and say which of four classes they look like. {NOTICE}",
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
 )
 

@@ -209,7 +209,7 @@ def _lineage(cards: list[Card], payload: dict[str, Any]) -> Iterator[str]:
             facts.append(f"started from the weights `{str(data['init'])[:12]}`")
         if data.get("teachers"):
             facts.append(f"taught by {', '.join(f'`{one[:12]}`' for one in data['teachers'])}")
-        yield f"- `{card.name}`: {'; '.join(facts) or 'trained from scratch, on no masks of a network'}."
+        yield f"- `{card.name}`: {'; '.join(facts) or 'its card names no weights before it'}."
 
 
 def _of_database(card: Card) -> bool:
