@@ -14,7 +14,7 @@ from lungcls.cli.main import COMMANDS, app
 # What anything may be said of: there is no wrong value but for what the system refuses.
 FREE = {"--root", "--name", "--out", "--target", "--layer", "--cache", "--deidentify"}
 NO_WRONG_VALUE = ("help", "root_path", "allowed_host", "report")
-"""Parameters with which a service would start, and go on, whatever is said; and the file of a run's report."""
+"""Parameters with which a service would start, and go on, whatever is said; the file of a report."""
 LEFT_OUT = {"train-release", "dicom"}
 """Commands that hand their words to a script of a checkout, or that talk to a network."""
 

@@ -1,4 +1,4 @@
-"""``lungcls paper`` on a run over phantoms: what is filled is in the files, what is not is left to a person."""
+"""``lungcls paper`` on a run over phantoms: what is filled is in the files, the rest is left to a person."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -16,8 +17,6 @@ from lungcls.errors import DataError, OptionError
 from lungcls.paper.checklists import FILLED, NAMES
 from lungcls.paper.evidence import gather
 
-from .conftest import Run
-
 
 def rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf-8") as file:
@@ -25,7 +24,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def written(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def written(run: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of the paper, its dataset's manifest telling age and sex of some."""
     pytest.importorskip("docx", reason="python-docx is not installed")
     data = Path(shutil.copytree(run.data, tmp_path_factory.mktemp("told") / "data"))
@@ -44,7 +43,7 @@ def written(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_every_filled_item_names_a_file_that_is_there(written: Path, run: Run) -> None:
+def test_every_filled_item_names_a_file_that_is_there(written: Path, run: Any) -> None:
     there = {str(path) for folder in (run.training, run.results) for path in folder.iterdir()}
     own = {"checklists.csv"}
     for name in NAMES:
@@ -58,7 +57,7 @@ def test_every_filled_item_names_a_file_that_is_there(written: Path, run: Run) -
                 assert known, (name, row["item"], file)
 
 
-def test_the_figures_of_the_text_are_those_of_the_evaluation(written: Path, run: Run) -> None:
+def test_the_figures_of_the_text_are_those_of_the_evaluation(written: Path, run: Any) -> None:
     payload = json.loads((run.results / "evaluation.json").read_text(encoding="utf-8"))
     accuracy = payload["reports"]["tiny"]["overall"]["accuracy"]
     said = f"accuracy {accuracy['value']:.3f} ({accuracy['low']:.3f} to {accuracy['high']:.3f})"
@@ -70,7 +69,7 @@ def test_the_figures_of_the_text_are_those_of_the_evaluation(written: Path, run:
     assert "no group is in two parts" in facts["disjoint"]["text"]
 
 
-def test_table_one_counts_what_the_manifest_tells(written: Path, run: Run) -> None:
+def test_table_one_counts_what_the_manifest_tells(written: Path, run: Any) -> None:
     table = {row["characteristic"]: row for row in rows(written / "tables" / "table_one.csv")}
     films = rows(run.data / "manifest.csv")
     assert table["films"]["all"] == str(len(films))
@@ -86,7 +85,7 @@ def test_what_is_not_known_is_left_to_a_person(written: Path) -> None:
     assert {states[number] for number in ("11", "33", "34", "44")} == {"needs you"}
 
 
-def test_the_dataset_is_described_as_mlcroissant_reads_it(written: Path, run: Run) -> None:
+def test_the_dataset_is_described_as_mlcroissant_reads_it(written: Path, run: Any) -> None:
     mlc = pytest.importorskip("mlcroissant", reason="mlcroissant is not installed")
     described = mlc.Dataset(jsonld=str(written / "croissant.json"))
     found = [record["films/file"].decode() for record in described.records("films")]
@@ -107,7 +106,7 @@ def test_pictures_are_for_print_and_the_document_opens(written: Path) -> None:
     assert {"Methods", "CLAIM 2024", "TRIPOD+AI", "STARD-AI", "METRICS"} <= set(headings)
 
 
-def test_results_of_other_weights_are_not_used(run: Run, tmp_path: Path) -> None:
+def test_results_of_other_weights_are_not_used(run: Any, tmp_path: Path) -> None:
     shutil.copytree(run.results, tmp_path / "results")
     path = tmp_path / "results" / "evaluation.json"
     payload = json.loads(path.read_text(encoding="utf-8"))
@@ -118,7 +117,7 @@ def test_results_of_other_weights_are_not_used(run: Run, tmp_path: Path) -> None
     assert found.notes == (f"{path} is of other weights named tiny: it is not used",)
 
 
-def test_what_cannot_be_told_is_refused(run: Run, tmp_path: Path) -> None:
+def test_what_cannot_be_told_is_refused(run: Any, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="hold no card of a classifier"):
         gather([run.results])
     with pytest.raises(DataError, match="no folder, no result and no weights"):
