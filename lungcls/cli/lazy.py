@@ -104,6 +104,8 @@ class Commands(TyperGroup):
         except BaseException as error:
             code, words = _outcome(error)
             write_report(ctx, code, words or repr(error))
+            if isinstance(error, KeyboardInterrupt):
+                _stop("interrupted", code)
             raise
         write_report(ctx, value if isinstance(value, int) else 0, None)
         return value
@@ -121,7 +123,7 @@ class Commands(TyperGroup):
         """Run, and leave with an exit code."""
         try:
             code = super().main(args, *settings, **{**extra, "standalone_mode": False})
-        except (_TERMINAL_ERROR, typer.Abort, KeyboardInterrupt, LungclsError, OSError) as error:
+        except (_TERMINAL_ERROR, typer.Abort, LungclsError, OSError) as error:
             outcome, words = _outcome(error)
             if words is None:
                 raise

@@ -14,7 +14,7 @@ import numpy as np
 
 from lungcls.cards import Card
 from lungcls.data.dataset import Dataset
-from lungcls.data.splits import Split
+from lungcls.data.splits import Split, split_dataset
 from lungcls.errors import DataError, OptionError, WeightsError
 from lungcls.reports.curves import read_history
 from lungcls.study.answers import Answers
@@ -52,6 +52,8 @@ class Evidence:
         Cards of all other weights behind the figures (the segmenter, the gate, ancestors), by name.
     recipe, split, history : Found or None
         Of the run that trained it.
+    redrawn : bool
+        Whether the library, asked again, draws the same split from the dataset and the seed of the card.
     evaluation : Found or None
         Payload of ``lungcls evaluate`` on the part that judges it.
     answers : Found or None
@@ -69,6 +71,7 @@ class Evidence:
     stages: dict[str, Found] = field(default_factory=dict)
     recipe: Found | None = None
     split: Found | None = None
+    redrawn: bool = False
     history: Found | None = None
     evaluation: Found | None = None
     answers: Found | None = None
@@ -147,11 +150,13 @@ def gather(
     if recipe is not None and recipe.content.get("split_hash") != card.training_data.get("split_hash"):
         recipe = None
     split = _split(files, card)
+    drawn = _drawn_anew(dataset, card)
     return Evidence(
         classifier=classifier,
         stages=_stages(card, cards, judging),
         recipe=recipe,
-        split=split,
+        split=split or drawn,
+        redrawn=drawn is not None,
         history=_history(recipe or classifier),
         evaluation=judging,
         answers=_answers(judging, card),
@@ -291,6 +296,23 @@ def _split(files: Iterable[Path], card: Card) -> Found | None:
             if split.hash == card.training_data.get("split_hash"):
                 return Found(split, path)
     return None
+
+
+def _drawn_anew(dataset: Dataset | None, card: Card) -> Found | None:
+    """The split that the library draws for the card's seed, where it is the one of the card.
+
+    Only of datasets that know their groups: near duplicates are not looked for here.
+    """
+    seed, digest = card.training_data.get("split_seed"), card.training_data.get("split_hash")
+    if dataset is None or not dataset.grouped or not isinstance(seed, int):
+        return None
+    try:
+        split = split_dataset(dataset, seed=seed)
+    except DataError:  # too few films for one
+        return None
+    return (
+        Found(split, Path(f"{dataset.title}, drawn anew with seed {seed}")) if split.hash == digest else None
+    )
 
 
 def _is_split(path: Path) -> bool:

@@ -59,8 +59,7 @@ def _parts(evidence: Evidence) -> Iterator[tuple[str, Fact]]:
             yield (
                 "partition",
                 fact(
-                    f"split {digest}, drawn with seed {seed} by class and source, whole groups at a time: "
-                    f"{sizes}",
+                    f"split {digest} (seed {seed}): {sizes}",
                     path,
                 ),
             )
@@ -75,6 +74,16 @@ def _parts(evidence: Evidence) -> Iterator[tuple[str, Fact]]:
             f"split {split.hash} (seed {seed} of the recipe): {sizes} ({shares})", evidence.split.path, path
         ),
     )
+    if evidence.redrawn and evidence.dataset is not None:
+        yield (
+            "assignment",
+            fact(
+                f"whole groups were drawn at random with seed {seed}, 70 / 15 / 15, by class and source; the same "
+                "split was drawn anew from the dataset",
+                evidence.dataset.title,
+                path,
+            ),
+        )
     torn = len(crossing(split))
     groups = len({split.groups[file] for file in split.parts})
     words = "no group is in two parts" if not torn else f"{torn} groups are in more than one part"

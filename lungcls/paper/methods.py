@@ -21,6 +21,7 @@ _SENTENCES: Final = (
         "Partitions",
         (
             ("partition", "The data were divided by {}."),
+            ("assignment", "{}."),
             ("disjoint", "The parts are {}."),
             ("missing", "{}."),
         ),

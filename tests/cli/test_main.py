@@ -61,7 +61,7 @@ try:
     app(["--help"])
 except SystemExit:
     commands = {name for name in sys.modules if name.startswith("lungcls.cli.")}
-    assert commands == {f"lungcls.cli.{name}" for name in ("lazy", "main", "noise", "renamed")}, commands
+    assert commands == {f"lungcls.cli.{name}" for name in ("lazy", "main", "noise", "renamed", "run_report")}, commands
 """
     assert python(code).stderr == ""
 

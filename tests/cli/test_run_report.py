@@ -23,12 +23,12 @@ def report(path: Path, *words: object) -> tuple[int, dict[str, Any]]:
     return done.exit_code, content
 
 
-def test_a_run_says_what_it_did(tmp_path: Path, original_database: Path) -> None:
+def test_a_run_says_what_it_did(tmp_path: Path, manifest_database: Path) -> None:
     out = tmp_path / "split.csv"
-    code, found = report(tmp_path / "run.json", "data", "split", "--data", original_database, "-o", out)
+    code, found = report(tmp_path / "run.json", "data", "split", "--data", manifest_database, "-o", out)
     assert (code, found["exit_code"], found["error"]) == (0, 0, None)
     assert found["command"] == "data split"
-    assert found["options"]["data"] == str(original_database)
+    assert found["options"]["data"] == str(manifest_database)
     assert found["versions"]["lungcls"] == lungcls.__version__
     assert found["seconds"] >= 0
 
