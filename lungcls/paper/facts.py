@@ -35,7 +35,7 @@ def _of_this_page(evidence: Evidence) -> Iterator[tuple[str, Fact]]:
     path = evidence.classifier.path
     yield (
         "checklists",
-        fact("CLAIM 2024, TRIPOD+AI, STARD-AI and METRICS were gone through item by item", "checklists.csv"),
+        fact("CLAIM 2024, TRIPOD+AI, STARD-AI and METRICS were gone through item by item", "checklists/"),
     )
     yield (
         "no_reader",

@@ -78,8 +78,8 @@ def _parts(evidence: Evidence) -> Iterator[tuple[str, Fact]]:
         yield (
             "assignment",
             fact(
-                f"whole groups were drawn at random with seed {seed}, 70 / 15 / 15, by class and source; the same "
-                "split was drawn anew from the dataset",
+                f"whole groups were drawn at random with seed {seed}, 70 / 15 / 15, by class and source: the "
+                "same split was drawn anew from the dataset",
                 evidence.dataset.title,
                 path,
             ),

@@ -67,14 +67,13 @@ def model_facts(evidence: Evidence) -> Iterator[tuple[str, Fact]]:
     yield from _training(evidence)
     yield from _segmentation(evidence)
     if "lungcls" in card.versions:
+        version = card.versions["lungcls"]
         yield (
             "code",
-            fact(
-                f"lungcls {card.versions['lungcls']} (Apache-2.0) trained and ran the network: `lungcls "
-                "train`, `lungcls evaluate`",
-                path,
-            ),
+            fact(f"trained and run by lungcls {version} (Apache-2.0): `lungcls train`, `evaluate`", path),
         )
+    if evidence.history is not None:
+        yield "loss_curves", fact("loss and score by epoch: figures/curves.png", evidence.history.path)
 
 
 def network_words(evidence: Evidence) -> str:
@@ -127,7 +126,7 @@ def _model(evidence: Evidence) -> str:
     spec = MODELS.get(str(card.architecture.get("model")))
     described = f" ({spec.description})" if spec and spec.description else ""
     return (
-        f"{_network(card.architecture)}{described}"
+        f"a {_network(card.architecture)}{described}"
         + (f", {options}" if options else "")
         + (f", {count:,} parameters" if count else "")
         + f"; input: grey view of {card.input_size} x {card.input_size} pixels; output: logits of "

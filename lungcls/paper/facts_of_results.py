@@ -52,7 +52,8 @@ def _performance(evidence: Evidence) -> Iterator[tuple[str, Fact]]:
         f"{words} {interval(overall[name])}" for name, words in HEADLINES.items() if name in overall
     )
     yield "performance", fact(f"on {where}: {figures}", path)
-    if content["part"] == "test":
+    # Weights that this one rests on may have seen the part through another split.
+    if content["part"] == "test" and not evidence.card.training_data.get("other_splits"):
         yield "internal_testing", fact(f"tested on {where}, which took no part in training: {figures}", path)
     bootstrap = content.get("bootstrap", {})
     yield (
@@ -236,7 +237,7 @@ def _external(evidence: Evidence) -> Iterator[tuple[str, Fact]]:
         counts = dict(zip(report["classes"], map(sum, report["confusion_matrix"]["counts"])))
         films = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
         words.append(
-            f"{one.content['dataset']} ({films}): accuracy {interval(overall['accuracy'])}, macro F1 "
+            f"on {one.content['dataset']} ({films}): accuracy {interval(overall['accuracy'])}, macro F1 "
             f"{interval(overall['macro_f1'])}"
             + ("; " + " ".join(one.content["notes"]) if one.content.get("notes") else "")
         )
