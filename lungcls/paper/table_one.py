@@ -11,6 +11,7 @@ import numpy as np
 from lungcls.data.dataset import Record
 from lungcls.paper.characteristics import Characteristics, characteristics
 from lungcls.paper.evidence import Evidence
+from lungcls.study.study import groups_of
 
 UNKNOWN = "not known"
 _ALL = "all"
@@ -65,12 +66,11 @@ def table_one(evidence: Evidence) -> TableOne | None:
         parts = {part: chosen for part, chosen in parts.items() if chosen}
     parts[_ALL] = list(records)
     columns = list(parts.values())
-    groups = split.groups if split else {}
-    lines = [
+        lines = [
         ["films", *(f"{len(chosen):,}" for chosen in columns)],
         [
             "groups that were kept together",
-            *(_distinct([groups.get(r.file) or r.group for r in chosen]) for chosen in columns),
+            *(_distinct(groups_of(chosen, split)) for chosen in columns),
         ],
         ["patients known", *(_distinct([r.patient for r in chosen]) for chosen in columns)],
         [
