@@ -66,7 +66,7 @@ def table_one(evidence: Evidence) -> TableOne | None:
         parts = {part: chosen for part, chosen in parts.items() if chosen}
     parts[_ALL] = list(records)
     columns = list(parts.values())
-        lines = [
+    lines = [
         ["films", *(f"{len(chosen):,}" for chosen in columns)],
         [
             "groups that were kept together",
