@@ -276,8 +276,6 @@ def _stages(card: Card, cards: dict[str, Found], judging: Found | None) -> dict[
     wanted = dict(judging.content.get("weights", {})) if judging else {}
     found = {}
     for name, digest in wanted.items():
-        if name == card.name or ("classifier" in name and name not in cards):
-            continue
         if name in cards:
             one = cards[name]
         elif name in released():
