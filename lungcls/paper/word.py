@@ -99,17 +99,10 @@ def _table(
 ) -> None:
     from docx.shared import Pt
 
-    table = document.add_table(rows=1, cols=len(headings), style="Light Grid Accent 1")
-    for cell, text in zip(table.rows[0].cells, headings):
-        cell.text = text
-    for line in lines:
-        for cell, text in zip(table.add_row().cells, line):
-            cell.text = text
-    for row in table.rows:
-        for place, cell in enumerate(row.cells):
+    table = document.add_table(rows=1 + len(lines), cols=len(headings), style="Light Grid Accent 1")
+    for row, texts in zip(table.rows, (headings, *lines)):
+        for place, (cell, text) in enumerate(zip(row.cells, texts)):
             if widths is not None:
                 cell.width = widths[place]
-            for paragraph in cell.paragraphs:
-                for run in paragraph.runs:
-                    run.font.size = Pt(8)
+            cell.paragraphs[0].add_run(text).font.size = Pt(8)
     document.add_paragraph()
