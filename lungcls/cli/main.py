@@ -27,6 +27,7 @@ COMMANDS = (
     LazyCommand("evaluate", "cli.evaluate:evaluate", "Measure both stages on a dataset.", _STUDIES),
     LazyCommand("calibrate", "cli.calibrate:calibrate", "Fit a classifier's confidence.", _STUDIES),
     LazyCommand("report", "cli.report:report", "Plot and compare trained models.", _STUDIES, "train"),
+    LazyCommand("paper", "cli.paper:paper", "Fill checklists from a run.", _STUDIES, "paper"),
     LazyCommand("shortcuts", "cli.shortcuts:shortcuts", "Lungs, or hospital? Ten checks.", _STUDIES, "train"),
     LazyCommand("audit", "cli.audit:audit", "Lungs, or hospital? Anybody's model.", _STUDIES, "train"),
     LazyCommand("drift", "cli.drift:drift", "Are new films like the old ones?", _STUDIES),
@@ -55,7 +56,7 @@ app = typer.Typer(
     name="lungcls",
     cls=_Lungcls,
     help=f"Find the lungs on chest X-rays and say which of four classes they look like. {NOTICE}",
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
 )
 

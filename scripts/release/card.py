@@ -10,6 +10,7 @@ from typing import Any, Final
 from lungcls.data.radiography import TITLE
 from lungcls.files import atomic_write
 from lungcls.labels import CLASSES, NOTICE
+from lungcls.lineage import other_masks
 from lungcls.weights import Card, load_card
 from release.failures import answered, save_failures
 from release.measure import read_results
@@ -97,6 +98,10 @@ def model_card(
         "",
         *_data(cards),
         *([about, ""] if about else []),
+        "## Lineage",
+        "",
+        *_lineage(cards, payloads[test]),
+        "",
         "## Intended use",
         "",
         "Ablations of masked against unmasked inputs, studies of shortcuts, teaching. Never diagnosis or",
@@ -181,6 +186,30 @@ def _data(cards: list[Card]) -> Iterator[str]:
     yield ""
     if any(_of_database(card) for card in cards):
         yield from (_DATABASE, "")
+
+
+def _lineage(cards: list[Card], payload: dict[str, Any]) -> Iterator[str]:
+    """Whose masks cut the regions that each classifier was trained on, and what weights descend from."""
+    used = payload["weights"].get("segmenter", "")
+    yield f"The figures below are with the masks of the segmenter `{used[:12]}`."
+    yield ""
+    segmenter = next((card for card in cards if card.task == "segmentation"), None)
+    for card in cards:
+        data = card.training_data
+        facts = []
+        if data.get("segmenter") and segmenter is not None:
+            masks = other_masks(card, segmenter)
+            released = f"{segmenter.name} as it is released ({segmenter.sha256[:12]})"
+            facts.append(
+                f"trained on masks of {masks}, not of {released}"
+                if masks
+                else f"trained on masks of {released}"
+            )
+        if data.get("init"):
+            facts.append(f"started from the weights `{str(data['init'])[:12]}`")
+        if data.get("teachers"):
+            facts.append(f"taught by {', '.join(f'`{one[:12]}`' for one in data['teachers'])}")
+        yield f"- `{card.name}`: {'; '.join(facts) or 'its card names no weights before it'}."
 
 
 def _of_database(card: Card) -> bool:

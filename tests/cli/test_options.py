@@ -13,8 +13,8 @@ from lungcls.cli.main import COMMANDS, app
 
 # What anything may be said of: there is no wrong value but for what the system refuses.
 FREE = {"--root", "--name", "--out", "--target", "--layer", "--cache", "--deidentify"}
-NO_WRONG_VALUE = ("help", "root_path", "allowed_host")
-"""Parameters with which a service would start, and go on, whatever is said."""
+NO_WRONG_VALUE = ("help", "root_path", "allowed_host", "report")
+"""Parameters with which a service would start, and go on, whatever is said; the file of a report."""
 LEFT_OUT = {"train-release"}
 """A command that hands its words to a script of a checkout."""
 TOLD_LATER = {
@@ -71,6 +71,7 @@ ARGUMENTS = {
     "tune": ["segmenter"],
     "calibrate": ["classifier-mask"],
     "report": ["classifier-mask"],
+    "paper": ["classifier-mask"],
     "shortcuts": ["classifier-mask"],
     "dicom serve": ["--to", "A@127.0.0.1:4242", "--allow", "A", "--port", "0"],
     "dicom pull": ["http://127.0.0.1:9/none"],  # nobody listens there
