@@ -149,8 +149,8 @@ def xrv_kind(made_of: type[Any]) -> type[XrvFilms]:
                 dataset = made_of(imgpath=str(root))
             except (TypeError, OSError) as error:
                 raise DataError(
-                    f"{root}: torchxrayvision's {made_of.__name__} does not read it ({error}); make the dataset "
-                    "in Python and give it to lungcls.data.open_dataset"
+                    f"{root}: torchxrayvision's {made_of.__name__} does not read it ({error}); make the "
+                    "dataset in Python and give it to lungcls.data.open_dataset"
                 ) from error
             return XrvFilms(dataset, classes)
 
