@@ -22,6 +22,8 @@ from typing import Any
 
 from marks import between_marks
 
+from lungcls.render.tables import markdown_table
+
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parent / "README.md"
 MODELS = ("classifier-full", "classifier-mask")
@@ -61,16 +63,17 @@ def table(name: str) -> str:
     ]
     titles = {check["name"]: check["title"] for model in models for check in model["checks"]}
     heading = ["check", *(f"`{model['model']}` (region `{model['region']['name']}`)" for model in models)]
-    lines = [f"| {' | '.join(heading)} |", "|" + "---|" * len(heading)]
+    rows = []
     for key, title in titles.items():
         cells = [title]
         for model in models:
             check = next((check for check in model["checks"] if check["name"] == key), None)
             cells.append(f"**{check['verdict']}**: {check['because']}" if check else "-")
-        lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
+        rows.append([cell.replace("|", "/") for cell in cells])
     first = models[0]
     minutes = sum(model["seconds"] for model in models) / 60
-    lines += [
+    lines = [
+        markdown_table(heading, rows),
         "",
         f"{first['images']:,} images of the {first['part']} part, split `{first['split_hash']}`, "
         f"{first['bootstrap']['resamples']:,} resamples by group (seed {first['bootstrap']['seed']}), "

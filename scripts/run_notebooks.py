@@ -2,7 +2,7 @@
 
     python scripts/run_notebooks.py [NAME...]
 
-Executed copies go to ``build/notebooks``, from where the documentation site takes the outputs. A cell that fails
+Executed copies go to ``build/notebooks``, from where the site takes the outputs. A cell that fails
 ends the run with its error. Needs ``pip install '.[notebooks]'``.
 """
 
