@@ -36,7 +36,7 @@ def draw(label: str, number: int) -> None:
         picture.save(path)
 
 
-for number in range(80):
+for number in range(120):
     draw(("ill", "well")[number % 2], number)
 
 # %% [markdown]
@@ -72,7 +72,7 @@ print(f"loss in the end: {loss.item():.3f}")
 # ## Ask it
 #
 # A function in a file hands the network over. Swapping backgrounds (check 1) asks what the answer follows: the lungs, or what lies around
-# them. The other forty films are those that are asked about.
+# them. The other eighty films are those that are asked about.
 
 # %%
 Path("mine.py").write_text("""

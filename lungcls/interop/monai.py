@@ -51,11 +51,10 @@ class FilmReader(ImageReader):  # type: ignore[misc]
         images = img if isinstance(img, list) else [img]
         rows, columns = images[0].pixel_spacing or (1.0, 1.0)
         pixels = [image.pixels.T for image in images]
-        channel: Any = "no_channel" if len(images) == 1 else 0
         meta = {
             "affine": np.diag([columns, rows, 1.0, 1.0]),
             "spatial_shape": np.asarray(pixels[0].shape),
-            "original_channel_dim": float("nan") if len(images) == 1 else channel,
+            "original_channel_dim": float("nan") if len(images) == 1 else 0,  # nan: no channel
         }
         return np.ascontiguousarray(pixels[0] if len(images) == 1 else np.stack(pixels)), meta
 

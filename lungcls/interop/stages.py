@@ -40,7 +40,7 @@ class FilmModule(nn.Module):
                 )
         self.size = segmenter[0].input_size
         self.pipeline = None if classifier is None else PipelineModule(*segmenter, *classifier)
-        self.segmenter = segmenter[1] if self.pipeline is None else self.pipeline.segmenter
+        self.segmenter = segmenter[1] if classifier is None else None
         self.eval()
 
     def forward(self, films: Tensor) -> Tensor:
@@ -57,8 +57,9 @@ class FilmModule(nn.Module):
             Probabilities of the classes, by the card's temperature; or of lung, of each pixel.
         """
         pixels = films[:, 0]
-        if self.pipeline is None:
+        if self.segmenter is not None:
             return lung_probability(self.segmenter, pixels, self.size).unsqueeze(1)
+        assert self.pipeline is not None
         return self.pipeline.answer(pixels)[1]
 
 
