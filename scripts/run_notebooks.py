@@ -49,7 +49,8 @@ def run_notebook(source: Path, folder: Path, timeout: int = 600) -> nbformat.Not
     client = NotebookClient(
         notebook, timeout=timeout, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
     )
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": modules, "LUNGCLS_DATA": ""}
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": modules}
+    environment.pop("LUNGCLS_DATA", None)  # films are drawn
     return client.execute(env=environment)
 
 

@@ -144,7 +144,7 @@ def xrv_kind(made_of: type[Any]) -> type[XrvFilms]:
 
     class Films(XrvFilms):
         @classmethod
-        def open(cls, root: Any, classes: str | Path | ClassMap | None = None) -> XrvFilms:
+        def open(cls, root: Any, classes: str | Path | ClassMap | None = None) -> Films:
             try:
                 dataset = made_of(imgpath=str(root))
             except (TypeError, OSError) as error:
@@ -152,10 +152,10 @@ def xrv_kind(made_of: type[Any]) -> type[XrvFilms]:
                     f"{root}: torchxrayvision's {made_of.__name__} does not read it ({error}); make the "
                     "dataset in Python and give it to lungcls.data.open_dataset"
                 ) from error
-            return XrvFilms(dataset, classes)
+            return cls(dataset, classes)
 
         @classmethod
-        def open_four(cls, root: Any) -> XrvFilms:
+        def open_four(cls, root: Any) -> Films:
             return cls.open(root, "four")
 
     return Films
