@@ -47,7 +47,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Let links of pages in ``docs/`` to documents of the checkout lead to their pages here."""
     if page.file.generated_by:
         return markdown
-    return _relinked(markdown, posixpath.join("docs", posixpath.dirname(page.file.src_uri)))
+    folder = posixpath.join("docs", posixpath.dirname(page.file.src_uri))
+    return _relinked(markdown, posixpath.normpath(folder))
 
 
 def notebook_page(source: Path) -> tuple[str, dict[str, bytes]]:

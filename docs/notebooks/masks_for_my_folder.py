@@ -55,10 +55,10 @@ import lungcls
 found = lungcls.segment("films")
 for one in found:
     names = [reason.name for reason in one.quality.reasons]
-    print(Path(one.path).name, one.lungs.box, names or "fine")
+    print(Path(one.path).name, one.box, names or "fine")
 
 # %%
-found[0].lungs.overlay()
+found[0].overlay()
 
 # %% [markdown]
 # ## Masks of your own beside them
@@ -67,7 +67,7 @@ found[0].lungs.overlay()
 
 # %%
 truth = chest_phantom(256, seed=0).mask
-mask = found[0].lungs.mask
+mask = found[0].mask
 print(f"Dice {2 * (truth & mask).sum() / (truth.sum() + mask.sum()):.3f}")
 lungcls.predict("films/0.png", masks=truth).lungs.segmenter
 

@@ -73,7 +73,7 @@ def test_the_bundle_for_lungs_writes_the_masks_that_the_library_finds(
 ) -> None:
     _run(bundles / "small-segmenter", films, tmp_path)
     for film in films.iterdir():
-        expected = _pipeline(stages).segment(str(film)).lungs.mask
+        expected = _pipeline(stages).segment(str(film)).mask
         found = np.asarray(Image.open(tmp_path / f"{film.stem}_lungs.png")) > 127
         assert found.shape == expected.shape
         assert (found != expected).mean() < 0.001
