@@ -25,6 +25,8 @@ from typing import Any
 
 from marks import between_marks
 
+from lungcls.render.tables import markdown_table
+
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parent / "README.md"
 MODELS = ("classifier-full", "classifier-mask")
@@ -82,17 +84,18 @@ def table(name: str) -> str:
     ]
     titles = {check["name"]: check["title"] for model in models for check in model["checks"]}
     heading = ["check", *(f"`{model['model']}` (region `{model['region']['name']}`)" for model in models)]
-    lines = [f"| {' | '.join(heading)} |", "|" + "---|" * len(heading)]
+    rows = []
     for key, title in titles.items():
         cells = [title]
         for model in models:
             check = next((check for check in model["checks"] if check["name"] == key), None)
             cells.append(f"**{check['verdict']}**: {check['because']}" if check else "-")
-        lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
+        rows.append([cell.replace("|", "/") for cell in cells])
     first = models[0]
     per_class = first.get("limit")
     limit = f" --limit {per_class}" if per_class not in (None, 0, 100) else ""
     minutes = sum(model["seconds"] for model in models) / 60
+    lines = [markdown_table(heading, rows)]
     for model in models:
         if barred := model.get("barred"):
             lines += ["", f"Barred from headlines (check D, `{model['model']}`): {'; '.join(barred)}."]

@@ -1,5 +1,7 @@
 """Datasets, splits, duplicates, augmentation, and pictures of a dataset."""
 
+from typing import TYPE_CHECKING, Any
+
 from lungcls.data.chestxray import CovidChestXray
 from lungcls.data.classmap import load_classes
 from lungcls.data.coronahack import CoronaHack
@@ -19,6 +21,10 @@ from lungcls.data.open import (
 )
 from lungcls.data.radiography import RadiographyDatabase
 from lungcls.data.splits import Split, absent_classes, crossing, make_split, official_split, split_dataset
+from lungcls.data.xrv import XrvFilms
+
+if TYPE_CHECKING:
+    from lungcls.data.regiondataset import RegionDataset
 
 __all__ = [
     "LAYOUTS",
@@ -32,8 +38,10 @@ __all__ = [
     "MergedDataset",
     "RadiographyDatabase",
     "Record",
+    "RegionDataset",
     "Sample",
     "Split",
+    "XrvFilms",
     "absent_classes",
     "crossing",
     "load_classes",
@@ -47,3 +55,12 @@ __all__ = [
     "split_dataset",
     "with_classes",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # It is a dataset of torch, which takes seconds to load.
+    if name == "RegionDataset":
+        from lungcls.data.regiondataset import RegionDataset
+
+        return RegionDataset
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

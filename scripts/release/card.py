@@ -11,6 +11,7 @@ from lungcls.data.radiography import TITLE
 from lungcls.files import atomic_write
 from lungcls.labels import CLASSES, NOTICE
 from lungcls.lineage import other_masks
+from lungcls.render.tables import markdown_table
 from lungcls.weights import Card, load_card
 from release.failures import answered, save_failures
 from release.measure import read_results
@@ -157,17 +158,25 @@ def write_model_card(
 
 
 def _table(cards: list[Card]) -> Iterator[str]:
-    yield "| name | task | what it sees | network | input | trained on | SHA-256 |"
-    yield "|---|---|---|---|---|---|---|"
+    lines = []
     for card in cards:
         sees = SEES.get(card.region["name"], card.region["name"]) if card.region else "the whole image"
         network = card.architecture.get("encoder", "")
         network = f"{card.architecture['model']} {network}".strip()
         images = sum(card.training_data["images"]["train"].values())
-        yield (
-            f"| `{card.name}` | {card.task} | {sees} | {network} | {card.input_size} px | "
-            f"{images:,} images | `{card.sha256[:12]}` |"
+        lines.append(
+            [
+                f"`{card.name}`",
+                card.task,
+                sees,
+                network,
+                f"{card.input_size} px",
+                f"{images:,} images",
+                f"`{card.sha256[:12]}`",
+            ]
         )
+    headings = ("name", "task", "what it sees", "network", "input", "trained on", "SHA-256")
+    yield markdown_table(headings, lines)
 
 
 def _data(cards: list[Card]) -> Iterator[str]:
@@ -233,8 +242,7 @@ def _counted(images: dict[str, int]) -> str:
 
 
 def _lungs(payloads: dict[str, Any]) -> Iterator[str]:
-    yield "| lung masks of | images | Dice, mean | Dice, 5th percentile | below 0.9 |"
-    yield "|---|---|---|---|---|"
+    lines = []
     for name, payload in payloads.items():
         report = payload["reports"].get("segmenter")
         if report is None:
@@ -244,15 +252,14 @@ def _lungs(payloads: dict[str, Any]) -> Iterator[str]:
         if len(report["per_class"]) > 1:
             parts |= {f"{name}, {label}": figures for label, figures in report["per_class"].items()}
         for part, figures in parts.items():
-            yield (
-                f"| {part} | {figures['support']:,} | {_interval(figures['dice_mean'], 4)} | "
-                f"{_interval(figures['dice_p05'], 4)} | {figures['failure_rate']['value']:.1%} |"
-            )
+            dice = [_interval(figures[name], 4) for name in ("dice_mean", "dice_p05")]
+            lines.append([part, f"{figures['support']:,}", *dice, f"{figures['failure_rate']['value']:.1%}"])
+    headings = ("lung masks of", "images", "Dice, mean", "Dice, 5th percentile", "below 0.9")
+    yield markdown_table(headings, lines)
 
 
 def _classes(test: str, payload: dict[str, Any]) -> Iterator[str]:
-    yield f"| test part of {test} | figure | images | value |"
-    yield "|---|---|---|---|"
+    lines = []
     for model, report in payload["reports"].items():
         if "confusion_matrix" not in report:
             continue
@@ -260,11 +267,12 @@ def _classes(test: str, payload: dict[str, Any]) -> Iterator[str]:
             found = report["overall"][metric]
             # Percentiles of a calibration error are no interval of it.
             figure = _interval(found) if metric != "ece" else _interval({**found, "low": None, "high": None})
-            yield f"| `{model}` | {name} | {report['n_images']:,} | {figure} |"
+            lines.append([f"`{model}`", name, f"{report['n_images']:,}", figure])
         for label, figures in report["per_class"].items():
             for metric, name in (("f1", "F1"), ("recall", "recall")):
                 figure = _interval(figures[metric])
-                yield f"| `{model}` | {name} of {label} | {figures['support']:,} | {figure} |"
+                lines.append([f"`{model}`", f"{name} of {label}", f"{figures['support']:,}", figure])
+    yield markdown_table((f"test part of {test}", "figure", "images", "value"), lines)
 
 
 def _sources(answers: Path) -> Iterator[str]:
@@ -272,10 +280,11 @@ def _sources(answers: Path) -> Iterator[str]:
     counts: dict[tuple[str, str, str], list[bool]] = defaultdict(list)
     for answer in answered(answers):
         counts[answer.model, answer.label, answer.source or "unknown"].append(answer.right)
-    yield "| model | class | source | images | right |"
-    yield "|---|---|---|---|---|"
-    for (model, label, source), right in sorted(counts.items()):
-        yield f"| `{model}` | {label} | {source} | {len(right):,} | {sum(right) / len(right):.1%} |"
+    lines = [
+        [f"`{model}`", label, source, f"{len(right):,}", f"{sum(right) / len(right):.1%}"]
+        for (model, label, source), right in sorted(counts.items())
+    ]
+    yield markdown_table(("model", "class", "source", "images", "right"), lines)
 
 
 def _elsewhere(test: str, payloads: dict[str, Any]) -> Iterator[str]:
@@ -295,19 +304,16 @@ def _elsewhere(test: str, payloads: dict[str, Any]) -> Iterator[str]:
             layout = payload.get("layout", name)
             notes = [*payload["notes"], *([f"{_MAPPED[layout]}."] if layout in _MAPPED else [])]
             yield from (f"- {name}: {note}" for note in notes)
-    yield from (
-        "",
-        "| collection | model | class | images | recall | most often called |",
-        "|---|---|---|---|---|---|",
-    )
+    lines = []
     for name, _, model, report in found:
         classes, counts = report["classes"], report["confusion_matrix"]["counts"]
         for index, label in enumerate(classes):
             if images := sum(counts[index]):
                 share, said = max((count / images, other) for other, count in zip(classes, counts[index]))
                 recall = _interval(report["per_class"][label]["recall"])
-                yield f"| {name} | `{model}` | {label} | {images:,} | {recall} | {said} ({share:.0%}) |"
-    yield ""
+                lines.append([name, f"`{model}`", label, f"{images:,}", recall, f"{said} ({share:.0%})"])
+    headings = ("collection", "model", "class", "images", "recall", "most often called")
+    yield from ("", markdown_table(headings, lines), "")
 
 
 def _failures(test: str, payloads: dict[str, Any]) -> Iterator[str]:
