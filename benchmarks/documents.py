@@ -1,4 +1,4 @@
-"""The tables of ``benchmarks/README.md`` and ``README.md`` that other scripts' result files make.
+"""The tables of ``benchmarks/README.md`` and other documents that other scripts' result files make.
 
     python benchmarks/documents.py
 
@@ -208,6 +208,33 @@ def speed_short() -> str:
     return format_table(rows)
 
 
+def static_page() -> str:
+    """The page that answers in the browser, beside the library."""
+    found = _json("static_page")
+    films = found["films"]
+    rows = [
+        {
+            "what": "largest difference of a probability",
+            "value": f"{found['largest_probability_difference']:.4f}",
+        },
+        {
+            "what": "median of the largest difference of a film",
+            "value": f"{found['median_probability_difference']:.5f}",
+        },
+        {"what": "same label", "value": f"{found['same_label']} of {films}"},
+        {"what": "same conformal set", "value": f"{found['same_set']} of {films}"},
+        {"what": "same reasons", "value": f"{found['same_reasons']} of {films}"},
+        {"what": "answered for the whole film", "value": f"{found['fallback']}"},
+        {"what": "size of the page with weights, MB", "value": f"{found['page_megabytes']}"},
+    ]
+    about = (
+        f"{films} films of the test part, split `{found['split_hash']}`, seed {found['seed']}; "
+        f"{found['browser']}; lungcls in torch {found['versions']['torch']} on the CPU. "
+        f"Command: `{found['command']}`."
+    )
+    return f"{format_table(rows)}\n\n{about}"
+
+
 TABLES: Final[dict[Path, tuple[Callable[[], str], ...]]] = {
     README: (
         speed,
@@ -221,6 +248,7 @@ TABLES: Final[dict[Path, tuple[Callable[[], str], ...]]] = {
         ordered_sets,
     ),
     README.parent.parent / "README.md": (ablation_short, speed_short),
+    README.parent.parent / "docs" / "static_page.md": (static_page,),
 }
 """By document; each function's name is in the document's marks."""
 

@@ -20,8 +20,9 @@ from lungcls.regions import Box, Mask, Pixels, Region, View, lung_box, stretch, 
 WHOLE = Region("full")
 """The region that stands in for any other where no two lungs were found."""
 
-_LUNG_COLOUR = np.array([0.25, 0.75, 1.0], np.float32)
-_TINT = 0.25
+LUNG_COLOUR = np.array([0.25, 0.75, 1.0], np.float32)
+TINT = 0.25
+"""Colour of the lungs on a film, RGB in [0, 1], and how much of it lies within the outline."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,12 +167,12 @@ class Lungs:
         """
         picture = np.repeat(stretch(self.pixels())[..., None], 3, axis=2)
         mask = self.mask
-        picture[mask] = (1 - _TINT) * picture[mask] + _TINT * _LUNG_COLOUR
+        picture[mask] = (1 - TINT) * picture[mask] + TINT * LUNG_COLOUR
         outline = mask & _grown(~mask)
         # A line of one pixel is lost in a large film.
         for _ in range(max(mask.shape) // 1000):
             outline = _grown(outline)
-        picture[outline] = _LUNG_COLOUR
+        picture[outline] = LUNG_COLOUR
         return PILImage.fromarray(np.rint(picture * 255).astype(np.uint8))
 
     def _repr_html_(self) -> str:

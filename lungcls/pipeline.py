@@ -172,7 +172,7 @@ class Pipeline(Streaming):
                 f"on_bad_mask is 'refuse', but {card.name} sees {own.kind.words} and needs no mask; leave it "
                 "out, or use on_reject='raise'"
             )
-        self._fallback = _fallback(fallback, self._classifier, card)
+        self._fallback = fallback_of(fallback, self._classifier, card)
         self.finder = Finder.load(segmenter, gate, **self._running, **cleaning)
         self.lineage = other_segmenter(card, self.segmenter.card)
         if self.lineage:
@@ -457,10 +457,30 @@ def _card(classifier: str | Path | Classifier) -> Card:
     return classifier.card if isinstance(classifier, Classifier) else load_card(classifier)
 
 
-def _fallback(
+def fallback_of(
     fallback: str | Path | Classifier | None, classifier: str | Path | Classifier, card: Card
 ) -> str | Path | Classifier | None:
-    """Which classifier answers for whole films, checked against the one that it stands in for."""
+    """Return which classifier answers for whole films, checked against the one that it stands in for.
+
+    Parameters
+    ----------
+    fallback : "auto", str, path-like, Classifier or None
+        As :class:`Pipeline` takes it.
+    classifier : str, path-like or Classifier
+        The one that it stands in for.
+    card : Card
+        Of that one.
+
+    Returns
+    -------
+    str, path-like, Classifier or None
+        None where the classifier itself answers.
+
+    Raises
+    ------
+    OptionError
+        If the fallback does not see whole films, or has other classes.
+    """
     if fallback == "auto":
         family = released()
         if classifier not in family or classifier == _WHOLE_FILMS or _WHOLE_FILMS not in family:

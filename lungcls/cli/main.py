@@ -40,6 +40,7 @@ COMMANDS = (
     LazyCommand("data", "cli.data:app", "Download, count, audit, split and draw datasets.", _DATA),
     LazyCommand("info", "cli.info:info", "Versions, weights, recipes and networks.", _DATA),
     LazyCommand("export", "cli.export:export", "Write networks for other engines.", _DATA, "export"),
+    LazyCommand("page", "cli.page:app", "A page that uploads nothing.", _DATA, "export"),
 )
 """Every command: its name, where it lives below ``lungcls``, its line in ``lungcls --help``, its panel there,
 and the extra of ``pip install 'lungcls[EXTRA]'`` that it needs. It is imported when it is called."""

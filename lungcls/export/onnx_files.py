@@ -45,7 +45,7 @@ def whole(
     MissingExtraError
         If onnx or onnxscript is missing.
     """
-    return _finished(_exported(module, example, free, names, optimize=True), marks)
+    return _finished(_exported(module, [example], free, names), marks)
 
 
 def sharing(
@@ -71,7 +71,7 @@ def sharing(
     MissingExtraError
         As :func:`whole`.
     """
-    exported = _exported(module, example, free, names, optimize=False)
+    exported = _exported(module, [example], free, names, optimize=False)
     from onnx import TensorProto, helper
     from onnxscript import optimizer
 
@@ -100,13 +100,35 @@ def sharing(
     return model
 
 
+def elementwise(
+    module: nn.Module, examples: Sequence[Tensor], names: Sequence[str], output: str
+) -> onnx.ModelProto:
+    """Return a model without weights that works pixel by pixel on planes [height, width].
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    examples : sequence of torch.Tensor
+        Inputs; no axis has length 1 or the length of another.
+    names : sequence of str
+        Of the inputs.
+    output : str
+
+    Raises
+    ------
+    MissingExtraError
+        As :func:`whole`.
+    """
+    return _finished(_exported(module, examples, {0: "height", 1: "width"}, (names, [output])), {})
+
+
 def _exported(
     module: nn.Module,
-    example: Tensor,
+    examples: Sequence[Tensor],
     free: Mapping[int, str],
     names: tuple[Sequence[str], Sequence[str]],
     *,
-    optimize: bool,
+    optimize: bool = True,
 ) -> Any:
     import torch
 
@@ -118,8 +140,8 @@ def _exported(
     shapes = {axis: torch.export.Dim(name, min=1) for axis, name in free.items()}
     program = torch.onnx.export(
         module,
-        (example,),
-        dynamic_shapes=(shapes,),
+        tuple(examples),
+        dynamic_shapes=(shapes,) * len(examples),
         input_names=list(names[0]),
         output_names=list(names[1]),
         opset_version=OPSET,

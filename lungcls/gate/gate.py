@@ -42,7 +42,7 @@ FOREIGN: Final = ("ct_slice", "other")
 SURE: Final = 0.9
 """Probability from which on the gate is taken at its word where the lung mask speaks against it."""
 
-_MESSAGES: Final = {
+MESSAGES: Final = {
     "not_chest_xray": "this does not look like a frontal chest X-ray",
     "ct_slice": "this looks like a CT slice, not like a chest X-ray",
     "rotated_90": "the film is turned a quarter against the clock; turn it upright",
@@ -52,6 +52,7 @@ _MESSAGES: Final = {
     "lateral": "the film looks lateral, not frontal",
     "cut_off": "the film shows only a part of the lungs",
 }
+"""What each reason for a kind says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +126,12 @@ def judge(values: npt.NDArray[np.floating], thresholds: Mapping[str, float]) -> 
         # What it is called makes no difference to what follows.
         kind = max(probabilities, key=probabilities.__getitem__)
         name = kind if kind in ("ct_slice", "lateral") else "not_chest_xray"
-        return replace(found, accepted=False, reasons=(Reason(name, found.chest, least, _MESSAGES[name]),))
+        return replace(found, accepted=False, reasons=(Reason(name, found.chest, least, MESSAGES[name]),))
     reasons = []
     if found.frontal < thresholds["frontal"]:
         rest = [kind for kind in KINDS[1:] if kind not in FOREIGN]
         kind = max(rest, key=probabilities.__getitem__)
-        reasons.append(Reason(kind, found.frontal, thresholds["frontal"], _MESSAGES[kind]))
+        reasons.append(Reason(kind, found.frontal, thresholds["frontal"], MESSAGES[kind]))
     elif found.distance > thresholds["distance"]:
         message = "the film is unlike those of the training data"
         reasons.append(Reason("out_of_distribution", found.distance, thresholds["distance"], message))
