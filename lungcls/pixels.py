@@ -20,6 +20,10 @@ MAX_MEGAPIXELS: Final = 64.0
 NARROW: Final = 0.3
 """Share of the range of their type that grey values must span, or they were kept in too wide a type."""
 
+ENOUGH_LEVELS: Final = 48
+"""Different grey values from which on a film of a narrow range loses nothing that an answer hangs on where it is
+spread (:mod:`lungcls.tone`); below, its steps show."""
+
 SQUARE: Final = 1.02
 """Sides of a pixel that differ by no more than this factor count as equal."""
 
@@ -43,15 +47,21 @@ class Grey:
 
 
 def narrow_range(pixels: NDArray[np.float32]) -> tuple[Reason, ...]:
-    """Return a note where the values fill too little of [0, 1]."""
+    """Return a note where the values fill too little of [0, 1]: corrected, unless there are too few of them."""
     smallest, largest = float(pixels.min()), float(pixels.max())
     if not 0 < largest - smallest < NARROW:
         return ()
-    message = (
+    filled = (
         f"the grey values fill {largest - smallest:.1%} of the range that their type allows ({smallest:.3g} "
-        f"to {largest:.3g} of 1); pass value_range=(lo, hi) if they were kept in too wide a type"
+        f"to {largest:.3g} of 1)"
     )
-    return (Reason("narrow_range", largest - smallest, NARROW, message),)
+    step = max(1, min(pixels.shape) // 256)
+    levels = np.unique(pixels[::step, ::step]).size
+    if levels >= ENOUGH_LEVELS:
+        message = f"{filled} and were spread"
+    else:
+        message = f"{filled}, in {levels} steps; give the film with more grey levels, or value_range=(lo, hi)"
+    return (Reason("narrow_range", largest - smallest, NARROW, message, corrected=levels >= ENOUGH_LEVELS),)
 
 
 def coloured(values: NDArray[Any]) -> tuple[Reason, ...]:

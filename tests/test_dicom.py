@@ -191,7 +191,7 @@ def test_fourteen_bits_in_sixteen_are_noted() -> None:
     note = notes(saved(scan(GREY.astype(np.uint16) * 64)))["narrow_range"]
     assert note.value == pytest.approx(255 * 64 / 65535)
     assert note.threshold == NARROW
-    assert not note.corrected
+    assert note.corrected
     assert not notes(saved(scan(GREY.astype(np.uint16) * 64)), value_range=(0, 16383))
     assert not notes(saved(scan()))
 

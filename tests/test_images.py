@@ -763,10 +763,13 @@ def test_resolutions_that_differ_make_pixels_that_are_not_square(kind: str) -> N
     assert read_image(encoded(PIL.Image.fromarray(GREY), kind, dpi=(100, 100))).pixel_aspect == 1.0
 
 
-@pytest.mark.parametrize("array", [GREY // 17, GREY.astype(np.uint16) * 16, EXPECTED / 4])
-def test_values_in_too_wide_a_type_are_noted(array: np.ndarray) -> None:
+@pytest.mark.parametrize(
+    ("array", "corrected"), [(GREY // 17, False), (GREY.astype(np.uint16) * 16, True), (EXPECTED / 4, True)]
+)
+def test_values_in_too_wide_a_type_are_noted(array: np.ndarray, corrected: bool) -> None:
     (note,) = read_image(array).notes
-    assert (note.name, note.corrected) == ("narrow_range", False)
+    assert (note.name, note.corrected) == ("narrow_range", corrected)
+    assert ("were spread" in note.message) == corrected
     assert note.value < note.threshold
     assert not read_image(GREY).notes
 
