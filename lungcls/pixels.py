@@ -21,8 +21,8 @@ NARROW: Final = 0.3
 """Share of the range of their type that grey values must span, or they were kept in too wide a type."""
 
 ENOUGH_LEVELS: Final = 48
-"""Different grey values from which on a film of a narrow range loses nothing that an answer hangs on where it is
-spread (:mod:`lungcls.tone`); below, its steps show."""
+"""Different grey values from which on a film of a narrow range can be spread (:mod:`lungcls.tone`) and loses
+nothing that an answer hangs on; below, its steps show."""
 
 SQUARE: Final = 1.02
 """Sides of a pixel that differ by no more than this factor count as equal."""
@@ -47,7 +47,7 @@ class Grey:
 
 
 def narrow_range(pixels: NDArray[np.float32]) -> tuple[Reason, ...]:
-    """Return a note where the values fill too little of [0, 1]: corrected, unless there are too few of them."""
+    """Return a note where the values fill too little of [0, 1]: corrected, unless they are too few."""
     smallest, largest = float(pixels.min()), float(pixels.max())
     if not 0 < largest - smallest < NARROW:
         return ()
