@@ -159,7 +159,7 @@ class UntestablePairs(Check):
 
 def barred_pairs(findings: Sequence[Finding]) -> list[str]:
     """Return the pairs, as ``A / B`` or ``A / B within source``, that check D bars from headlines."""
-    names = {}
+    names: dict[str, None] = {}
     for finding in findings:
         if finding.name != UntestablePairs.name:
             continue
