@@ -22,7 +22,8 @@ WIDTHS: Final = {"observed / expected": 0.2, "calibration slope": 0.4, "c-statis
 """Widths of the 95% intervals that are aimed at: the library's choice, which the method leaves open."""
 
 _Z: Final = float(norm.ppf(0.975))
-_MOST: Final = 1e9
+_MOST: Final = 1e6
+"""Films beyond which no number is given."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Requirement:
     width : float
         Of the 95% interval that is aimed at.
     needed : int or None
-        Films, of all classes together; None where it cannot be told.
+        Films, of all classes together; None for more than a million.
     width_now : float or None
         Of the interval with the films that there are.
     """
