@@ -51,7 +51,7 @@ def measure(name: str, installs: Sequence[Sequence[str]]) -> dict[str, Any]:
         python = environment / "bin" / "python"
         start = time.perf_counter()
         for words in installs:
-            uv("pip", "install", "--python", python, "--link-mode", "copy", *words)
+            uv("pip", "install", "--python", python, *words)
         seconds = time.perf_counter() - start
         packages = json.loads(uv("pip", "list", "--python", python, "--format", "json"))
         done = subprocess.run([python, "-c", PREDICT], cwd=ROOT, capture_output=True, text=True)

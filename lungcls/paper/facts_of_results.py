@@ -205,7 +205,7 @@ def _sizes(evidence: Evidence) -> Iterator[tuple[str, Fact]]:
     found = requirements(judged, areas(evidence.report))
     words = [
         f"{one.name}, {one.figure}: width {one.width_now:.2f} now, {one.width:g} would take "
-        + ("more than can be told" if one.needed is None else f"{one.needed:,} films")
+        + ("more than a million" if one.needed is None else f"{one.needed:,} films")
         for one in found
         if one.width_now is not None
     ]

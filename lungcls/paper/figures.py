@@ -110,7 +110,7 @@ def decision_figure(found: Sequence[DecisionCurve]) -> Figure:
         panel.set_ylabel("net benefit", fontsize=8)
         panel.tick_params(labelsize=8)
         panel.grid(alpha=0.3)
-    panels[0].legend(fontsize=7, loc="lower left")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
     return figure
 
 
@@ -125,7 +125,6 @@ def size_figure(found: Sequence[Requirement], films: int) -> Figure:
         axes.barh(place, one.needed, 0.7, color=COLOURS[kinds.index(one.figure)])
         axes.text(one.needed, place, f" {one.needed:,}", va="center", fontsize=7)
     axes.axvline(films, color="#333333", linestyle="--", linewidth=1)
-    axes.text(films, len(known) - 0.3, f"{films:,} films judged ", fontsize=7, va="bottom", ha="right")
     axes.set_yticks(
         range(len(known)),
         [f"{one.name}: {one.figure} to ±{one.width / 2:g}" for one in reversed(known)],
@@ -135,6 +134,9 @@ def size_figure(found: Sequence[Requirement], films: int) -> Figure:
     axes.set_xlabel("films needed, all classes together", fontsize=8)
     axes.set_ylim(-0.6, len(known) + 0.4)
     axes.margins(x=0.15)
+    low, high = axes.get_xlim()
+    side = "right" if films > math.sqrt(low * high) else "left"
+    axes.text(films, len(known) - 0.3, f" {films:,} films judged ", fontsize=7, va="bottom", ha=side)
     axes.grid(axis="x", alpha=0.3)
     axes.set_axisbelow(True)
     return figure

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,8 @@ WIDTHS: Final = {"observed / expected": 0.2, "calibration slope": 0.4, "c-statis
 """Widths of the 95% intervals that are aimed at: the library's choice, which the method leaves open."""
 
 _Z: Final = float(norm.ppf(0.975))
-_MOST: Final = 1e9
+_MOST: Final = 1e6
+"""Films beyond which no number is given."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Requirement:
     width : float
         Of the 95% interval that is aimed at.
     needed : int or None
-        Films, of all classes together; None where it cannot be told.
+        Films, of all classes together; None for more than a million.
     width_now : float or None
         Of the interval with the films that there are.
     """
@@ -105,13 +107,11 @@ def requirements(answers: Answers, areas: dict[str, float]) -> list[Requirement]
         log_odds = logit(np.clip(answers.probabilities[:, index], 1e-6, 1 - 1e-6))
         area = areas.get(name, math.nan)
         widths: dict[str, Callable[[float], float]] = {
-            "observed / expected": lambda n, share=prevalence: _ratio_width(n, share),  # type: ignore[misc]
-            "calibration slope": lambda n, odds=log_odds: 2 * _Z * standard_error_of_slope(n, odds),  # type: ignore[misc]
+            "observed / expected": partial(_ratio_width, prevalence=prevalence),
+            "calibration slope": partial(_width, standard_error_of_slope, linear_predictor=log_odds),
         }
         if 0 < area < 1:
-            widths["c-statistic"] = (  # type: ignore[assignment]
-                lambda n, share=prevalence, c=area: 2 * _Z * standard_error_of_c(n, share, c)
-            )
+            widths["c-statistic"] = partial(_width, standard_error_of_c, prevalence=prevalence, c=area)
         for figure, width_of in widths.items():
             now = width_of(len(answers))
             needed = _films(width_of, WIDTHS[figure])
@@ -125,6 +125,11 @@ def _ratio_width(n: float, prevalence: float) -> float:
     """Width of the interval of observed / expected around 1."""
     error = standard_error_of_ratio(n, prevalence)
     return math.exp(_Z * error) - math.exp(-_Z * error)
+
+
+def _width(standard_error: Callable[..., float], n: float, **known: Any) -> float:
+    """Width of the interval of a figure whose sampling distribution is taken for normal."""
+    return 2 * _Z * standard_error(n, **known)
 
 
 def _films(width_of: Callable[[float], float], wanted: float) -> int | None:
