@@ -4,8 +4,8 @@
 
 The reference is that of the released classifier: 600 films of the validation part of the radiography
 database, from which no network learnt. Of each other collection 100 films are drawn again and again; for
-false alarms the 600 are dealt out into a reference and 100 films; for shifts of the mix, 100 of them are drawn
-in other shares.
+false alarms the 600 are dealt out into a reference and 100 films; for shifts of the mix, 100 of them are
+drawn in other shares.
 Writes ``results/drift`` as JSON and CSV, and the table in ``docs/drift.md``. ``--films`` keeps the numbers of
 the films in a folder, from which the rest can be made again in minutes.
 """
