@@ -3,8 +3,8 @@
     python benchmarks/drift.py --data DIR
 
 The reference is that of the released classifier: 600 films of the validation part of the radiography
-database, from which no network learnt. Of each other collection 100 films are drawn, 50 times; for false
-alarms the 600 are dealt out into a reference and 100 films, 200 times; for shifts of the mix, 100 of them are
+database, from which no network learnt. Of each other collection 100 films are drawn again and again; for
+false alarms the 600 are dealt out into a reference and 100 films; for shifts of the mix, 100 of them are
 drawn in other shares.
 Writes ``results/drift`` as JSON and CSV, and the table in ``docs/drift.md``. ``--films`` keeps the numbers of
 the films in a folder, from which the rest can be made again in minutes.
@@ -140,7 +140,7 @@ def table() -> str:
     about = (
         f"{found['rows'][0]['runs']} draws, and {found['rows'][-1]['runs']} of other films, against "
         f"{found['reference_films']:,} films of the validation part, split `{found['split_hash']}`, seed "
-        f"{found['seed']}; `python benchmarks/drift.py --data DIR`."
+        f"{found['seed']}; `python benchmarks/drift.py --data DIR --runs {found['rows'][0]['runs']}`."
     )
     return f"{markdown_table(headings, lines)}\n\n{about}"
 
@@ -152,7 +152,7 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, default=os.environ.get("LUNGCLS_DATA"), help="or LUNGCLS_DATA")
     parser.add_argument("--films", type=Path, default=Path("runs/drift"), help="folder for film statistics")
-    parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--runs", type=int, default=200, help="a quarter of them of other films")
     parser.add_argument("--table", action="store_true", help="only write the table")
     options = parser.parse_args()
     if not options.table:

@@ -148,9 +148,8 @@ def _print(found: Drift) -> None:
         "cannot tell": "It cannot be told",
     }
     typer.echo(f"{words[found.kind]}: {found.because}.")
-    if not found.tiers_promised:
-        kept = "sets keep" if found.sets_promised else "nor do sets keep"
-        typer.echo(f"Confidence does not keep what it promises on such films, {kept} it.")
+    if not found.promised:
+        typer.echo("Neither confidence nor sets keep what they promise on such films.")
     if found.prevalence and found.kind != "cannot tell":
         rows = [
             {"class": row["class"], "reference": row["reference"], "value": row["new"]}

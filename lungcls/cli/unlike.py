@@ -70,12 +70,11 @@ def compared(rows: Sequence[Row], pipeline: Streaming) -> tuple[Drift | None, li
         as_columns([_with_nan(row["film"]) for row in answered]),
     )
     drift = compare(reference, new)
-    if drift.tiers_promised:
+    if drift.promised:
         return drift, []
-    what = "neither confidence nor sets keep" if not drift.sets_promised else "confidence does not keep"
     return drift, [
-        f"These films are unlike those that {card.name} was calibrated on: {drift.because}. On them {what} "
-        "what is promised (docs/drift.md)."
+        f"These films are unlike those that {card.name} was calibrated on: {drift.because}. On them neither "
+        "confidence nor sets keep what is promised (docs/drift.md)."
     ]
 
 
@@ -83,8 +82,7 @@ def mark(rows: Sequence[Row], drift: Drift | None) -> None:
     """Say in each row what of tier and set is promised; nothing where nobody looked."""
     if drift is None or drift.kind == "cannot tell":
         return
-    both = {(True, True): "yes", (False, True): "set", (False, False): "no"}
-    words = both[drift.tiers_promised, drift.sets_promised]
+    words = "yes" if drift.promised else "no"
     for row in rows:
         if not row["error"] and row.get("label"):
             row["promised"] = words

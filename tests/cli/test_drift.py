@@ -61,7 +61,7 @@ def test_a_folder_of_other_films_is_told_and_marked(stages: list[object], tmp_pa
     result, marks, drift = predicted(other)
     assert "These films are unlike those that tiny-classifier was calibrated on" in result.output
     assert set(marks) == {"no"}
-    assert drift["sets_promised"] is False
+    assert drift["promised"] is False
 
     compared = run("drift", file, other, "-o", tmp_path / "out", *stages)
     assert "The films are unlike the reference" in compared.output

@@ -34,16 +34,16 @@ def test_the_kind_of_shift_is_told() -> None:
     reference = films(600, 0)
     same = compare(reference, films(150, 1, known=False))
     assert same.kind == "none"
-    assert same.tiers_promised
+    assert same.promised
     mixed = compare(reference, films(150, 2, (0.1, 0.2, 0.7), known=False))
     assert mixed.kind == "mix of classes"
-    assert (mixed.tiers_promised, mixed.sets_promised) == (False, True)
+    assert not mixed.promised
     shares = {row["class"]: row for row in mixed.prevalence}
     assert shares["c"]["low"] < 0.7 < shares["c"]["high"]
     other = compare(reference, films(150, 3, brighter=0.15, known=False))
     assert other.kind == "films"
     assert "grey_mean" in other.because
-    assert not other.sets_promised
+    assert not other.promised
 
 
 def test_alarms_are_as_rare_as_they_are_said_to_be() -> None:

@@ -18,6 +18,7 @@ def main(path: str) -> None:
     """Say channels, outputs and size of a model, then answer batches float32 [B, S, S, channels]."""
     pipe = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # frameworks print
+    sys.path.pop(0)  # this folder, whose modules bear the names of frameworks
     import keras  # type: ignore[import-not-found,unused-ignore]
 
     model = keras.saving.load_model(path, compile=False)
