@@ -114,7 +114,7 @@ class LabelTable(Dataset):
         return dataset
 
     @property
-    def title(self) -> str:  # type: ignore[override]
+    def title(self) -> str:
         """The table's name with a hash of its content."""
         content = self.table.read_bytes()
         return f"{self.table.stem} {hashlib.sha256(content).hexdigest()[:8]}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import zipfile
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +102,11 @@ class RadiographyDatabase(Dataset):
 
     def _read_manifest(self) -> list[Record]:
         path = self.root / MANIFEST
-        known = [field.name for field in fields(Record)]
+        known = [
+            field.name
+            for field in fields(Record)
+            if isinstance(field.default, str) or field.default is MISSING
+        ]
         spelled = {one.lower().replace("_", " "): one for one in CLASSES}
         columns = header(path)
         if not {"file", "label"} <= {name.lower() for name in columns}:
@@ -132,7 +136,8 @@ class RadiographyDatabase(Dataset):
             if file is None:
                 self.missing_files.append(row["file"])
                 continue
-            record = Record(**{**{name: row.get(name, "") for name in known}, "file": file, "label": label})
+            values: dict[str, Any] = {name: row.get(name, "") for name in known}
+            record = Record(**{**values, "file": file, "label": label})
             if records.setdefault(file, record) != record:
                 raise DataError(
                     f"{path}, row {number}: {row['file']} is there twice, with other values; keep one row"

@@ -180,6 +180,8 @@ def finetune_recipe(
     architecture = {
         key: value for key, value in start.architecture.items() if key not in ("classes", "pretrained")
     }
+    if dataset.multilabel:
+        recipe = replace(recipe, loss="bce", label_smoothing=0.0, balance="none")
     return replace(
         recipe,
         name=name or recipe.name,
@@ -194,7 +196,6 @@ def finetune_recipe(
         segmenter=segmenter,
         seed=seed,
         split_seed=seed,
-        **({"loss": "bce", "label_smoothing": 0.0, "balance": "none"} if dataset.multilabel else {}),
     )
 
 

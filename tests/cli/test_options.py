@@ -90,9 +90,11 @@ def test_a_wrong_value_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)  # what is taken for a folder is made there
-    arguments = (
-        [str(film)] if words[0] in ("predict", "segment", "explain") else ARGUMENTS.get(" ".join(words), [])
-    )
+    place = {
+        **dict.fromkeys(("predict", "segment", "explain", "features"), film),
+        **dict.fromkeys(("finetune", "masks"), film.parent),
+    }.get(words[0])
+    arguments = [str(place)] if place else ARGUMENTS.get(" ".join(words), [])
     # A folder that is there and holds no dataset: whatever gets so far ends there.
     for name, folder in (("--data", film.parent), ("--out", tmp_path / "out")):
         if name in names and name != option:
