@@ -68,6 +68,7 @@ def _pipeline(stages: dict[str, Path]) -> Pipeline:
     )
 
 
+@pytest.mark.slow
 def test_the_bundle_for_lungs_writes_the_masks_that_the_library_finds(
     stages: dict[str, Path], bundles: Path, films: Path, tmp_path: Path
 ) -> None:
