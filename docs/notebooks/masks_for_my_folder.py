@@ -38,12 +38,12 @@ Image.fromarray(film[:, :110]).save("films/half.png")  # a film that was cut
 # !lungcls segment films -o out --formats nifti,coco,csv
 
 # %% [markdown]
-# `predictions.csv` has a row a film: the size of the lungs, the box, and what is doubtful with its value and threshold.
+# `segments.csv` has a row a film: the size of the lungs, the box, and what is doubtful with its value and threshold.
 
 # %%
 import pandas
 
-table = pandas.read_csv("out/predictions.csv")
+table = pandas.read_csv("out/segments.csv")
 table[[name for name in table if name in ("path", "accepted", "reasons", "lungs")]]
 
 # %% [markdown]
