@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -16,6 +17,8 @@ try:
     import fcntl
 except ImportError:  # Windows, where an open file cannot be removed and none is left over for long
     fcntl = None  # type: ignore[assignment]
+
+_DISK_FULL: Final = (errno.ENOSPC, getattr(errno, "EDQUOT", None), errno.EFBIG)
 
 Fingerprint: TypeAlias = tuple[int, int]
 
@@ -50,8 +53,10 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[
             with open(number, mode, **text) as file:  # type: ignore[call-overload]
                 yield file
             os.replace(temporary, target)
-        except BaseException:
+        except BaseException as error:
             temporary.unlink(missing_ok=True)
+            if isinstance(error, OSError) and error.errno in _DISK_FULL and error.filename is None:
+                error.filename = os.fspath(target)  # the system does not say which file it was
             raise
     finally:
         if lock is not None:

@@ -55,6 +55,17 @@ def test_two_writers_do_not_meet(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    with pytest.raises(OSError, match="No space left") as caught, atomic_write(path) as file:  # noqa: PT012
+        with open("/dev/full", "wb", buffering=0) as full:
+            os.dup2(full.fileno(), file.fileno())
+        file.write(b"1")
+    assert caught.value.filename == str(path)
+    assert list(tmp_path.iterdir()) == []
+
+
 KILLED = """
 import os, signal, sys
 from lungcls.files import atomic_write

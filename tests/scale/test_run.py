@@ -56,7 +56,7 @@ def test_a_manifest_becomes_shards(
 ) -> None:
     seen: list[Snapshot] = []
     report = run([str(manifest)], tmp_path / "out", rows_per_shard=8, report=seen.append, **options)
-    assert report.counts.errors == {"DamagedImageError": 1, "FilmError": 1, "ImageFormatError": 1}
+    assert report.counts.errors == {"FilmError": 1, "ImageError": 1, "ImageFormatError": 1}
     assert (report.counts.rows, report.counts.shards, report.rows) == (30, 4, 30)
     assert (seen[-1].rows, seen[-1].total, seen[-1].failures) == (30, 30, report.counts.errors)
 
