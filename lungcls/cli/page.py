@@ -11,16 +11,14 @@ from lungcls.cli.lazy import Commands
 from lungcls.export.page import build_page
 from lungcls.labels import NOTICE
 
-app = typer.Typer(
-    cls=Commands, help="A page that answers in the browser, and uploads nothing.", add_completion=False
-)
+app = typer.Typer(cls=Commands, add_completion=False)
 
 _WEIGHTS = "NAME|PATH"
 
 
 @app.callback()
 def _page() -> None:
-    pass
+    """Build a page that answers in the browser, and uploads nothing."""
 
 
 @app.command("build")

@@ -85,8 +85,8 @@ def build_page(
         from lungcls.export.film_graphs import MEASURES, classifier_graph, gate_graph, segmenter_graph
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "onnx", "export", "building the page") from error
-    modules = _modules()
     stand_in = fallback_of(fallback, classifier, load_card(classifier))
+    modules = _modules()
     packed: dict[str, bytes] = {}
     gate_card, gate_model = gate_graph(gate)
     segmenter_card, segmenter_model = segmenter_graph(segmenter)
