@@ -164,6 +164,20 @@ def class_bias() -> str:
     return f"{format_table(list(table.values()))}\n\n{about}"
 
 
+def ordered_sets() -> str:
+    """What it costs that conformal sets have no gaps."""
+    found = _json("ordered_sets")
+    table: dict[tuple[str, float], Row] = {}
+    for row in found["rows"]:
+        line = table.setdefault((row["model"], row["asked"]), {"model": row["model"], "asked": row["asked"]})
+        if not row["set"].startswith("with "):
+            line[f"{row['set']}: holds the true class"] = _rounded(row["holds the true class"], 3)
+            line[f"{row['set']}: mean size"] = _rounded(row["mean size"], 3)
+            line[f"{row['set']}: empty"] = _rounded(row["empty"], 3)
+    about = f"{found['films']:,} test films, from `results/{found['answers']}`; no film was looked at again."
+    return f"{format_table(list(table.values()))}\n\n{about}"
+
+
 def ablation_short() -> str:
     """How well each arm of the ablation can be told apart, for the README."""
     found = _json("ablation_quick")
@@ -195,7 +209,17 @@ def speed_short() -> str:
 
 
 TABLES: Final[dict[Path, tuple[Callable[[], str], ...]]] = {
-    README: (speed, edge, attention, quality_gate, web_load, reference_systems, trimmed_copies, class_bias),
+    README: (
+        speed,
+        edge,
+        attention,
+        quality_gate,
+        web_load,
+        reference_systems,
+        trimmed_copies,
+        class_bias,
+        ordered_sets,
+    ),
     README.parent.parent / "README.md": (ablation_short, speed_short),
 }
 """By document; each function's name is in the document's marks."""

@@ -17,6 +17,7 @@ from typing import Any
 from marks import between_marks
 
 from lungcls.evaluation.results import write_results
+from lungcls.render.tables import markdown_table
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -52,17 +53,30 @@ def experiments() -> list[dict[str, Any]]:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Lay the log out as Markdown."""
+    headings = (
+        "history",
+        "from",
+        "changed",
+        "expected",
+        "best on validation",
+        "epochs",
+        "minutes",
+        "verdict",
+    )
     lines = [
-        "| history | from | changed | expected | best on validation | epochs | minutes | verdict |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| `{row['history']}` | {row['starts_from']} | {row['change']} | {row['expected']} | "
-        f"{NAMES[row['score']]} {row['best']:.4f} | {row['epochs']} | {row['minutes']} | "
-        f"{row['verdict']} |"
+        [
+            f"`{row['history']}`",
+            row["starts_from"],
+            row["change"],
+            row["expected"],
+            f"{NAMES[row['score']]} {row['best']:.4f}",
+            str(row["epochs"]),
+            str(row["minutes"]),
+            row["verdict"],
+        ]
         for row in rows
     ]
-    return "\n".join(lines)
+    return markdown_table(headings, lines)
 
 
 def with_table(text: str) -> str:

@@ -327,7 +327,7 @@ def differences(lines: Sequence[Entry], comparison: Comparison) -> str:
                     "ours": line.name,
                     "reference": other.name,
                     "macro-F1, ours minus reference": estimate(signed, "macro_f1_difference"),
-                    "p (Holm)": probability(p),
+                    "p (Holm)": probability(p, pair.get("macro_f1_p_is_floor", False)),
                     "above 0": "yes" if above else "no",
                     "McNemar p (Holm)": probability(pair["p_holm"]),
                 }

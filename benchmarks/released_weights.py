@@ -22,6 +22,7 @@ from typing import Any
 from marks import between_marks
 
 from lungcls.progress import bar
+from lungcls.render.tables import markdown_table
 from lungcls.weights import released
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
@@ -32,6 +33,7 @@ RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parent.parent / "README.md"
 TABLES = Path(__file__).parent / "README.md"
 WEIGHTS = Path(__file__).parent.parent / "weights"
+HEADINGS = ("what", "on", "images", "value (95% interval)")
 EXTERNAL = ("montgomery", "shenzhen")
 """Other collections with lung masks, drawn by people."""
 OTHER_CLASSES = ("covid-chestxray-dataset", "coronahack")
@@ -70,7 +72,7 @@ def regions() -> list[str]:
 def short_table() -> str:
     """Make the README's three rows: lungs, classes by the lungs alone, classes by the whole film."""
     reports = _read("radiography")["reports"]
-    lines = ["| what | on | images | value (95% interval) |", "|---|---|---|---|"]
+    lines = []
     drawn = _read(EXTERNAL[0])["reports"]["segmenter"]
     rows = [("lung Dice", f"{EXTERNAL[0]}, masks drawn by people, never trained on", drawn, "dice_mean")]
     rows += [
@@ -84,17 +86,16 @@ def short_table() -> str:
     ]
     for what, on, report, metric in rows:
         value, low, high = (f"{report['overall'][metric][key]:.3f}" for key in ("value", "low", "high"))
-        lines.append(f"| {what} | {on} | {report['n_images']:,} | {value} ({low} to {high}) |")
-    return "\n".join(lines)
+        lines.append([what, on, f"{report['n_images']:,}", f"{value} ({low} to {high})"])
+    return markdown_table(HEADINGS, lines)
 
 
 def table() -> str:
     """Make the whole table from the result files."""
-    lines = ["| what | on | images | value (95% interval) |", "|---|---|---|---|"]
+    lines: list[list[str]] = []
 
     def row(what: str, on: str, images: int, figure: dict[str, Any], digits: int = 3) -> None:
-        value, low, high = (f"{figure[key]:.{digits}f}" for key in ("value", "low", "high"))
-        lines.append(f"| {what} | {on} | {images:,} | {value} ({low} to {high}) |")
+        lines.append([what, on, f"{images:,}", _with_ends(figure, digits)])
 
     def masks(on: str, report: dict[str, Any]) -> None:
         row("lung Dice, mean", on, report["n_images"], report["overall"]["dice_mean"], 4)
@@ -120,7 +121,8 @@ def table() -> str:
                 f"{text}, region `{region}`",
                 test,
                 report["n_images"],
-                report["overall"][metric],
+                # Percentiles of a calibration error are no interval of it.
+                report["overall"][metric] | ({"low": None} if metric == "ece" else {}),
             )
         for name, figures in report["per_class"].items():
             row(
@@ -133,19 +135,27 @@ def table() -> str:
     row("macro-F1 of always saying the majority class", test,
         reports["classifier-mask"]["n_images"], baseline["majority_macro_f1"])  # fmt: skip
     device, versions = payload["device"], payload["versions"]
-    lines += [
+    text = [
+        markdown_table(HEADINGS, lines),
         "",
         f"Split `{payload['split_hash']}`, {payload['bootstrap']['resamples']:,} bootstrap resamples "
         f"by group (seed {payload['bootstrap']['seed']}), {device}, torch {versions['torch']}. Files: "
         "`benchmarks/results/released_weights_*.json`; "
         "command: `python benchmarks/released_weights.py --data DIR`.",
     ]
-    return "\n".join(lines)
+    return "\n".join(text)
 
 
 def card() -> str:
     """Make the model card of the shipped weights from their cards and the result files."""
     return model_card(WEIGHTS, RESULTS, about=ABOUT, drawn_by_people=EXTERNAL)
+
+
+def _with_ends(figure: dict[str, Any], digits: int) -> str:
+    value = f"{figure['value']:.{digits}f}"
+    if figure["low"] is None:
+        return value
+    return f"{value} ({figure['low']:.{digits}f} to {figure['high']:.{digits}f})"
 
 
 def documents() -> dict[Path, str]:

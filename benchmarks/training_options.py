@@ -27,6 +27,7 @@ from lungcls.evaluation.results import write_results
 from lungcls.files import atomic_write
 from lungcls.recipes import Recipe, load_recipe
 from lungcls.regions import Region
+from lungcls.render.tables import markdown_table
 from lungcls.study.context import RunContext
 from lungcls.training import train
 from lungcls.weights import load_card
@@ -111,14 +112,19 @@ def table() -> str:
     payload = json.loads((RESULTS / "training_options.json").read_text(encoding="utf-8"))
     recipe, versions = payload["recipe"], payload["versions"]
     stage = recipe["stages"][-1]
-    lines = ["| region | option | macro-F1 on validation (95% interval) | minus none |", "|---|---|---|---|"]
-    lines += [
-        f"| `{row['region']}` | {row['option']} | {row['value']:.3f} ({row['low']:.3f} to {row['high']:.3f}) "
-        f"| {row['minus_none']:+.3f} |"
+    headings = ("region", "option", "macro-F1 on validation (95% interval)", "minus none")
+    rows = [
+        [
+            f"`{row['region']}`",
+            row["option"],
+            f"{row['value']:.3f} ({row['low']:.3f} to {row['high']:.3f})",
+            f"{row['minus_none']:+.3f}",
+        ]
         for row in payload["rows"]
     ]
     images = sum(payload["images"]["train"].values())
-    lines += [
+    lines = [
+        markdown_table(headings, rows),
         "",
         f"Network `{recipe['model']['model']}` of recipe `{recipe['name']}`, {stage['epochs']} epochs at "
         f"{stage['size']} px over {images:,} images, seed {recipe['seed']}, split `{payload['split_hash']}`, "

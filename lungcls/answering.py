@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from lungcls.classifier import Classifier
 from lungcls.conformal import p_values
 from lungcls.errors import LungMaskError, RejectedError
+from lungcls.labels import NO_FINDING
 from lungcls.lungs import Lungs
 from lungcls.prediction import Failure, Prediction
 from lungcls.uncertainty import changed_views, disagreement
+from lungcls.weights import Card
 
+Floats: TypeAlias = npt.NDArray[np.float64]
 OnBadMask: TypeAlias = Literal["whole", "refuse"]
 OnReject: TypeAlias = Literal["flag", "raise", "abstain"]
 
@@ -89,14 +93,19 @@ class Answerer:
         members = np.stack([classifier.probabilities(each) for each in (views, *changed)])
         # The scores were calibrated on plain views: those of changed ones would not keep the coverage.
         fit = p_values(members[0], card.conformal, card.classes) if card.conformal else None
-        doubt = disagreement(members)
+        # Of findings: of each by itself, there or not, and the mean of all.
+        doubt = (
+            disagreement(np.stack([members, 1 - members], axis=-1)).mean(axis=-1)
+            if card.multilabel
+            else disagreement(members)
+        )
         predictions = []
         for index, (one, row) in enumerate(zip(lungs, members.mean(axis=0))):
             fallback = not self._region_fits(one)
             predictions.append(
                 Prediction(
                     lungs=one.without_pixels(),
-                    label=None if self._withholds(one) else card.classes[int(row.argmax())],
+                    label=None if self._withholds(one) else _label(card, row),
                     probabilities=dict(zip(card.classes, row.tolist())),
                     region=one.region(classifier.region).name,
                     fallback=fallback,
@@ -106,6 +115,7 @@ class Answerer:
                     coverage=None if fit is None else self.coverage,
                     spread=self._by_class(card.classes, members[:, index].std(axis=0)),
                     disagreement=float(doubt[index]) if self.tta else None,
+                    findings=_findings(card, row) if card.multilabel else None,
                 )
             )
         return predictions
@@ -115,6 +125,17 @@ class Answerer:
 
     def _withholds(self, lungs: Lungs) -> bool:
         return not lungs.quality.accepted or (self.on_reject == "abstain" and not lungs.quality.ok)
+
+
+def _findings(card: Card, row: Floats) -> tuple[str, ...]:
+    """The findings of one film whose probability reaches their threshold."""
+    return tuple(n for n, value in zip(card.classes, row.tolist()) if value >= card.thresholds.get(n, 0.5))
+
+
+def _label(card: Card, row: Floats) -> str:
+    if card.multilabel:
+        return "|".join(_findings(card, row)) or NO_FINDING
+    return card.classes[int(row.argmax())]
 
 
 def refused(lungs: Lungs, on_reject: OnReject) -> Failure | None:

@@ -20,6 +20,9 @@ FORMAT: Final = 1
 
 TASKS: Final = ("segmentation", "classification", "gate")
 
+ACTIVATIONS: Final = ("softmax", "sigmoid")
+"""What makes probabilities of a classifier's outputs: one class a film, or several findings."""
+
 GATE_THRESHOLDS: Final = ("chest", "film", "frontal", "inverted", "distance")
 """What a gate's card must have a threshold for."""
 
@@ -56,7 +59,7 @@ class Card:
         Logits are divided by it before the softmax.
     thresholds : dict of str to float
         ``mask``: a pixel whose probability is above it is lung. Those of a gate: see
-        :func:`lungcls.quality.judge`.
+        :func:`lungcls.quality.judge`. By finding: a probability from which on it is said to be there.
     training_data : dict
         Dataset, counts, seed and hash of the split.
     recipe : dict
@@ -78,6 +81,12 @@ class Card:
         The weights that these descend from (:func:`lungcls.lineage.ancestors`); empty where no card said so.
     tone : str
         What is done to the grey levels of an image before its view is cut (:mod:`lungcls.tone`).
+    activation : {"softmax", "sigmoid"}
+        ``sigmoid``: the classes are findings of which a film may have several, each with a probability of its
+        own.
+    platt : dict of str to [float, float]
+        By finding: the probability is ``sigmoid(slope * logit + intercept)`` (Platt 1999); empty for
+        [1, 0] each.
     format : int
         Version of these fields.
     """
@@ -103,7 +112,14 @@ class Card:
     tone: str = "range"
     files: dict[str, str] = dataclass_field(default_factory=dict)
     ancestors: tuple[dict[str, str], ...] = ()
+    activation: str = "softmax"
+    platt: dict[str, Any] = dataclass_field(default_factory=dict)
     format: int = FORMAT
+
+    @property
+    def multilabel(self) -> bool:
+        """Whether the classes are findings of which a film may have several."""
+        return self.activation == "sigmoid"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the card as JSON-safe values."""
@@ -176,10 +192,31 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
         if not is_number(value) or (name in needed and not (value > 0 and (gate or value < 1))):
             wanted = "finite number above 0" if gate else "number between 0 and 1"
             problems.append(f"thresholds.{name} is {_shown(value)}; expected a {wanted}")
+    if values.get("activation") == "sigmoid":
+        problems += _contradictions_of_findings(values)
+    elif values.get("platt"):
+        problems.append("platt goes with the activation sigmoid")
     try:
         check_stored(values.get("conformal", {}), values["classes"])
     except (TypeError, ValueError, OverflowError) as error:
         problems.append(f"conformal: {error}; make it anew with `lungcls calibrate`")
+    return problems
+
+
+def _contradictions_of_findings(values: Mapping[str, Any]) -> list[str]:
+    problems = []
+    classes, platt, thresholds = set(values["classes"]), values.get("platt", {}), values["thresholds"]
+    if values["task"] != "classification":
+        problems.append("activation is 'sigmoid', which goes with classification")
+    for name, found in (("platt", platt), ("thresholds", thresholds)):
+        if found and set(found) != classes:
+            problems.append(f"{name} must have an entry for each of {_shown(sorted(classes))}")
+    if not all(
+        isinstance(v, (list, tuple)) and len(v) == 2 and all(map(is_number, v)) for v in platt.values()
+    ):
+        problems.append("platt must be two finite numbers a finding, slope and intercept")
+    if not all(is_number(value) and 0 <= value <= 1 for value in thresholds.values()):
+        problems.append("thresholds of findings must lie between 0 and 1")
     return problems
 
 
@@ -263,6 +300,8 @@ _FIELDS: Final[dict[str, tuple[Callable[[Any], bool], str]]] = {
     ),
     "ancestors": (_listed, "a list of objects of texts"),
     "tone": (lambda value: value in TONES, f"one of {', '.join(TONES)}"),
+    "activation": (lambda value: value in ACTIVATIONS, f"one of {', '.join(ACTIVATIONS)}"),
+    "platt": _OBJECT,
 }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lungcls.labels import CLASSES
-from lungcls.numeric import softmax
+from lungcls.numeric import sigmoid, softmax
 from lungcls.regions import Region, View
 
 if TYPE_CHECKING:
@@ -155,6 +155,31 @@ class Classifier:
         Returns
         -------
         float64 array [B, classes]
-            Softmax of the logits over the card's temperature; each row sums to 1.
+            Softmax of the logits over the card's temperature; each row sums to 1. Of findings: each column by
+            itself (:func:`finding_probabilities`).
         """
-        return softmax(self.logits(views).astype(np.float64) / self.card.temperature)
+        logits = self.logits(views).astype(np.float64)
+        if self.card.multilabel:
+            return finding_probabilities(logits, self.card)
+        return softmax(logits / self.card.temperature)
+
+
+def finding_probabilities(logits: npt.NDArray[np.float64], card: Card) -> npt.NDArray[np.float64]:
+    """Return the calibrated probability of each finding: ``sigmoid(slope * logit + intercept)``.
+
+    Parameters
+    ----------
+    logits : float64 array [B, K]
+    card : Card
+        With ``activation`` sigmoid; its ``platt`` has slope and intercept of each finding.
+
+    Returns
+    -------
+    float64 array [B, K]
+
+    References
+    ----------
+    Platt (1999), Probabilistic Outputs for Support Vector Machines, Advances in Large Margin Classifiers.
+    """
+    scaling = np.asarray([card.platt.get(name, (1.0, 0.0)) for name in card.classes], np.float64)
+    return sigmoid(logits * scaling[:, 0] + scaling[:, 1])

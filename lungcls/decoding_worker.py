@@ -1,7 +1,8 @@
 """A process that decodes compressed DICOM pixels for :mod:`lungcls.decoding`; run with ``python -m``.
 
 Each job comes on standard input as a line of JSON and the bytes that it announces, and is answered on
-standard output in the same way. Decoders are libraries in C and Rust: one that panics, crashes, hangs or
+standard output in the same way; where the number of a file of shared memory is given, the bytes go through
+that. Decoders are libraries in C and Rust: one that panics, crashes, hangs or
 takes all memory ends this process and nothing else.
 """
 
@@ -26,12 +27,13 @@ def main() -> None:
     warnings.simplefilter("ignore")
     import numpy  # noqa: F401 - before the memory is bounded
 
-    from lungcls.decoding import decode_here
+    from lungcls.decoding import decode_here, write_all
 
+    shared = int(sys.argv[1]) if len(sys.argv) > 1 else None
     base = _memory()
     while line := jobs.readline():
         job = json.loads(line)
-        data = jobs.read(job["bytes"])
+        data = jobs.read(job["bytes"]) if shared is None else os.pread(shared, job["bytes"], 0)
         _bound_memory(base, job["options"]["rows"] * job["options"]["columns"])
         _bound_time(job["seconds"])
         try:
@@ -41,7 +43,10 @@ def main() -> None:
             _answer(answers, {"error": f"{error}"[:2000] or type(error).__name__}, b"")
         else:
             _bound_time(0)
-            _answer(answers, {"dtype": stored.dtype.str, "shape": stored.shape}, stored.data)
+            if shared is not None:
+                write_all(shared, stored.data)
+            head = {"dtype": stored.dtype.str, "shape": stored.shape}
+            _answer(answers, head, stored.data if shared is None else b"")
 
 
 def _answer(answers: BinaryIO, head: dict[str, Any], body: bytes | memoryview) -> None:

@@ -11,7 +11,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
 from lungcls.dicomgrey import DicomScan
-from lungcls.errors import ImageError
+from lungcls.errors import DamagedImageError, ImageError
 from lungcls.imagefiles import has_preamble
 from lungcls.pixels import check_size, checked_aspect
 from lungcls.quietly import library_warnings, one_line
@@ -23,6 +23,8 @@ _PREAMBLE: Final = 128
 _DEFLATED: Final = "1.2.840.10008.1.2.1.99"
 _REQUIRED: Final = ("Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation", "PixelData")
 _FLOATS: Final = {"FloatPixelData": "Float Pixel Data", "DoubleFloatPixelData": "Double Float Pixel Data"}
+# In the patient, at the detector, and on a film that was scanned.
+_SPACINGS: Final = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 _GREY: Final = ("MONOCHROME1", "MONOCHROME2")
 # Reads that parsing may take: a film has some hundred elements of two or three reads each. More is a file
 # made to keep the parser busy.
@@ -57,9 +59,10 @@ def open_dicom(data: bytes, name: str, *, max_pixels: float) -> DicomScan:
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # pydicom converts elements when asked, and damaged ones raise anything
-        raise ImageError(
-            f"{name}: found a DICOM file that cannot be parsed ({one_line(error)}), expected a complete one; "
-            "it is truncated or damaged: fetch it again from its archive"
+        raise DamagedImageError.of(
+            name,
+            f"found a DICOM file that cannot be parsed ({one_line(error)}), expected a complete one",
+            "it is truncated or damaged: fetch it again from its archive",
         ) from error
 
     check_size(scan.height, scan.width, name, max_pixels)
@@ -135,12 +138,13 @@ def _checked(dataset: Dataset, name: str) -> DicomScan:
     _refuse_colour_and_frames(dataset, name)
     missing = [key for key in _REQUIRED if key not in present]
     if missing:
-        raise ImageError(
-            f"{name}: found no {', '.join(missing)} in the DICOM header, expected all of "
-            f"{', '.join(_REQUIRED)}; the file is damaged or incomplete: export it again"
+        raise DamagedImageError.of(
+            name,
+            f"found no {', '.join(missing)} in the DICOM header, expected all of {', '.join(_REQUIRED)}",
+            "the file is damaged or incomplete: export it again",
         )
     height, width = _checked_layout(dataset, name)
-    spacing = _pair(dataset, "PixelSpacing") or _pair(dataset, "ImagerPixelSpacing")
+    spacing = next(filter(None, (_pair(dataset, key) for key in _SPACINGS)), None)
     down, across = spacing or _pair(dataset, "PixelAspectRatio") or (1.0, 1.0)
     aspect, notes = checked_aspect(down / across)
     return DicomScan(dataset, name, height, width, _transfer_syntax(dataset), spacing, aspect, notes)

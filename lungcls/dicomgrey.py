@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungcls.decoding import DecodingError, decode_apart, decode_here
-from lungcls.errors import ConstantImageError, ImageError
+from lungcls.errors import ConstantImageError, DamagedImageError, ImageError
 from lungcls.pixels import Grey
 from lungcls.quietly import library_warnings, one_line
 from lungcls.reasons import Reason
@@ -99,9 +99,11 @@ class DicomScan:
         except (ImageError, MemoryError):
             raise
         except Exception as error:  # elements are converted when asked for: see lungcls.dicom.open_dicom
-            raise ImageError(
-                f"{self.name}: found DICOM pixels that cannot be decoded ({one_line(error)}), expected "
-                "complete ones with a sound header; the file is damaged: fetch it again from its archive"
+            raise DamagedImageError.of(
+                self.name,
+                f"found DICOM pixels that cannot be decoded ({one_line(error)}), expected complete ones with "
+                "a sound header",
+                "the file is damaged: fetch it again from its archive",
             ) from error
         return Grey(pixels, (*self.notes, *notes), self.pixel_spacing, self.pixel_aspect)
 
@@ -204,15 +206,19 @@ class DicomScan:
             raise
         except (DecodingError, Exception) as error:  # each plug-in has its own errors for damaged data
             advice = f", or a plug-in is missing ({_INSTALL})" if compressed else ""
-            raise ImageError(
-                f"{self.name}: found DICOM pixels that cannot be decoded ({described}: {one_line(error)}), "
-                f"expected {self.height} x {self.width} complete ones; the file is truncated or "
-                f"damaged{advice}"
+            raise DamagedImageError.of(
+                self.name,
+                f"found DICOM pixels that cannot be decoded ({described}: {one_line(error)}), expected "
+                f"{self.height} x {self.width} complete ones",
+                f"the file is truncated or damaged{advice}",
             ) from error
         if stored.shape != (self.height, self.width):
-            raise ImageError(
-                f"{self.name}: found decoded DICOM pixels of shape {stored.shape}, expected "
-                f"{(self.height, self.width)} as in the header; the file is damaged: export it again"
+            raise DamagedImageError.of(
+                self.name,
+                f"found decoded DICOM pixels of shape {stored.shape}, expected "
+                f"{(self.height, self.width)} as in "
+                "the header",
+                "the file is damaged: export it again",
             )
         return stored
 

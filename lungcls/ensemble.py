@@ -98,6 +98,8 @@ class Ensemble(Streaming):
         if len(orders) > 1:
             raise OptionError(f"the members have different classes: {sorted(orders)}; expected the same")
         first = self.members[0]
+        if any(member.classifier.card.multilabel for member in self.members):
+            raise OptionError("an ensemble is of classifiers that give one class; a member gives findings")
         super().__init__(first.batch_size if batch_size is None else batch_size, max_megapixels)
         self.coverage = options.get("coverage", first.coverage)
 

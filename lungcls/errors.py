@@ -40,6 +40,10 @@ class ImageFormatError(ImageError):
     """The content is of no format that lungcls reads."""
 
 
+class DamagedImageError(ImageError):
+    """The file is of a format that lungcls reads, and is truncated or damaged."""
+
+
 class ConstantImageError(ImageError):
     """The image, or what its window shows of it, holds one value throughout.
 

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final, TypeAlias
 
+try:
+    import fcntl
+except ImportError:  # Windows, where an open file cannot be removed and none is left over for long
+    fcntl = None  # type: ignore[assignment]
+
+_DISK_FULL: Final = (errno.ENOSPC, getattr(errno, "EDQUOT", None), errno.EFBIG)
+
 Fingerprint: TypeAlias = tuple[int, int]
 
 PARTIAL: Final = re.compile(r"\..+\.[0-9a-f]{16}\.part")
-"""Names of the temporary files of :func:`atomic_write`, which only a killed process leaves behind."""
+"""Names of the temporary files of :func:`atomic_write`, which only a killed process leaves behind; the next
+one that writes the same file takes them over."""
 
 
 @contextmanager
@@ -36,15 +46,56 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
-    # Not tempfile, whose files are private: the result should have the permissions of any new file.
-    temporary = target.with_name(f".{target.name[:64]}.{secrets.token_hex(8)}.part")
+    temporary, number = _reserved(target)
+    lock = None if fcntl is None else os.dup(number)  # held until the file stands under its final name
     try:
-        with open(temporary, mode.replace("w", "x"), **text) as file:  # type: ignore[call-overload]
-            yield file
-        os.replace(temporary, target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        try:
+            with open(number, mode, **text) as file:  # type: ignore[call-overload]
+                yield file
+            os.replace(temporary, target)
+        except BaseException as error:
+            temporary.unlink(missing_ok=True)
+            if isinstance(error, OSError) and error.errno in _DISK_FULL and error.filename is None:
+                error.filename = os.fspath(target)  # the system does not say which file it was
+            raise
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def _reserved(target: Path) -> tuple[Path, int]:
+    """Open an empty file beside `target`, for whom no other process writes there.
+
+    Its name is always the same, so that what a killed process left is written over by the next one. Where
+    another process or thread is writing, or the file system has no locks, it is a name of its own.
+    """
+    # Not tempfile, whose files are private: the result should have the permissions of any new file.
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
+    stem = f".{target.name[:64]}"
+    if fcntl is not None:
+        usual = target.with_name(f"{stem}.{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]}.part")
+        try:
+            number = os.open(usual, flags | os.O_NOFOLLOW, 0o666)
+        except OSError:
+            pass  # a link, or another user's
+        else:
+            if _owned(number, usual):
+                os.ftruncate(number, 0)
+                return usual, number
+            os.close(number)
+    other = target.with_name(f"{stem}.{secrets.token_hex(8)}.part")
+    return other, os.open(other, flags | os.O_EXCL, 0o666)
+
+
+def _owned(number: int, path: Path) -> bool:
+    """Lock an open file; tell whether that worked, and whether it still has this name and no other."""
+    assert fcntl is not None
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        state = os.fstat(number)
+        return os.path.samestat(state, os.stat(path)) and state.st_nlink == 1 and stat.S_ISREG(state.st_mode)
+    except OSError:
+        return False
 
 
 def fingerprint(path: str | os.PathLike[str]) -> Fingerprint | None:

@@ -142,6 +142,7 @@ class Finder:
                         agreement,
                         screening,
                         film_reasons(image),
+                        image.pixel_aspect,
                     ),
                     pixel_spacing=image.pixel_spacing,
                     segmenter=name,
@@ -159,6 +160,7 @@ def assess(
     agreement: float | None = None,
     screening: Screening | None = None,
     film: Sequence[Reason] = (),
+    aspect: float = 1.0,
 ) -> Quality:
     """Put together what is wrong with a film and with its lung mask.
 
@@ -172,6 +174,8 @@ def assess(
         What the gate says of the film; without it the gate is left out.
     film : sequence of Reason
         What the film's own pixels say (:func:`lungcls.quality.film_reasons`).
+    aspect : float, default=1
+        Height of a pixel over its width.
 
     Returns
     -------
@@ -185,7 +189,7 @@ def assess(
     then the probability of the likeliest kind. It counts although most of the kinds are chests: an image
     between two of them is often neither.
     """
-    quality = Quality(0.0, 0, 0.0, ()) if mask is None else mask_quality(mask, agreement)
+    quality = Quality(0.0, 0, 0.0, ()) if mask is None else mask_quality(mask, agreement, aspect)
     reasons: tuple[Reason, ...] = tuple(film)
     accepted = not any(reason.name in WITHHOLDING for reason in film)
     if screening is not None:

@@ -60,6 +60,9 @@ _UNREAD: Final = (
     *(".gif", ".heic", ".heif", ".avif", ".jp2", ".j2k", ".jxl", ".svg", ".pdf", ".npy", ".npz"),
     *(".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".zip", ".gz", ".tar", ".7z", ".rar"),
 )
+SIDE_FOLDERS: Final = ("__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information")
+"""What systems and network storage keep beside files: copies, thumbnails and what was deleted."""
+
 _UNFINISHED: Final = (".part", ".partial", ".tmp", ".crdownload", ".bak")
 
 _PREAMBLE: Final = 128
@@ -82,8 +85,8 @@ def find_images(inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]
         images, those in its subfolders included. A pattern (``*``, ``?``, ``[...]``, and ``**`` for any
         depth) gives the images that match. Folders and patterns take what has a suffix of `SUFFIXES`, and by
         content: DICOM of any other suffix or none, with or without preamble, and images without suffix. They
-        skip what is hidden (names that start with a dot), and log which pictures of other formats they left
-        out.
+        skip what is hidden (names that start with a dot, `SIDE_FOLDERS`), and log which pictures of other
+        formats they left out.
 
     Returns
     -------
@@ -125,7 +128,11 @@ def _expand(text: str) -> list[Path]:
             f"spelling (the current folder is {os.getcwd()})"
         )
     matches = sorted(Path(match) for match in glob.glob(text, recursive=True))
-    files = [match for match in matches if match.is_file() and _looks_like_image(match)]
+    files = [
+        match
+        for match in matches
+        if not set(match.parts).intersection(SIDE_FOLDERS) and match.is_file() and _looks_like_image(match)
+    ]
     if not files:
         raise ImageError(
             f"{text}: found no image that matches the pattern, expected files with one of the suffixes "
@@ -151,7 +158,7 @@ def _walk(root: Path) -> Iterable[Path]:
             subfolders.clear()
             continue
         visited.add(place)
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        subfolders[:] = [name for name in subfolders if not name.startswith(".") and name not in SIDE_FOLDERS]
         for name in names:
             path = Path(folder, name)
             if name.startswith("."):
@@ -282,6 +289,11 @@ def _known_format(head: bytes) -> str | None:
     return next((kind for magic, kind in _MAGIC if head.startswith(magic)), None)
 
 
+def most_bytes(limit: float) -> float:
+    """Return how many bytes a file may have whose image has at most `limit` pixels, whatever its format."""
+    return 8 * limit + (64 << 20)
+
+
 def read_file(name: str, limit: float) -> bytes:
     """Return a file's content, after a look at its start where it is too large to be an image."""
     try:
@@ -297,7 +309,7 @@ def read_file(name: str, limit: float) -> bytes:
             )
         with open(name, "rb") as file:
             head = file.read(_HEAD)
-            if info.st_size > 8 * limit + (64 << 20):
+            if info.st_size > most_bytes(limit):
                 image_format(head, name)
                 raise ImageError(
                     f"{name}: found a file of {info.st_size / 1e6:.0f} MB, more than an image of "

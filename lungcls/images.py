@@ -22,8 +22,10 @@ from lungcls.pixels import (
     array_to_unit,
     checked_limit,
     checked_range,
+    coloured,
     narrow_range,
 )
+from lungcls.quietly import library_warnings
 from lungcls.rasters import picture_to_unit, read_raster
 from lungcls.reasons import Reason
 
@@ -39,6 +41,7 @@ __all__ = [
     "ImageSource",
     "find_images",
     "image_format",
+    "image_size",
     "read_image",
     "several_sources",
 ]
@@ -50,6 +53,7 @@ NOTES: Final = (
     "transparent",
     "lut_bits",
     "pixel_aspect",
+    "colour",
 )
 """Names of what the reader notices about an image."""
 
@@ -146,8 +150,8 @@ def read_image(
     file with more than one picture is refused. EXIF orientation is applied.
 
     What cannot be put right for certain is noted (`Image.notes`) and left as it is: a range of values that is
-    far narrower than the type's, a window that clips most pixels, pixels that are not square (which are not
-    resampled, so that masks and annotations fit).
+    far narrower than the type's, a window that clips most pixels, false colours. Pixels that are not square
+    are not resampled, so that masks and annotations fit; whatever looks at the film counts them as they are.
 
     DICOM goes through rescale or modality LUT, then the first VOI LUT or, without one, the first window, and
     is scaled by the range that these can give. Without both, it is scaled by the range of the stored bits (12
@@ -185,9 +189,10 @@ def _decoded(source: Any, bounds: tuple[float, float] | None, limit: float) -> t
         name = os.fsdecode(getattr(source, "filename", "") or "<PIL image>")
         return picture_to_unit(source, name, bounds, limit), name
     if isinstance(source, np.ndarray):
-        return Grey(array_to_unit(source, "<array>", bounds, limit)), "<array>"
+        return Grey(array_to_unit(source, "<array>", bounds, limit), coloured(source)), "<array>"
     if _is_tensor(source):
-        return Grey(array_to_unit(_tensor_to_array(source), "<tensor>", bounds, limit)), "<tensor>"
+        values = _tensor_to_array(source)
+        return Grey(array_to_unit(values, "<tensor>", bounds, limit), coloured(values)), "<tensor>"
     if _is_dicom_dataset(source):
         name = os.fsdecode(getattr(source, "filename", None) or "<Dataset>")
         return dicom.from_dataset(source, name, max_pixels=limit).grey(bounds), name
@@ -199,6 +204,31 @@ def _decoded(source: Any, bounds: tuple[float, float] | None, limit: float) -> t
         "bytes, an open binary file, a PIL image, a numpy array, a torch tensor or a pydicom dataset; "
         "convert it to one of these"
     )
+
+
+def image_size(path: str | os.PathLike[str]) -> tuple[int, int] | None:
+    """Return (height, width) of an image file, turned as its EXIF says, without decoding its pixels.
+
+    None where it is no image; what is wrong with it, :func:`read_image` says.
+    """
+    name = os.fsdecode(os.fspath(path))
+    with library_warnings(name, "image"):
+        try:
+            with PIL.Image.open(name) as picture:
+                width, height = picture.size
+                turned = picture.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+                return (width, height) if turned else (height, width)
+        except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError):
+            pass
+        try:
+            import pydicom
+
+            header = pydicom.dcmread(
+                name, stop_before_pixels=True, specific_tags=["Rows", "Columns"], force=True
+            )
+            return int(header.Rows), int(header.Columns)
+        except Exception:  # pydicom raises nearly any kind for what is no DICOM
+            return None
 
 
 def several_sources(source: Any) -> list[Any] | None:

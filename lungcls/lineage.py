@@ -68,13 +68,31 @@ def other_segmenter(classifier: Card, segmenter: Card) -> str | None:
     str or None
         None where the masks are those that it was trained on, or its card does not say whose they were.
     """
+    masks = other_masks(classifier, segmenter)
+    if masks is None:
+        return None
+    return (
+        f"{classifier.name} was trained on masks of {masks}, not of the one in use "
+        f"({segmenter.sha256[:12]}): its figures hold for those masks, so evaluate the pair as it is used"
+    )
+
+
+def other_masks(classifier: Card, segmenter: Card) -> str | None:
+    """Name the segmenter whose masks a classifier was trained on, such as "another segmenter (0123456789ab)".
+
+    Parameters
+    ----------
+    classifier, segmenter : Card
+
+    Returns
+    -------
+    str or None
+        As :func:`other_segmenter`.
+    """
     learnt_on = classifier.training_data.get("segmenter")
     if not learnt_on or learnt_on == segmenter.sha256:
         return None
     earlier = segmenter.training_data.get("init") == learnt_on
     earlier = earlier or any(one.get("sha256") == learnt_on for one in segmenter.ancestors)
     kind = f"an earlier state of {segmenter.name}" if earlier else "another segmenter"
-    return (
-        f"{classifier.name} was trained on masks of {kind} ({str(learnt_on)[:12]}), not of the one in use "
-        f"({segmenter.sha256[:12]}): its figures hold for those masks, so evaluate the pair as it is used"
-    )
+    return f"{kind} ({str(learnt_on)[:12]})"

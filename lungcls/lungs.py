@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import zlib
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -54,6 +55,7 @@ class Lungs:
     # A path is read again when pixels are wanted, so that a long list of lungs stays small.
     _source: str | None = field(default=None, repr=False)
     _read_options: dict[str, Any] = field(default_factory=dict, repr=False)
+    _checksum: int | None = field(default=None, repr=False)  # of the pixels that were let go
 
     def __repr__(self) -> str:
         height, width = self.mask.shape
@@ -90,6 +92,11 @@ class Lungs:
                 f"{self._source}: found {pixels.shape[0]} x {pixels.shape[1]} pixels, expected the "
                 f"{self.mask.shape[0]} x {self.mask.shape[1]} of the lung mask: the file has changed; "
                 "predict it again"
+            )
+        if self._checksum is not None and _checksum(pixels) != self._checksum:
+            raise ImageError(
+                f"{self._source}: found other pixels than those that the lungs were found on: the file has "
+                "changed; predict it again"
             )
         return self.quality.apply(pixels)
 
@@ -140,7 +147,9 @@ class Lungs:
 
     def without_pixels(self) -> Lungs:
         """Return the same lungs without the film's pixels in memory, where these can be read again."""
-        return self if self._source is None else replace(self, _pixels=None)
+        if self._source is None or self._pixels is None:
+            return self
+        return replace(self, _pixels=None, _checksum=_checksum(self._pixels))
 
     def overlay(self) -> PILImage.Image:
         """Draw the lungs over the film.
@@ -184,6 +193,11 @@ class Lungs:
             "segmenter": self.segmenter,
             "notice": NOTICE,
         }
+
+
+def _checksum(pixels: Pixels) -> int:
+    """Tell films of one size apart, in a hundredth of the time that a prediction takes."""
+    return zlib.crc32(np.ascontiguousarray(pixels))
 
 
 def _grown(mask: Mask) -> Mask:

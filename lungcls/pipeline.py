@@ -8,13 +8,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, overload
 
+import numpy as np
+import numpy.typing as npt
+
 from lungcls.answering import Answerer, OnBadMask, OnReject, refused
 from lungcls.classifier import Classifier
 from lungcls.errors import OptionError
+from lungcls.features import Features, film_features
 from lungcls.files import fingerprint
 from lungcls.finder import Finder
 from lungcls.gate.gate import Gate
-from lungcls.images import Image, ImageSource
+from lungcls.images import Image, ImageSource, several_sources
 from lungcls.lineage import other_segmenter
 from lungcls.lungs import Lungs
 from lungcls.options import PipelineOptions
@@ -22,7 +26,7 @@ from lungcls.pixels import MAX_MEGAPIXELS
 from lungcls.prediction import Failure, Prediction, Predictions
 from lungcls.regions import Mask, Region
 from lungcls.segmenter import Segmenter
-from lungcls.streaming import MaskSource, Streaming, ValueRange
+from lungcls.streaming import MaskSource, OnError, Streaming, ValueRange
 from lungcls.weights import Card, find_weights, load_card, released
 
 if TYPE_CHECKING:
@@ -236,6 +240,201 @@ class Pipeline(Streaming):
     def precision(self) -> str:
         """Arithmetic inside the networks."""
         return str(self._running["precision"])
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache: str | Path | None = None,
+        offline: bool = False,
+        endpoint: str | None = None,
+        **options: Any,
+    ) -> Pipeline:
+        """Load a pipeline from the hub, or from a folder of :meth:`save_pretrained`.
+
+        Parameters
+        ----------
+        name : str or path-like
+            ``user/name`` of the hub, or a folder.
+        revision, token, cache, offline, endpoint
+            As :func:`lungcls.hub.fetch` takes them; of the hub alone.
+        **options
+            Of :class:`Pipeline`, in place of those that were saved, such as ``device="cpu"``.
+
+        Raises
+        ------
+        WeightsError
+            If there is no such folder or repository, or a file is missing or damaged.
+        MissingExtraError
+            If the hub is asked and huggingface_hub is not installed (extra ``hub``).
+        OptionError
+            If an option is unknown or impossible.
+        """
+        from lungcls.hub import fetch, read_folder
+
+        if Path(name).is_dir():
+            folder = Path(name)
+        else:
+            folder = fetch(
+                str(name), revision=revision, token=token, cache=cache, offline=offline, endpoint=endpoint
+            )
+        return cls(**{**read_folder(folder), **options})
+
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        *,
+        name: str = "",
+        licence: str = "",
+        datasets: Sequence[str] = (),
+    ) -> Path:
+        """Write weights, cards, options and a model card into a folder that :meth:`from_pretrained` reads.
+
+        Parameters
+        ----------
+        folder, name, licence, datasets
+            As :func:`lungcls.hub.save_folder` takes them.
+
+        Returns
+        -------
+        Path
+            The folder.
+
+        Raises
+        ------
+        OptionError
+            If a stage was given as a loaded object or a module: there is no file to copy.
+        WeightsError, MissingExtraError
+            As :func:`lungcls.hub.save_folder`.
+        """
+        from lungcls.hub import save_folder
+
+        stages = {
+            "classifier": self._classifier,
+            "segmenter": self.options.segmenter,
+            "gate": self.options.gate,
+            "fallback": self._fallback,
+        }
+        for stage, weights in stages.items():
+            if weights is not None and not isinstance(weights, (str, Path)):
+                raise OptionError(
+                    f"the {stage} is a loaded {type(weights).__name__}, which has no file to copy; give the "
+                    "pipeline its weights by name or path"
+                )
+        files = cast("dict[str, str | Path | None]", stages)
+        return save_folder(
+            folder, files, self.options.keywords(), name=name, licence=licence, datasets=datasets
+        )
+
+    def push_to_hub(
+        self,
+        name: str,
+        *,
+        private: bool | None = None,
+        token: str | bool | None = None,
+        revision: str | None = None,
+        licence: str = "",
+        datasets: Sequence[str] = (),
+        endpoint: str | None = None,
+    ) -> str:
+        """Upload what :meth:`save_pretrained` writes to the hub.
+
+        Parameters
+        ----------
+        name : str
+            ``user/name``; the repository is made if there is none.
+        private, token, revision, endpoint
+            As :func:`lungcls.hub.push` takes them.
+        licence, datasets
+            As :meth:`save_pretrained` takes them.
+
+        Returns
+        -------
+        str
+            URL of the commit.
+
+        Raises
+        ------
+        OptionError, WeightsError, MissingExtraError
+            As :meth:`save_pretrained`, and where the hub refuses or cannot be reached.
+        """
+        from tempfile import TemporaryDirectory
+
+        from lungcls.hub import push
+
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder, name=name, licence=licence, datasets=datasets)
+            return push(folder, name, private=private, token=token, revision=revision, endpoint=endpoint)
+
+    def features(
+        self,
+        source: Any,
+        *,
+        masks: Iterable[MaskSource | None] | None = None,
+        value_range: ValueRange = None,
+    ) -> npt.NDArray[np.float32]:
+        """Return embeddings: the input of the classifier's head, for clustering, retrieval and probes.
+
+        The pipeline's region says of what: the lungs (``mask``), the box around them (``crop``) or the film
+        (``full``).
+
+        Parameters
+        ----------
+        source, masks, value_range
+            As :meth:`predict` takes them; `masks` of several films.
+
+        Returns
+        -------
+        float32 array [D], or [N, D] of several films
+            D is 1,024 for the released classifiers: the means of DenseNet121's last feature map. Where no two
+            lungs were found, the same network sees the whole film.
+
+        Raises
+        ------
+        ImageError, RejectedError
+            As :meth:`predict`.
+        OptionError
+            If another engine than torch runs the classifier.
+        """
+        several = several_sources(source)
+        if several is None:
+            one = next(self.features_stream([source], masks=masks, value_range=value_range))
+            return cast(Features, one).vector
+        found = self.features_stream(several, masks=masks, value_range=value_range)
+        vectors = [cast(Features, one).vector for one in found]
+        return np.stack(vectors) if vectors else np.empty((0, 0), np.float32)
+
+    def features_stream(
+        self,
+        sources: Iterable[ImageSource],
+        *,
+        masks: Iterable[MaskSource | None] | None = None,
+        batch_size: int | None = None,
+        value_range: ValueRange = None,
+        on_error: OnError = "raise",
+    ) -> Iterator[Features | Failure]:
+        """Embed any number of films in constant memory; parameters and errors as :meth:`stream`.
+
+        Yields
+        ------
+        Features or Failure
+            In the order of the sources.
+        """
+        return self._batches(
+            sources, masks, batch_size or self.batch_size, value_range, on_error, self._embed
+        )
+
+    def _embed(
+        self, images: Sequence[Image], masks: Sequence[Mask | None] | None, read_options: dict[str, Any]
+    ) -> list[Features | Failure]:
+        lungs = self.finder.find(images, masks, read_options)
+        refusals = [refused(one, self.on_reject) for one in lungs]
+        taken = [one for one, refusal in zip(lungs, refusals) if refusal is None]
+        found = iter(film_features(self.classifier, taken) if taken else ())
+        return [refusal or next(found) for refusal in refusals]
 
     def _loaded(self, classifier: str | Path | Classifier) -> Classifier:
         if isinstance(classifier, Classifier):

@@ -20,8 +20,15 @@ MAX_MEGAPIXELS: Final = 64.0
 NARROW: Final = 0.3
 """Share of the range of their type that grey values must span, or they were kept in too wide a type."""
 
+ENOUGH_LEVELS: Final = 48
+"""Different grey values from which on a film of a narrow range can be spread (:mod:`lungcls.tone`) and loses
+nothing that an answer hangs on; below, its steps show."""
+
 SQUARE: Final = 1.02
 """Sides of a pixel that differ by no more than this factor count as equal."""
+
+_COLOUR: Final = 0.25  # of the range, by which the channels of a pixel differ that is not grey or tinted
+_COLOURED: Final = 0.1  # share of such pixels; letters and markers cover less
 
 _ODD_ASPECT: Final = 5.0  # beyond it a stated aspect is damage
 
@@ -40,15 +47,37 @@ class Grey:
 
 
 def narrow_range(pixels: NDArray[np.float32]) -> tuple[Reason, ...]:
-    """Return a note where the values fill too little of [0, 1]."""
+    """Return a note where the values fill too little of [0, 1]: corrected, unless they are too few."""
     smallest, largest = float(pixels.min()), float(pixels.max())
     if not 0 < largest - smallest < NARROW:
         return ()
-    message = (
+    filled = (
         f"the grey values fill {largest - smallest:.1%} of the range that their type allows ({smallest:.3g} "
-        f"to {largest:.3g} of 1); pass value_range=(lo, hi) if they were kept in too wide a type"
+        f"to {largest:.3g} of 1)"
     )
-    return (Reason("narrow_range", largest - smallest, NARROW, message),)
+    step = max(1, min(pixels.shape) // 256)
+    levels = np.unique(pixels[::step, ::step]).size
+    if levels >= ENOUGH_LEVELS:
+        message = f"{filled} and were spread"
+    else:
+        message = f"{filled}, in {levels} steps; give the film with more grey levels, or value_range=(lo, hi)"
+    return (Reason("narrow_range", largest - smallest, NARROW, message, corrected=levels >= ENOUGH_LEVELS),)
+
+
+def coloured(values: NDArray[Any]) -> tuple[Reason, ...]:
+    """Return a note where an 8-bit picture [H, W, 3] or [3, H, W] has colours that are no film's."""
+    if values.ndim != 3 or values.dtype != np.uint8 or 3 not in (values.shape[0], values.shape[2]):
+        return ()
+    values = values if values.shape[2] == 3 else np.moveaxis(values, 0, -1)
+    few = values[:: max(1, values.shape[0] // 256), :: max(1, values.shape[1] // 256)]
+    share = float((np.ptp(few, axis=2) > 255 * _COLOUR).mean())
+    if share <= _COLOURED:
+        return ()
+    message = (
+        f"{share:.0%} of the pixels have colour, which no film has: false colours, or a drawing over it; "
+        "their luminance is taken"
+    )
+    return (Reason("colour", share, _COLOURED, message),)
 
 
 def checked_aspect(aspect: float) -> tuple[float, tuple[Reason, ...]]:
@@ -62,7 +91,8 @@ def checked_aspect(aspect: float) -> tuple[float, tuple[Reason, ...]]:
     if stretch > _ODD_ASPECT:
         message = f"the file says that {sides}, which no X-ray is; they are taken for square"
         return 1.0, (Reason("pixel_aspect", stretch, _ODD_ASPECT, message),)
-    return aspect, (Reason("pixel_aspect", stretch, SQUARE, sides),)
+    message = f"{sides}; the networks see the film as it is"
+    return aspect, (Reason("pixel_aspect", stretch, SQUARE, message, corrected=True),)
 
 
 def checked_limit(max_megapixels: float) -> float:

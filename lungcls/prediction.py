@@ -66,10 +66,10 @@ class Prediction:
     lungs : Lungs
         The film, its lung mask and box, and what is wrong with them.
     label : str or None
-        The most probable class. None where it is withheld because the image is no chest X-ray, or too small
-        to tell.
+        The most probable class; of a multi-label classifier its findings joined by ``|``, or ``none``. None
+        where it is withheld because the image is no chest X-ray, or too small to tell.
     probabilities : dict of str to float
-        Calibrated, in the order of the weights' classes; they sum to 1.
+        Calibrated, in the order of the weights' classes; they sum to 1, except findings'.
     region : str
         The region that the classifier saw: the one asked for, or ``full`` where the mask was bad and the
         whole film stood in (`fallback`).
@@ -94,6 +94,9 @@ class Prediction:
         (:func:`lungcls.uncertainty.disagreement`); None without either.
     members : tuple of Prediction
         What each member of an ensemble answered; empty without one.
+    findings : tuple of str or None
+        Of a multi-label classifier: the findings whose probability reaches their threshold, in the order of
+        the classes. None of a classifier that gives one class.
     """
 
     lungs: Lungs
@@ -108,6 +111,7 @@ class Prediction:
     spread: dict[str, float] | None = None
     disagreement: float | None = None
     members: tuple[Prediction, ...] = ()
+    findings: tuple[str, ...] | None = None
 
     def __repr__(self) -> str:
         answer = "no label" if self.confidence is None else f"{self.label} {_percent(self.confidence)}"
@@ -160,12 +164,21 @@ class Prediction:
 
     @property
     def confidence(self) -> float | None:
-        """The probability of the label; None where that is withheld."""
-        return None if self.label is None else self.probabilities[self.label]
+        """The probability of the label; None where that is withheld.
+
+        Of findings: that of the least certain one to be there or not, as was said.
+        """
+        if self.label is None:
+            return None
+        if self.findings is not None:
+            return min(p if name in self.findings else 1 - p for name, p in self.probabilities.items())
+        return self.probabilities[self.label]
 
     @property
     def second(self) -> str | None:
-        """The second most probable class; None where the label is withheld or there is no other class."""
+        """The second most probable class; None where the label is withheld, there is none, or of findings."""
+        if self.findings is not None:
+            return None
         others = {name: value for name, value in self.probabilities.items() if name != self.label}
         return max(others, key=lambda name: others[name]) if self.label and others else None
 
@@ -198,7 +211,8 @@ class Prediction:
         tuple of str
             Most probable first, and without gaps: a class that is more probable than one of the set belongs
             to it, which can only raise the coverage. Empty where the label is withheld, or where the
-            weights' card stores no conformal scores.
+            weights' card stores no conformal scores. Of findings: all that cannot be ruled out, each by
+            itself; a finding that is there is among them as often as is asked for.
 
         Raises
         ------
@@ -209,6 +223,8 @@ class Prediction:
             return ()
         inside = dict(zip(self.p_values, in_set(list(self.p_values.values()), coverage).tolist()))
         order = sorted(self.probabilities, key=lambda name: -self.probabilities[name])
+        if self.findings is not None:
+            return tuple(name for name in order if inside[name])
         last = max((place for place, name in enumerate(order) if inside[name]), default=0)
         return tuple(order[: last + 1])
 
@@ -224,10 +240,13 @@ class Prediction:
         if self.confidence is None:
             reasons = "; ".join(reason.message for reason in self.quality.reasons)
             return f"No label is given: {reasons or 'this does not look like a chest X-ray'}."
-        parts = [f"Most like {self.label}: {_percent(self.confidence)}, {self.tier} confidence"]
+        if self.findings is not None:
+            parts = self._words_of_findings()
+        else:
+            parts = [f"Most like {self.label}: {_percent(self.confidence)}, {self.tier} confidence"]
         if self.second:
             parts.append(f"second is {self.second} with {_percent(self.probabilities[self.second])}")
-        if self.coverage is not None:
+        if self.coverage is not None and self.findings is None:
             members = self.conformal_set
             names = (
                 f"{members[0]} alone" if len(members) == 1 else f"{', '.join(members[:-1])} or {members[-1]}"
@@ -240,6 +259,14 @@ class Prediction:
         parts += [reason.message for reason in self.quality.reasons if reason.corrected]
         return "; ".join(parts) + "."
 
+    def _words_of_findings(self) -> list[str]:
+        shown = [f"{name} {_percent(self.probabilities[name])}" for name in self.findings or ()]
+        parts = [f"Findings: {', '.join(shown) or 'none'}; {self.tier} confidence"]
+        if self.coverage is not None:
+            others = [name for name in self.conformal_set if name not in (self.findings or ())]
+            parts.append(f"at {self.coverage:.3g} coverage not ruled out: {', '.join(others) or 'no other'}")
+        return parts
+
     def to_dict(self) -> dict[str, Any]:
         """Return all but the arrays as JSON-safe values."""
         common = self.lungs.to_dict()
@@ -249,6 +276,7 @@ class Prediction:
             "confidence": self.confidence,
             "tier": self.tier,
             "second": self.second,
+            "findings": None if self.findings is None else list(self.findings),
             "probabilities": dict(self.probabilities),
             "conformal_set": list(self.conformal_set),
             "coverage": self.coverage,

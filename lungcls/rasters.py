@@ -12,8 +12,8 @@ import PIL.Image
 from numpy.typing import NDArray
 from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
-from lungcls.errors import ImageError, ImageSizeError
-from lungcls.pixels import Grey, check_size, checked_aspect, to_unit
+from lungcls.errors import DamagedImageError, ImageError, ImageSizeError
+from lungcls.pixels import Grey, check_size, checked_aspect, coloured, to_unit
 from lungcls.quietly import library_warnings, one_line
 from lungcls.reasons import Reason
 
@@ -80,9 +80,10 @@ def read_raster(data: bytes, kind: str, name: str, bounds: tuple[float, float] |
 
 
 def _damaged(name: str, kind: str, error: Exception) -> ImageError:
-    return ImageError(
-        f"{name}: found a {kind} that cannot be decoded ({one_line(error)}), expected a complete one; "
-        "it is truncated, damaged or of an unusual kind: fetch it again, or save it as a grey PNG"
+    return DamagedImageError.of(
+        name,
+        f"found a {kind} that cannot be decoded ({one_line(error)}), expected a complete one",
+        "it is truncated, damaged or of an unusual kind: fetch it again, or save it as a grey PNG",
     )
 
 
@@ -155,7 +156,8 @@ def picture_to_unit(
         values = values[:, ::-1] if flip_columns else values
         aspect = 1 / aspect if transpose else aspect
     aspect, stretched = checked_aspect(aspect)
-    return Grey(to_unit(values, name, bounds, full), (*notes, *stretched), None, aspect)
+    notes = (*notes, *coloured(values), *stretched)
+    return Grey(to_unit(values, name, bounds, full), notes, None, aspect)
 
 
 def _orientation(picture: PIL.Image.Image, name: str) -> int:
@@ -168,7 +170,7 @@ def _orientation(picture: PIL.Image.Image, name: str) -> int:
 
 def _aspect(picture: PIL.Image.Image) -> float:
     """Return height over width of a pixel as the file's resolution tells it, before it is turned."""
-    for key in ("dpi", "resolution", "aspect"):
+    for key in ("dpi", "resolution", "aspect", "jfif_density"):
         try:
             across, down = (float(number) for number in picture.info[key])
         except (KeyError, TypeError, ValueError, ZeroDivisionError):

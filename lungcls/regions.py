@@ -115,7 +115,8 @@ class Region:
         Widens the lung box on each side, as a fraction of the box's longer side. Used by the regions whose
         kind crops or speaks of the box.
     dilate : float, default=0.0
-        Widens the lung mask by this fraction of the image's width before anything else.
+        Widens the lung mask by this fraction of the image's width before anything else. Both are lengths on
+        the film: where pixels are oblong they are other numbers of rows than of columns.
 
     Raises
     ------
@@ -169,7 +170,7 @@ class Placement:
     height: int
 
 
-def lung_box(mask: Mask, margin: float = 0.0) -> Box | None:
+def lung_box(mask: Mask, margin: float = 0.0, aspect: float = 1.0) -> Box | None:
     """Return the bounding box of a mask, clipped to the image.
 
     Parameters
@@ -177,6 +178,8 @@ def lung_box(mask: Mask, margin: float = 0.0) -> Box | None:
     mask : bool array [H, W]
     margin : float, default=0.0
         Added on each side, as a fraction of the box's longer side.
+    aspect : float, default=1
+        Height of a pixel over its width.
 
     Returns
     -------
@@ -188,30 +191,35 @@ def lung_box(mask: Mask, margin: float = 0.0) -> Box | None:
         return None
     columns = np.flatnonzero(mask.any(axis=0))
     x0, x1, y0, y1 = int(columns[0]), int(columns[-1]) + 1, int(rows[0]), int(rows[-1]) + 1
-    extra = round(margin * max(x1 - x0, y1 - y0))
+    extra = margin * max(x1 - x0, (y1 - y0) * aspect)
+    across, down = round(extra), round(extra / aspect)
     height, width = mask.shape
-    return max(0, x0 - extra), max(0, y0 - extra), min(width, x1 + extra), min(height, y1 + extra)
+    return max(0, x0 - across), max(0, y0 - down), min(width, x1 + across), min(height, y1 + down)
 
 
-def dilate_mask(mask: Mask, fraction: float) -> Mask:
-    """Widen a mask by `fraction` of the image's width, with a round structuring element."""
+def dilate_mask(mask: Mask, fraction: float, aspect: float = 1.0) -> Mask:
+    """Widen a mask by `fraction` of the image's width, with a structuring element that is round on the film.
+
+    `aspect` is the height of a pixel over its width.
+    """
     radius = fraction * mask.shape[1]
     box = lung_box(mask)
-    reach = int(radius)
-    if reach < 1 or box is None:
+    reach, reach_down = int(radius), int(radius / aspect)
+    if max(reach, reach_down) < 1 or box is None:
         return mask
     # Rows widened step by step, then laid over each other: a fraction of what a distance transform costs.
     x0, y0, x1, y1 = box
     height, width = mask.shape
-    x0, y0, x1, y1 = max(0, x0 - reach), max(0, y0 - reach), min(width, x1 + reach), min(height, y1 + reach)
+    x0, x1 = max(0, x0 - reach), min(width, x1 + reach)
+    y0, y1 = max(0, y0 - reach_down), min(height, y1 + reach_down)
     inner = mask[y0:y1, x0:x1]
     wide = inner.copy()
     result = np.zeros_like(mask)
     target = result[y0:y1, x0:x1]
     across = 0
     steps = np.arange(reach + 1)
-    for down in range(reach, -1, -1):
-        while across < np.count_nonzero(np.sqrt(steps**2 + down**2) <= radius) - 1:
+    for down in range(reach_down, -1, -1):
+        while across < np.count_nonzero(np.sqrt(steps**2 + (down * aspect) ** 2) <= radius) - 1:
             across += 1
             wide[:, across:] |= inner[:, :-across]
             wide[:, :-across] |= inner[:, across:]
@@ -221,7 +229,7 @@ def dilate_mask(mask: Mask, fraction: float) -> Mask:
     return result
 
 
-def cut(pixels: Pixels, mask: Mask | None, region: Region) -> Pixels:
+def cut(pixels: Pixels, mask: Mask | None, region: Region, aspect: float = 1.0) -> Pixels:
     """Cut a region out of an image.
 
     Parameters
@@ -230,6 +238,8 @@ def cut(pixels: Pixels, mask: Mask | None, region: Region) -> Pixels:
     mask : bool array [H, W] or None
         The lung mask; may be None for the region ``full`` only.
     region : Region
+    aspect : float, default=1
+        Height of a pixel over its width.
 
     Returns
     -------
@@ -243,13 +253,13 @@ def cut(pixels: Pixels, mask: Mask | None, region: Region) -> Pixels:
     """
     if not region.needs_mask:
         return pixels
-    mask, box = _widened(pixels.shape, mask, region)
+    mask, box = _widened(pixels.shape, mask, region, aspect)
     planes = (_cropped(plane, box, region) for plane in (pixels, mask, _inside(box, mask.shape)))
     result: Pixels = region.kind.cut(*planes)
     return result
 
 
-def seen_box(shape: tuple[int, int], mask: Mask | None, region: Region) -> Box:
+def seen_box(shape: tuple[int, int], mask: Mask | None, region: Region, aspect: float = 1.0) -> Box:
     """Return which part of an image :func:`cut` keeps, so that what is found in a view can be put back.
 
     Parameters
@@ -259,6 +269,8 @@ def seen_box(shape: tuple[int, int], mask: Mask | None, region: Region) -> Box:
     mask : bool array [H, W] or None
         The lung mask; may be None for the region ``full`` only.
     region : Region
+    aspect : float, default=1
+        Height of a pixel over its width.
 
     Returns
     -------
@@ -273,17 +285,17 @@ def seen_box(shape: tuple[int, int], mask: Mask | None, region: Region) -> Box:
     whole = (0, 0, shape[1], shape[0])
     if not region.needs_mask:
         return whole
-    _, box = _widened(shape, mask, region)
+    _, box = _widened(shape, mask, region, aspect)
     return box if region.kind.crops else whole
 
 
-def _widened(shape: tuple[int, ...], mask: Mask | None, region: Region) -> tuple[Mask, Box]:
+def _widened(shape: tuple[int, ...], mask: Mask | None, region: Region, aspect: float) -> tuple[Mask, Box]:
     """The mask and the lung box as a region widens them."""
     if mask is None or mask.shape != shape:
         found = "no mask" if mask is None else f"a mask of shape {mask.shape}"
         raise ValueError(f"region {region.name!r} needs a lung mask of shape {shape}; got {found}")
-    mask = dilate_mask(mask, region.dilate)
-    box = lung_box(mask, region.margin)
+    mask = dilate_mask(mask, region.dilate, aspect)
+    box = lung_box(mask, region.margin, aspect)
     if box is None:
         raise ValueError(f"region {region.name!r} cannot be cut out: the lung mask is empty")
     return mask, box
@@ -454,7 +466,7 @@ def view(
     ValueError
         As :func:`cut`.
     """
-    return letterbox(cut(tone_of(pixels, tone), mask, region), size, aspect)[0]
+    return letterbox(cut(tone_of(pixels, tone), mask, region, aspect), size, aspect)[0]
 
 
 def view_and_lungs(
@@ -487,7 +499,7 @@ def view_and_lungs(
     ValueError
         As :func:`cut`.
     """
-    widened, box = _widened(pixels.shape, mask, region)
+    widened, box = _widened(pixels.shape, mask, region, aspect)
     seen, lungs = (
         _cropped(plane, box, region) for plane in (tone_of(pixels, tone), widened.astype(np.float32))
     )

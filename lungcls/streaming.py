@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
@@ -328,7 +328,9 @@ class Streaming(ABC):
         size = self.batch_size if batch_size is None else batch_size
         if size < 1:
             raise OptionError(f"batch_size is {size}; expected at least 1")
-        return self._batches(sources, masks, size, value_range, on_error, classify)
+        return self._batches(
+            sources, masks, size, value_range, on_error, self._answer if classify else self._find
+        )
 
     def _batches(
         self,
@@ -337,9 +339,8 @@ class Streaming(ABC):
         size: int,
         value_range: ValueRange,
         on_error: OnError,
-        classify: bool,
+        run: Callable[[Sequence[Image], Sequence[Mask | None] | None, dict[str, Any]], Sequence[Any]],
     ) -> Iterator[Any]:
-        run = self._answer if classify else self._find
         options = {"value_range": value_range, "max_megapixels": self.max_megapixels}
         pairs = zip(sources, itertools.repeat(None) if masks is None else masks)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import struct
 import warnings
 import zlib
@@ -190,7 +191,7 @@ def test_fourteen_bits_in_sixteen_are_noted() -> None:
     note = notes(saved(scan(GREY.astype(np.uint16) * 64)))["narrow_range"]
     assert note.value == pytest.approx(255 * 64 / 65535)
     assert note.threshold == NARROW
-    assert not note.corrected
+    assert note.corrected
     assert not notes(saved(scan(GREY.astype(np.uint16) * 64)), value_range=(0, 16383))
     assert not notes(saved(scan()))
 
@@ -237,6 +238,7 @@ def test_window_that_hides_most_or_all() -> None:
         ({"PixelSpacing": [0.2, 0.1]}, 2.0),
         ({"ImagerPixelSpacing": [0.1, 0.2]}, 0.5),
         ({"PixelAspectRatio": [5, 4]}, 1.25),
+        ({"NominalScannedPixelSpacing": [0.2, 0.1]}, 2.0),
         ({"PixelSpacing": [0.143, 0.1431]}, 1.0),
         ({"PixelAspectRatio": [100, 1]}, 1.0),
     ],
@@ -247,6 +249,8 @@ def test_pixels_that_are_not_square(tags: dict[str, Any], aspect: float) -> None
     assert image.pixels.shape == GREY.shape
     stretched = max(next(iter(tags.values()))) / min(next(iter(tags.values()))) > 1.02
     assert [note.name for note in image.notes] == ["pixel_aspect"] * stretched
+    # Only an aspect that no film has cannot be put right.
+    assert all(note.corrected == (note.value < 5) for note in image.notes)
 
 
 def test_a_dataset_in_hand_is_read_and_left_alone() -> None:
@@ -323,6 +327,17 @@ def test_decoder_that_dies_is_replaced() -> None:
     with pytest.raises(decoding.DecodingError):
         decoding.decode_apart(RLELossless, b"", options)
     assert np.array_equal(read_image(rle()).pixels, UNIT)
+
+
+def test_without_shared_memory_pixels_come_through_the_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lungcls import decoding
+
+    monkeypatch.delattr(os, "memfd_create", raising=False)
+    decoding._close_all()
+    assert np.array_equal(read_image(rle()).pixels, UNIT)
+    worker = decoding._IDLE.pop()
+    assert worker._memory is None
+    worker.close()
 
 
 def test_linear_window_is_scaled_by_its_own_range() -> None:

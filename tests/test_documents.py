@@ -11,6 +11,7 @@ from types import ModuleType
 import pytest
 
 from lungcls.labels import NOTICE
+from lungcls.lineage import other_masks
 from lungcls.weights import load_card, released
 
 ROOT = Path(__file__).parent.parent
@@ -66,6 +67,14 @@ def test_the_log_of_experiments_is_the_one_that_its_histories_make(
 def test_the_model_card_is_the_one_that_its_files_make(benchmark: ModuleType) -> None:
     text = (ROOT / "weights" / "README.md").read_text(encoding="utf-8")
     assert benchmark.card() == text
+
+
+def test_the_model_card_says_whose_masks_were_trained_on() -> None:
+    text = (ROOT / "weights" / "README.md").read_text(encoding="utf-8")
+    segmenter = load_card("segmenter")
+    for name in ("classifier-crop", "classifier-mask"):
+        masks = other_masks(load_card(name), segmenter)
+        assert f"- `{name}`: trained on masks of {masks or segmenter.name}" in text
 
 
 def test_the_tables_of_the_benchmarks_are_those_that_their_files_make(

@@ -3,11 +3,13 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from lungcls.files import atomic_write, file_sha256
+from lungcls.files import PARTIAL, atomic_write, file_sha256
 
 
 def test_writes_bytes_and_text_and_makes_the_folder(tmp_path: Path) -> None:
@@ -51,6 +53,67 @@ def test_two_writers_do_not_meet(tmp_path: Path) -> None:
         second.write("second")
     assert path.read_text() == "first"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    with pytest.raises(OSError, match="No space left") as caught, atomic_write(path) as file:  # noqa: PT012
+        with open("/dev/full", "wb", buffering=0) as full:
+            os.dup2(full.fileno(), file.fileno())
+        file.write(b"1")
+    assert caught.value.filename == str(path)
+    assert list(tmp_path.iterdir()) == []
+
+
+KILLED = """
+import os, signal, sys
+from lungcls.files import atomic_write
+with atomic_write(sys.argv[1]) as file:
+    file.write(b"half of the file, and more than what comes after it")
+    file.flush()
+    print(flush=True)
+    if sys.argv[2] == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such locks on Windows")
+def test_what_a_killed_process_left_is_taken_over_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    subprocess.run([sys.executable, "-c", KILLED, str(path), "killed"], check=False, capture_output=True)
+    (left,) = tmp_path.iterdir()
+    assert PARTIAL.fullmatch(left.name)
+    with atomic_write(path) as file:
+        file.write(b"whole")
+    assert path.read_bytes() == b"whole"
+    assert list(tmp_path.iterdir()) == [path]
+    command = [sys.executable, "-c", KILLED, str(path), "living"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as living:
+        assert living.stdout is not None
+        living.stdout.readline()
+        with atomic_write(path) as file:
+            file.write(b"mine")
+        assert path.read_bytes() == b"mine"
+        assert len(list(tmp_path.iterdir())) == 2
+        living.communicate(b"")
+    assert path.read_bytes().startswith(b"half")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such links on Windows")
+def test_nobody_can_lay_a_link_in_the_way(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("kept")
+    with atomic_write(tmp_path / "x.txt", "w"):
+        (usual,) = set(tmp_path.iterdir()) - {victim}
+    for lay in (usual.symlink_to, usual.hardlink_to):
+        usual.unlink(missing_ok=True)
+        lay(victim)
+        with atomic_write(tmp_path / "x.txt", "w") as file:
+            file.write("new")
+        assert (victim.read_text(), (tmp_path / "x.txt").read_text()) == ("kept", "new")
 
 
 def test_a_folder_in_the_way_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:

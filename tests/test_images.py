@@ -21,7 +21,7 @@ import PIL.ImageFile
 import pytest
 from pydicom.dataset import Dataset
 
-from lungcls.errors import ConstantImageError, ImageError
+from lungcls.errors import ConstantImageError, DamagedImageError, ImageError
 from lungcls.images import SUFFIXES, Image, find_images, read_image
 
 GREY = (np.add.outer(np.arange(40), 2 * np.arange(30)) * 255 // 97).astype(np.uint8)
@@ -458,8 +458,12 @@ def test_every_cut_of_a_file_is_noticed() -> None:
     for kind in ("PNG", "JPEG", "BMP", "TIFF"):
         whole = encoded(picture, kind)
         for end in np.linspace(0, len(whole) * 0.95, 40).astype(int):
-            with pytest.raises(ImageError):
+            with pytest.raises(ImageError) as caught:
                 read_image(whole[:end])
+            if isinstance(caught.value, DamagedImageError):
+                assert str(caught.value) == f"<bytes>: {caught.value.finding}; {caught.value.advice}"
+            else:  # too little is left to tell the format
+                assert end < 12
 
 
 def test_paths_that_hold_no_file(tmp_path: Path) -> None:
@@ -608,6 +612,7 @@ def folder(tmp_path: Path) -> Path:
         "sub/deep/d.tif",
         ".hidden.png",
         ".git/e.png",
+        "@eaDir/b.png/thumbnail.jpg",
         "notes.txt",
         "sub/f",
     ):
@@ -725,6 +730,13 @@ def rgba(colours: np.ndarray, alpha: np.ndarray) -> bytes:
     return encoded(PIL.Image.fromarray(np.dstack([colours] * 3 + [alpha])), "PNG")
 
 
+def test_the_aspect_of_a_jpeg_without_a_unit() -> None:
+    data = bytearray(encoded(PIL.Image.fromarray(GREY), "JPEG"))
+    at = data.find(b"JFIF\0")
+    data[at + 7 : at + 12] = struct.pack(">BHH", 0, 2, 1)
+    assert read_image(bytes(data)).pixel_aspect == 2
+
+
 def test_hidden_white_under_transparency_is_black() -> None:
     clear = np.zeros(GREY.shape, bool)
     clear[:10] = True
@@ -751,12 +763,23 @@ def test_resolutions_that_differ_make_pixels_that_are_not_square(kind: str) -> N
     assert read_image(encoded(PIL.Image.fromarray(GREY), kind, dpi=(100, 100))).pixel_aspect == 1.0
 
 
-@pytest.mark.parametrize("array", [GREY // 17, GREY.astype(np.uint16) * 16, EXPECTED / 4])
-def test_values_in_too_wide_a_type_are_noted(array: np.ndarray) -> None:
+@pytest.mark.parametrize(
+    ("array", "corrected"), [(GREY // 17, False), (GREY.astype(np.uint16) * 16, True), (EXPECTED / 4, True)]
+)
+def test_values_in_too_wide_a_type_are_noted(array: np.ndarray, corrected: bool) -> None:
     (note,) = read_image(array).notes
-    assert (note.name, note.corrected) == ("narrow_range", False)
+    assert (note.name, note.corrected) == ("narrow_range", corrected)
+    assert ("were spread" in note.message) == corrected
     assert note.value < note.threshold
     assert not read_image(GREY).notes
+
+
+def test_false_colours_are_noted_and_a_tint_is_not() -> None:
+    blue = (GREY[..., None] * np.array([0.8, 0.9, 1.0])).astype(np.uint8)
+    false = np.stack([GREY, 255 - GREY, GREY[::-1]], axis=-1)
+    for array in (false, np.moveaxis(false, -1, 0), PIL.Image.fromarray(false)):
+        assert [note.name for note in read_image(array).notes][:1] == ["colour"]
+    assert read_image(PIL.Image.fromarray(blue)).notes == ()
 
 
 def test_masked_arrays_are_not_unmasked() -> None:

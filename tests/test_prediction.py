@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 
 from lungcls.errors import ImageError
+from lungcls.finder import Finder
+from lungcls.images import read_image
 from lungcls.lungs import Lungs
 from lungcls.phantom import chest_phantom
 from lungcls.prediction import HIGH, MODERATE, Failure, Prediction, confidence_tier
@@ -80,6 +82,18 @@ def test_overlay_of_a_file_reads_it_again(tmp_path: Path) -> None:
         found.overlay()
     path.unlink()
     with pytest.raises(ImageError, match=r"a\.png"):
+        found.overlay()
+
+
+def test_another_film_of_the_same_name_and_size_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    pixels = np.rint(chest_phantom(64).image * 255).astype(np.uint8)
+    Image.fromarray(pixels).save(path)
+    found = Finder(None, None).find([read_image(path)])[0].without_pixels()
+    assert np.array_equal(np.rint(found.pixels() * 255), pixels)
+    pixels[5, 5] ^= 1
+    Image.fromarray(pixels).save(path)
+    with pytest.raises(ImageError, match=r"a\.png: found other pixels .* changed"):
         found.overlay()
 
 

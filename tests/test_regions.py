@@ -7,6 +7,7 @@ from scipy import ndimage
 from lungcls.data import RadiographyDatabase
 from lungcls.images import read_image
 from lungcls.phantom import chest_phantom
+from lungcls.pixels import NARROW
 from lungcls.regions import (
     REGIONS,
     Region,
@@ -137,6 +138,26 @@ def test_dilate_is_a_fraction_of_the_images_width() -> None:
     pixels = np.full(mask.shape, 0.5, np.float32)
     assert cut(pixels, mask, Region("mask", margin=0, dilate=0.05)).shape == (11, 11)
     np.testing.assert_array_equal(cut(pixels, mask, Region("background", dilate=0.05)) == 0, disc)
+
+
+@pytest.mark.parametrize("name", ["crop", "mask", "background", "background_box"])
+@pytest.mark.parametrize(("rows", "columns"), [(2, 1), (1, 2)])
+def test_a_film_with_oblong_pixels_and_its_square_copy_show_the_same(
+    name: str, rows: int, columns: int
+) -> None:
+    oblong = chest_phantom((120, 140))
+    square = (np.repeat(np.repeat(plane, rows, 0), columns, 1) for plane in (oblong.image, oblong.mask))
+    pixels, mask = square
+    region, aspect = Region(name, margin=0.1, dilate=0.03), rows / columns
+    x0, y0, x1, y1 = seen_box(oblong.mask.shape, oblong.mask, region, aspect)
+    box = np.array([x0 * columns, y0 * rows, x1 * columns, y1 * rows])
+    # A line of the coarser side is two of the finer one.
+    assert np.abs(box - seen_box(mask.shape, mask, region)).max() <= 2
+    widened = np.repeat(np.repeat(dilate_mask(oblong.mask, 0.03, aspect), rows, 0), columns, 1)
+    alike = dilate_mask(mask, 0.03)
+    assert 2 * (widened & alike).sum() / (widened.sum() + alike.sum()) > 0.98
+    seen = view(oblong.image, oblong.mask, region, 96, aspect).astype(int)
+    assert np.abs(seen - view(pixels, mask, region, 96)).mean() < 4
 
 
 def test_to_dict_reads_back() -> None:
@@ -344,8 +365,16 @@ def test_dilation_is_that_of_a_disc(shape: tuple[int, int], fraction: float) -> 
     assert not dilate_mask(np.zeros(shape, bool), fraction).any()
 
 
-@pytest.mark.parametrize("spread", [0.15, 0.19, 0.21, 0.5])
+@pytest.mark.parametrize("spread", [0.15, 0.19, 0.21, 0.27, 0.31, 0.5])
 def test_the_short_way_of_stretch_changes_nothing(spread: float) -> None:
     pixels = (0.3 + spread * np.random.default_rng(0).random((300, 280))).astype(np.float32)
-    low, high = np.percentile(pixels, (0.5, 99.5))
-    assert (stretch(pixels) is pixels) == bool(high - low >= 0.2)
+    assert (stretch(pixels) is pixels) == (spread > NARROW)
+    pixels[0, :2] = 0, 1  # two odd pixels widen the range, not the percentiles
+    assert (stretch(pixels) is pixels) == (spread > 0.205)
+
+
+def test_14_bits_kept_in_16_give_the_views_of_the_film() -> None:
+    film = chest_phantom(128, seed=2).image
+    kept = np.rint(film * 16383).astype(np.uint16) / np.float32(65535)
+    alike = whole_view(kept, 64)[0].astype(int) - whole_view(film, 64)[0]
+    assert np.abs(alike).mean() < 6

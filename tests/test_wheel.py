@@ -1,4 +1,4 @@
-"""The wheel, installed elsewhere, predicts with the weights that it carries."""
+"""The packages: what is in them, and that the wheel, installed elsewhere, predicts and is typed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -27,6 +28,35 @@ image = chest_phantom(200, seed=4).image
 results = [lungcls.predict(image, region=region, device="cpu") for region in ("mask", "full")]
 print(json.dumps({"file": lungcls.__file__, "version": lungcls.__version__,
                   "results": [p.to_dict() for p in results], "shape": results[0].lung_mask.shape}))
+"""
+
+USERS = """
+import numpy as np
+from typing_extensions import assert_type
+
+import lungcls
+from lungcls import Pipeline, Prediction, Predictions
+from lungcls.data import Record, open_dataset
+
+one = lungcls.predict("film.png", device="cpu")
+assert_type(one, Prediction)
+assert_type(one.label, str | None)
+assert_type(one.probabilities, dict[str, float])
+assert_type(lungcls.predict(["a.png", "b.dcm"]), Predictions)
+
+
+def lungs_share(path: str) -> float:
+    mask = lungcls.segment(path).mask
+    return float(np.mean(mask))
+
+
+def labels(paths: list[str]) -> list[str | None]:
+    return [found.label for found in Pipeline(region="crop").predict(paths)]
+
+
+records: list[Record] = open_dataset("films").records
+wrong: int = one.label  # type: ignore[assignment]
+lungcls.predict(3.5)  # type: ignore[call-overload]
 """
 
 
@@ -77,16 +107,50 @@ def _check(found: dict[str, object], environment: Path) -> None:
         assert result["quality"]["lungs"] == 2
 
 
-def test_an_installed_wheel_predicts(wheel: Path, tmp_path: Path) -> None:
-    """The package is installed anew; this environment lends its dependencies, to save minutes."""
-    environment = tmp_path / "environment"
+def test_twine_finds_nothing_wrong_with_the_packages(wheel: Path, tmp_path: Path) -> None:
+    pytest.importorskip("twine", reason="twine is not installed")
+    command = [sys.executable, "-m", "build", "--sdist", "--outdir", str(tmp_path), str(ROOT)]
+    built = subprocess.run(command, capture_output=True, text=True)
+    assert built.returncode == 0, built.stdout + built.stderr
+    (source,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(source) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"pyproject.toml", "lungcls/__init__.py", "weights/segmenter.safetensors"} <= names
+    assert not any(name.startswith(("benchmarks/", "docs/")) for name in names)
+    checked = subprocess.run(
+        [sys.executable, "-m", "twine", "check", "--strict", str(wheel), str(source)],
+        capture_output=True,
+        text=True,
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An interpreter with the package installed anew; this environment lends the rest, to save minutes."""
+    environment = tmp_path_factory.mktemp("installed") / "environment"
     python = _environment(environment)
     install = [python, "-m", "pip", "install", "--quiet", "--no-deps", str(wheel)]
     subprocess.run(install, check=True)
     query = "import sysconfig; print(sysconfig.get_path('purelib'))"
     site = subprocess.run([python, "-c", query], capture_output=True, text=True, check=True).stdout
     Path(site.strip(), "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    _check(_predict(python, tmp_path), environment)
+    return python
+
+
+def test_an_installed_wheel_predicts(installed: Path, tmp_path: Path) -> None:
+    _check(_predict(installed, tmp_path), installed.parent.parent)
+
+
+@pytest.mark.slow
+def test_a_users_script_is_checked_against_the_installed_package(installed: Path, tmp_path: Path) -> None:
+    """Types reach the user: right use passes ``mypy --strict``, and wrong use does not."""
+    script = tmp_path / "users.py"
+    script.write_text(USERS, encoding="utf-8")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "MYPY"))}
+    command = [sys.executable, "-m", "mypy", "--strict", "--python-executable", str(installed), str(script)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.slow

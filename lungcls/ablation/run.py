@@ -162,6 +162,7 @@ def ablate(
         raise OptionError(f"masks is {masks!r}; expected 'predicted', 'truth' or 'both'")
     if not database.classes:
         raise DataError(f"{database.root} (layout {database.layout}) has no classes to tell apart")
+    database.require_one_class("an ablation")
     out, context = Path(out), context or RunContext()
     context = replace(context, cache=context.cache or out)
     sources: tuple[MaskSource, ...] = ("predicted", "truth") if masks == "both" else (masks,)

@@ -91,5 +91,7 @@ def _difference(row: dict[str, Any]) -> str:
     if row["value"] is None:
         return "-"
     p = row["p_holm"]
-    chance = "" if p is None else ", p < 0.001" if p < 0.001 else f", p = {p:.3f}"
+    # Of a bootstrap without a resample on the other side of 0 the value is the least that it can show.
+    sign = "<=" if row.get("p_is_floor") else "="
+    chance = "" if p is None else ", p < 0.001" if p < 0.001 else f", p {sign} {p:.3f}"
     return f"{row['value']:+.3f} ({_number(row['low'])} to {_number(row['high'])}){chance}"

@@ -19,6 +19,7 @@ import lungcls
 from lungcls.cli.inputs import PICTURES, Input, collect, is_result_folder
 from lungcls.cli.journal import Journal, Row, journal_name, remove_partial_files
 from lungcls.cli.tables import doubts, print_table, printable, write_csv, write_json
+from lungcls.cli.unlike import compared, mark, numbers_of
 from lungcls.ensemble import Ensemble
 from lungcls.errors import ImageError, LungclsError, OptionError
 from lungcls.files import Fingerprint, atomic_write, fingerprint
@@ -31,6 +32,7 @@ from lungcls.progress import bar
 from lungcls.weights import card_sha256
 
 if TYPE_CHECKING:
+    from lungcls.drift.compare import Drift
     from lungcls.lungs import Lungs
     from lungcls.streaming import Streaming
 
@@ -96,6 +98,8 @@ def work(files: Sequence[Input], batch: Batch) -> None:
             typer.echo(line)
         typer.echo(f"{len(rows) - len(failed)} of {len(rows)} images done: {out / name}.csv")
     typer.echo(NOTICE)
+    for line in batch.warnings:
+        typer.echo(line)
     for row in failed:
         typer.echo(f"lungcls: {printable(row['error'])}", err=True)
     if failed:
@@ -150,6 +154,10 @@ class Batch:
         Inputs that are finished, those of an earlier run included.
     continued : int
         Inputs that an earlier run had finished.
+    drift : Drift or None
+        What became of comparing the films with those that the classifier was calibrated on.
+    warnings : list of str
+        What to know before believing the answers, in sentences.
     """
 
     name: str
@@ -161,6 +169,8 @@ class Batch:
     overlays: bool = True
     done: int = field(default=0, init=False)
     continued: int = field(default=0, init=False)
+    drift: Drift | None = field(default=None, init=False)
+    warnings: list[str] = field(default_factory=list, init=False)
 
     def run(self, inputs: Sequence[Input]) -> list[Row]:
         """Work through the inputs and return their rows, in order.
@@ -171,16 +181,17 @@ class Batch:
             If `out` cannot be written. What is finished is kept, and the same run can be continued.
         """
         if self.out is None:
-            return self._work(inputs, None)
+            return self._compared(self._work(inputs, None))
         self.out.mkdir(parents=True, exist_ok=True)
         path = self.out / journal_name(self.name)
         if path.exists():
             remove_partial_files([self.out])
         journal = Journal(path, self.about())
         try:
-            rows = self._work(inputs, journal)
+            rows = self._compared(self._work(inputs, journal))
             self.write_csv(self.out / f"{self.name}.csv", rows)
-            write_json(self.out / f"{self.name}.json", self.about(), self.name, rows)
+            drift = {} if self.drift is None else {"drift": self.drift.to_dict()}
+            write_json(self.out / f"{self.name}.json", {**self.about(), **drift}, self.name, rows)
             journal.remove()
         finally:
             journal.close()
@@ -224,6 +235,13 @@ class Batch:
             "fill_holes": segmenter.fill_holes,
             "keep_parts": segmenter.keep_parts,
         }
+
+    def _compared(self, rows: list[Row]) -> list[Row]:
+        """Compare the films with those of the classifier's calibration, and mark what is not promised."""
+        if self.classes is not None:
+            self.drift, self.warnings = compared(rows, self.pipeline)
+            mark(rows, self.drift)
+        return rows
 
     def write_csv(self, path: Path, rows: Sequence[Row]) -> None:
         """Write the table of the rows."""
@@ -315,6 +333,8 @@ class Batch:
             return result.to_dict()
         row = result.to_dict()
         del row["notice"]
+        if isinstance(result, Prediction) and self.classes is not None:
+            row["film"] = numbers_of(result)
         pictures = self._pictures(item)
         try:
             for kind, name in pictures.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from lungcls.data import Dataset, Record
     from lungcls.regions import View
+
+_MONAI: Final = "monai"
 
 
 def export(
@@ -40,9 +42,10 @@ def export(
         str,
         typer.Option(
             "--format",
-            metavar="|".join(FORMATS),
-            callback=one_of("--format", FORMATS),
-            help="torch: a torch.export program (.pt2).",
+            metavar="|".join((*FORMATS, _MONAI)),
+            callback=one_of("--format", (*FORMATS, _MONAI)),
+            help="torch: a torch.export program (.pt2). monai: a bundle for lungs of each segmenter, and of "
+            "each classifier one from film to class.",
         ),
     ] = "onnx",
     share_weights: Annotated[
@@ -103,6 +106,16 @@ def export(
                 name, tasks[name], (segmenters or ["segmenter"])[0], dataset, records, images, seed
             )
             _say(quantise_stage(name, out, views))
+    elif format == _MONAI:
+        if "gate" in tasks.values():
+            raise OptionError("the gate makes no MONAI bundle; leave it out")
+        from lungcls.interop.bundle import export_bundle
+
+        for name in names:
+            if tasks[name] == "segmentation":
+                typer.echo(export_bundle(out, name))
+            else:
+                typer.echo(export_bundle(out, (segmenters or ["segmenter"])[0], name))
     else:
         for name in names:
             _say(export_stage(name, out, format))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from lungcls.images import SUFFIXES, find_images
 
 PICTURES = ("masks", "overlays", "figures", "cams")
 """The folders of pictures below a folder of results."""
+
+_EXPORTED = re.compile(r"labels[\\/].+\.png|dicom[\\/].+\.(film|seg|sr|gsps|sc)\.dcm")
+"""What `--formats` and `--dicom` write below a folder of results; films may lie in folders of these names."""
 
 TABLES = ("predictions", "segments", "explanations")
 """The names of the tables that the commands write."""
@@ -101,9 +105,12 @@ class _Own:
         self._results: dict[str, bool] = {os.path.abspath(out): True} if out else {}
 
     def holds(self, path: str) -> bool:
-        folder, name = os.path.split(os.path.dirname(os.path.abspath(path)))
+        whole = os.path.abspath(path)
+        folder, name = os.path.split(os.path.dirname(whole))
         while name:
             if name in PICTURES and self._is_result(folder):
+                return True
+            if _EXPORTED.fullmatch(os.path.relpath(whole, folder)) and is_result_folder(folder):
                 return True
             folder, name = os.path.split(folder)
         return False

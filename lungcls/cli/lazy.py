@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from lungcls.cli.renamed import current_words
+from lungcls.cli.run_report import WORDS, add_report, write_report
 from lungcls.errors import LungclsError
 
 _USAGE_ERROR = cast("type[Exception]", typer.BadParameter.__base__)
@@ -53,6 +54,7 @@ class LazyCommand(TyperCommand):
             single.command(self.name)(value)
             value = single
         command = typer.main.get_command(value)
+        add_report(command)
         _show_brackets(command)
         return command
 
@@ -62,6 +64,8 @@ class LazyCommand(TyperCommand):
             command = self.load()
         except ModuleNotFoundError as error:
             self.refuse_without(error)
+        if parent is not None:
+            parent.meta[WORDS] = [info_name, *args]
         return command.make_context(info_name, current_words(command, args), parent=parent, **extra)
 
     def refuse_without(self, error: ModuleNotFoundError) -> NoReturn:
@@ -89,7 +93,24 @@ class Commands(TyperGroup):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command that was named."""
+        """Run the command that was named, and write its report where one was asked for."""
+        if ctx.parent is not None:
+            return self._invoke(ctx)
+        try:
+            value = self._invoke(ctx)
+        except typer.Exit as error:
+            write_report(ctx, error.exit_code, None)
+            raise
+        except BaseException as error:
+            code, words = _outcome(error)
+            write_report(ctx, code, words or repr(error))
+            if isinstance(error, KeyboardInterrupt):
+                _stop("interrupted", code)
+            raise
+        write_report(ctx, value if isinstance(value, int) else 0, None)
+        return value
+
+    def _invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except ModuleNotFoundError as error:
@@ -97,25 +118,31 @@ class Commands(TyperGroup):
             if isinstance(command, LazyCommand):
                 command.refuse_without(error)
             raise
-        except KeyboardInterrupt:
-            _stop("interrupted", 130)
 
     def main(self, args: Sequence[str] | None = None, *settings: Any, **extra: Any) -> NoReturn:
         """Run, and leave with an exit code."""
         try:
             code = super().main(args, *settings, **{**extra, "standalone_mode": False})
-        except _TERMINAL_ERROR as error:
-            _stop(_usage(error), 2)
-        except typer.Abort:
-            _stop("interrupted", 130)
-        except LungclsError as error:
-            _stop(str(error), 2)
-        except OSError as error:
-            if error.errno is None:
+        except (_TERMINAL_ERROR, typer.Abort, LungclsError, OSError) as error:
+            outcome, words = _outcome(error)
+            if words is None:
                 raise
-            place = f"{error.filename}: " if error.filename else ""
-            _stop(f"{place}{error.strerror}", 1 if error.errno in _NO_WRONG_USE else 2)
+            _stop(words, outcome)
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _outcome(error: BaseException) -> tuple[int, str | None]:
+    """Exit code and words of what ended a command; no words for a bug, which keeps its traceback."""
+    if isinstance(error, (typer.Abort, KeyboardInterrupt)):
+        return 130, "interrupted"
+    if isinstance(error, _TERMINAL_ERROR):
+        return 2, _usage(error)
+    if isinstance(error, LungclsError):
+        return 2, str(error)
+    if isinstance(error, OSError) and error.errno is not None:
+        place = f"{error.filename}: " if error.filename else ""
+        return 1 if error.errno in _NO_WRONG_USE else 2, f"{place}{error.strerror}"
+    return 1, None
 
 
 def _usage(error: Any) -> str:

@@ -20,20 +20,19 @@ PARTS: Final = ("train", "validation", "test", "all")
 """What --part takes: the parts of a split, and all images of a dataset."""
 
 
-def one_of(name: str, choices: Iterable[str] | Callable[[], Iterable[str]]) -> Callable[[Any], Any]:
+def one_of(name: str, choices: Iterable[str]) -> Callable[[Any], Any]:
     """Return a callback of an option that refuses what is not among its choices.
 
     Parameters
     ----------
     name : str
         Of the option, such as ``--part``.
-    choices : iterable of str, or a function that returns one
-        A function is called when there is a value to check: what it imports is not needed for ``--help``.
+    choices : iterable of str
     """
+    known = tuple(choices)
 
     def check(value: Any) -> Any:
         for word in [value] if isinstance(value, str) else value or ():
-            known = tuple(choices() if callable(choices) else choices)
             if word not in known:
                 raise OptionError(f"{name} is {word!r}; expected one of {', '.join(known)}")
         return value
@@ -41,10 +40,13 @@ def one_of(name: str, choices: Iterable[str] | Callable[[], Iterable[str]]) -> C
     return check
 
 
-def _layouts() -> Iterable[str]:
+def _layout(value: str | None) -> str | None:
     from lungcls.data.open import LAYOUTS
 
-    return LAYOUTS
+    # A class that is named by its place is looked for where the dataset is opened.
+    if value is not None and ":" not in value:
+        one_of("--layout", (*LAYOUTS, "package.module:Class"))(value)
+    return value
 
 
 def _device(value: str) -> str:
@@ -127,7 +129,7 @@ Data: TypeAlias = Annotated[
     typer.Option(
         "--data",
         envvar="LUNGCLS_DATA",
-        help="Folder of the dataset, or a TOML file that merges several.",
+        help="Folder of the dataset, a CSV file of paths and labels, or a TOML file that merges several.",
         show_envvar=True,
     ),
 ]
@@ -151,9 +153,9 @@ Layout: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--layout",
-        callback=one_of("--layout", _layouts),
-        help="radiography, coronahack, covid-chestxray, masks, folders or lists; if left out, "
-        "told by what is in the folder.",
+        callback=_layout,
+        help="radiography, coronahack, covid-chestxray, masks, folders, lists, or package.module:Class of "
+        "one's own or torchxrayvision's; if left out, told by what is in the folder.",
     ),
 ]
 Classes: TypeAlias = Annotated[

@@ -57,7 +57,7 @@ def serve(
     check_weights([settings.segmenter], "segmentation")
     check_weights([settings.gate] if settings.gate else [], "gate")
     check_weights(classifier or [], "classification")
-    _check_free(host, port)
+    check_free(host, port)
     typer.echo("lungcls: loading the weights")
     app = create_app(
         replace(settings, classifiers=tuple(classifier or ()), allowed_hosts=tuple(allowed_host or ()))
@@ -73,7 +73,7 @@ def serve(
         server.run()
 
 
-def _check_free(host: str, port: int) -> None:
+def check_free(host: str, port: int) -> None:
     """Refuse an address that cannot be listened on before the weights are loaded."""
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]

@@ -58,8 +58,8 @@ def shortcuts(
         str,
         typer.Option(
             "--checks",
-            help="Checks by number or name, separated by commas, or 'all'; an unknown one makes the command "
-            "list them.",
+            help="Checks by number, letter or name, separated by commas, or 'all'; an unknown one makes the "
+            "command list them.",
         ),
     ] = "all",
     masks: Annotated[
@@ -73,7 +73,7 @@ def shortcuts(
     segmenter: SegmenterName = "segmenter",
     external: Annotated[
         list[Path] | None,
-        typer.Option("--external", exists=True, help="External set for check 10; may be repeated."),
+        typer.Option("--external", exists=True, help="External set for checks 10 and K; may be repeated."),
     ] = None,
     boxes: Annotated[
         Path | None,
@@ -99,7 +99,7 @@ def shortcuts(
     device: Device = "auto",
     workers: Workers = 1,
 ) -> None:
-    """Examine whether models look at the lungs or at where pictures come from: ten checks, a verdict each."""
+    """Examine whether models look at the lungs or at where pictures come from: checks with a verdict each."""
     from lungcls.data import Split, open_dataset, open_externals, split_dataset
     from lungcls.evaluation.results import write_results
     from lungcls.evaluation.sampling import limit_records
@@ -118,13 +118,14 @@ def shortcuts(
     new_figure(1, 1)  # as is a missing matplotlib
     subjects = [load_subject(model, device) for model in models]
     database = open_dataset(data, layout=layout, classes=classes)
+    database.require_one_class("this suite")
     others = open_externals(external or [])
     chosen = Split.read_csv(split) if split else split_dataset(database, seed=seed, progress=bar)
     records = database.records if part == "all" else chosen.select(database.records, part)
     if limit:
         records = limit_records(records, chosen, limit, seed)
     marked = boxes or database.root / "boxes.csv"
-    find = partial(_lungs, masks=masks, segmenter=segmenter, cache=cache or out / "masks", device=device)
+    find = partial(find_masks, masks=masks, segmenter=segmenter, cache=cache or out / "masks", device=device)
     lungs = find(database, database.records if train_checks else records)
     study = Study(database, records, lungs, chosen, part, seed, resamples)
     audit = Audit(
@@ -147,7 +148,9 @@ def shortcuts(
         for note in done[-1].payload["notes"]:
             typer.echo(f"Note: {note}")
         for finding in done[-1].checks:
-            typer.echo(f"{finding.verdict:12} {finding.title}\n{'':12} {finding.because}")
+            typer.echo(f"{finding.verdict:14} {finding.title}\n{'':14} {finding.because}")
+        if barred := done[-1].payload["barred"]:
+            typer.echo(f"Barred from headlines (check D): {'; '.join(barred)}")
     rows = [row for one in done for row in one.rows()]
     written = [*write_results(out, "shortcuts", rows, {"models": [one.payload for one in done]})]
     written.append(write_findings(out / "shortcuts.html", done))
@@ -155,9 +158,10 @@ def shortcuts(
     typer.echo("The page holds parts of X-rays: keep it on your own disk.")
 
 
-def _lungs(
+def find_masks(
     database: Dataset, records: Sequence[Record], masks: str, segmenter: str, cache: Path, device: str
 ) -> Mapping[str, Lungs]:
+    """Return the lungs of films, by the segmenter or as the dataset draws them."""
     from lungcls.data.views import drawn_lungs, find_lungs
     from lungcls.finder import Finder
     from lungcls.progress import bar

@@ -11,7 +11,7 @@ from typing import Any
 from lungcls.cli.journal import Row
 
 _QUALITY = ("accepted", "ok", "lungs", "mask_area", "balance", "reasons")
-_TRUST = ("confidence", "tier", "second", "conformal_set", "spread", "disagreement")
+_TRUST = ("confidence", "tier", "second", "conformal_set", "spread", "disagreement", "promised")
 _BOX = ("x0", "y0", "x1", "y1")
 
 
@@ -150,6 +150,7 @@ def _trust(row: Row) -> dict[str, str]:
         "tier": row["tier"],
         "second": row["second"] or "",
         "conformal_set": ";".join(row["conformal_set"]),
+        "promised": row.get("promised", ""),
     }
     if row["spread"] is not None:
         cells["spread"] = f"{row['spread'][row['label']]:.6f}"

@@ -1,10 +1,13 @@
 """Datasets, splits, duplicates, augmentation, and pictures of a dataset."""
 
+from typing import TYPE_CHECKING, Any
+
 from lungcls.data.chestxray import CovidChestXray
 from lungcls.data.classmap import load_classes
 from lungcls.data.coronahack import CoronaHack
 from lungcls.data.dataset import Dataset, Record, Sample
 from lungcls.data.folders import ClassFolders
+from lungcls.data.labeltable import LabelTable
 from lungcls.data.lists import ImageLists
 from lungcls.data.maskfolder import MaskFolder
 from lungcls.data.merged import MergedDataset, with_classes
@@ -18,6 +21,10 @@ from lungcls.data.open import (
 )
 from lungcls.data.radiography import RadiographyDatabase
 from lungcls.data.splits import Split, absent_classes, crossing, make_split, official_split, split_dataset
+from lungcls.data.xrv import XrvFilms
+
+if TYPE_CHECKING:
+    from lungcls.data.regiondataset import RegionDataset
 
 __all__ = [
     "LAYOUTS",
@@ -26,12 +33,15 @@ __all__ = [
     "CovidChestXray",
     "Dataset",
     "ImageLists",
+    "LabelTable",
     "MaskFolder",
     "MergedDataset",
     "RadiographyDatabase",
     "Record",
+    "RegionDataset",
     "Sample",
     "Split",
+    "XrvFilms",
     "absent_classes",
     "crossing",
     "load_classes",
@@ -45,3 +55,12 @@ __all__ = [
     "split_dataset",
     "with_classes",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # It is a dataset of torch, which takes seconds to load.
+    if name == "RegionDataset":
+        from lungcls.data.regiondataset import RegionDataset
+
+        return RegionDataset
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -69,10 +69,43 @@ def match_crops(
     -----
     Time grows with the square of N: it is that of some eighty searches for whole copies.
     """
+    return _matched(small, labels, threshold, 0)
+
+
+def cropped_from(small: Floats, others: Floats, labels: Sequence[str] | None = None) -> NDArray[np.bool_]:
+    """Tell which pictures are trimmed copies of others, or others of them.
+
+    Parameters
+    ----------
+    small : float array of shape [N, 64, 64]
+        As :func:`lungcls.data.duplicates.thumbnails` returns them.
+    others : float array of shape [M, 64, 64]
+    labels : sequence of str, optional
+        N + M class names. When given, two images are compared only if they have the same one.
+
+    Returns
+    -------
+    bool array of shape [N]
+
+    Notes
+    -----
+    Time grows with N times M: pictures of one set are not compared with each other.
+    """
+    copied = np.zeros(len(small), np.bool_)
+    if len(small) and len(others):
+        for first, _, _ in _matched(np.concatenate([small, others]), labels, THRESHOLD, len(small)):
+            copied[first] = True
+    return copied
+
+
+def _matched(
+    small: Floats, labels: Sequence[str] | None, threshold: float, apart: int
+) -> list[tuple[int, int, float]]:
+    """As :func:`match_crops`; pairs of a picture before `apart` and one after it alone, unless it is 0."""
     if len(small) < 2:
         return []
     codes = None if labels is None else np.unique(np.asarray(labels, dtype=str), return_inverse=True)[1]
-    whole, cut, boxes = _candidates(small, codes)
+    whole, cut, boxes = _candidates(small, codes, apart)
     logger.debug("%d pictures: %d pairs are fitted", len(small), len(whole))
     fine, details = _high_pass(small, _SIGMA), _details(small)
     best: dict[tuple[int, int], float] = {}
@@ -86,7 +119,7 @@ def match_crops(
     return sorted(found, key=lambda pair: (-pair[2], pair[0], pair[1]))
 
 
-def _candidates(small: Floats, codes: Integers | None) -> tuple[Integers, Integers, Floats]:
+def _candidates(small: Floats, codes: Integers | None, apart: int) -> tuple[Integers, Integers, Floats]:
     """Return for pairs worth a fit the whole picture, the trimmed one, and the best cut of the first."""
     plain = _features(small, (0.0, 0.0, 0.0, 0.0))
     values, vectors = np.linalg.eigh(plain.T @ plain)
@@ -97,7 +130,7 @@ def _candidates(small: Floats, codes: Integers | None) -> tuple[Integers, Intege
         if not any(box):
             continue
         cuts = _projected(_features(small, box), basis)
-        for first, second, correlation in _above(cuts, trimmed, codes):
+        for first, second, correlation in _above(cuts, trimmed, codes, apart):
             for one, other, value in zip(first.tolist(), second.tolist(), correlation.tolist()):
                 if value > best.get((one, other), (0.0,))[0]:
                     best[one, other] = (value, box)
@@ -107,16 +140,19 @@ def _candidates(small: Floats, codes: Integers | None) -> tuple[Integers, Intege
 
 
 def _above(
-    cuts: Floats, trimmed: Floats, codes: Integers | None, block: int = 1024
+    cuts: Floats, trimmed: Floats, codes: Integers | None, apart: int, block: int = 1024
 ) -> Iterator[tuple[Integers, Integers, Floats]]:
-    for start in range(0, len(cuts), block):
-        correlations = cuts[start : start + block] @ trimmed.T
-        rows, columns = np.nonzero(correlations >= _CANDIDATE)
-        keep = start + rows != columns
-        if codes is not None:
-            keep &= codes[start + rows] == codes[columns]
-        rows, columns = rows[keep], columns[keep]
-        yield start + rows, columns, correlations[rows, columns]
+    count = len(cuts)
+    sides = [(0, apart, apart, count), (apart, count, 0, apart)] if apart else [(0, count, 0, count)]
+    for top, bottom, left, right in sides:
+        for start in range(top, bottom, block):
+            correlations = cuts[start : min(start + block, bottom)] @ trimmed[left:right].T
+            rows, columns = np.nonzero(correlations >= _CANDIDATE)
+            found, rows, columns = correlations[rows, columns], start + rows, left + columns
+            keep = rows != columns
+            if codes is not None:
+                keep &= codes[rows] == codes[columns]
+            yield rows[keep], columns[keep], found[keep]
 
 
 def _features(small: Floats, box: tuple[float, ...]) -> Floats:

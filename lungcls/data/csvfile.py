@@ -17,6 +17,11 @@ _MARKS: Final = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _SEPARATORS: Final = "\t;,"
+# Signs of no width, which make two names of what a reader sees as one, and the quotes of word processors.
+_UNSEEN: Final = {
+    **dict.fromkeys((0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF)),
+    **dict.fromkeys((0x201C, 0x201D, 0x201E), '"'),
+}
 
 
 def read_text(path: Path, *, strict: bool = True) -> str:
@@ -44,7 +49,11 @@ def read_text(path: Path, *, strict: bool = True) -> str:
         ) from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error})") from error
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    if "\0" in text:
+        raise DataError(
+            f"{path}: holds null characters: it is UTF-16 without its mark, or no text; save it as UTF-8"
+        )
+    return text.translate(_UNSEEN).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def separator_of(line: str) -> str | None:
@@ -74,7 +83,7 @@ def read_csv(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
     Raises
     ------
     DataError
-        If the file cannot be read or lacks one of `columns`.
+        If the file cannot be read, lacks one of `columns`, or has it twice.
     """
     # Hand-made tables mix encodings; what is not UTF-8 stands in names of places and notes.
     text = read_text(path, strict=False)
@@ -84,6 +93,9 @@ def read_csv(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
         reader = csv.DictReader(io.StringIO(text), delimiter=separator, skipinitialspace=True)
         names = [str(name).strip() for name in reader.fieldnames or ()]
         spelled = [wanted.get(name.lower(), name) for name in names]
+        twice = sorted({name for name in spelled if name in wanted.values() and spelled.count(name) > 1})
+        if twice:
+            raise DataError(f"{path}: the column {', '.join(twice)} is there twice; keep one")
         missing = sorted(set(wanted.values()) - set(spelled))
         if missing:
             raise DataError(f"{path}: no column {', '.join(missing)}; the columns are {names}")

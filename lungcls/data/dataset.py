@@ -41,6 +41,9 @@ class Record:
         Near duplicates and images of one patient share a group, which must never be split.
     part : str
         ``train``, ``validation`` or ``test`` where the dataset comes with a split of its own.
+    findings, unknown : tuple of str
+        Of a multi-label dataset: the findings that are there, and those of which nothing is known; `label` is
+        then the findings joined by ``|``, or ``none``.
     """
 
     file: str
@@ -52,6 +55,8 @@ class Record:
     processing: str = ""
     part: str = ""
     other_mask: str = ""
+    findings: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,7 +90,7 @@ class Sample:
     @property
     def target(self) -> int | None:
         """Index of the class in the dataset's ``classes``; None where images have none."""
-        return self.dataset.classes.index(self.label) if self.label else None
+        return self.dataset.classes.index(self.label) if self.label in self.dataset.classes else None
 
     def __repr__(self) -> str:
         facts = ", ".join(f"{key}={value!r}" for key, value in _known(self.record).items())
@@ -124,6 +129,8 @@ class Dataset:
         What to know before trusting a result on this dataset, in sentences.
     grouped : bool
         Whether the records' groups already hold the near duplicates, so that nobody has to look for them.
+    multilabel : bool
+        Whether `classes` are findings of which a film may have several (``record.findings``).
 
     Notes
     -----
@@ -144,6 +151,7 @@ class Dataset:
         self.dropped: dict[str, int] = {}
         self.notes: list[str] = []
         self.grouped = False
+        self.multilabel = False
 
     @cached_property
     def title(self) -> str:
@@ -208,7 +216,7 @@ class Dataset:
         return (Sample(self, record) for record in self.records)
 
     def __repr__(self) -> str:
-        counts = Counter(self.labels)
+        counts = Counter(name for record in self.records for name in record.findings or (record.label,))
         shown = [f"{name} {counts[name]}" for name in self.classes[:6]] + ["..."] * (len(self.classes) > 6)
         masks = sum(bool(record.mask) for record in self.records)
         facts = [f"{len(self)} images", ", ".join(shown) or "no classes", f"{masks} lung masks"]
@@ -244,6 +252,14 @@ class Dataset:
         self.classes = classes_of(mapping)
         self.dropped = {**self.dropped, **dropped}
 
+    def require_one_class(self, what: str) -> None:
+        """Refuse a multi-label dataset with a DataError that says what asks for one class a film."""
+        if self.multilabel:
+            raise DataError(
+                f"{self.root}: films have several findings each, and {what} compares classes, one a film; "
+                "give a table with one label a film (`lungcls finetune` and `lungcls train` take findings)"
+            )
+
     def summary(self) -> dict[str, Any]:
         """Return counts, from names and lists alone: images, masks, classes, sources, and what is missing.
 
@@ -261,9 +277,9 @@ class Dataset:
             "layout": self.layout,
             "images": len(records),
             "with_mask": sum(bool(r.mask) for r in records),
-            "classes": {name: sum(r.label == name for r in records) for name in self.classes},
+            "classes": {name: sum(_is(r, name) for r in records) for name in self.classes},
             "classes_with_mask": {
-                name: sum(r.label == name and bool(r.mask) for r in records) for name in self.classes
+                name: sum(_is(r, name) and bool(r.mask) for r in records) for name in self.classes
             },
             "sources": dict(sorted(Counter(f"{r.label}/{r.source or '?'}" for r in records).items())),
             "patients": len({r.patient for r in records if r.patient}),
@@ -324,6 +340,10 @@ def mapped_records(dataset: Dataset, mapping: ClassMap) -> tuple[list[Record], d
     return kept, dict(sorted(dropped.items()))
 
 
-def _known(record: Record) -> dict[str, str]:
+def _is(record: Record, name: str) -> bool:
+    return record.label == name or name in record.findings
+
+
+def _known(record: Record) -> dict[str, Any]:
     values = {name: getattr(record, name) for name in Record.__slots__}
     return {name: value for name, value in values.items() if value}

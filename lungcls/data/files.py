@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from lungcls.data.parts import PART_NAMES
 from lungcls.errors import DataError
+from lungcls.imagefiles import SIDE_FOLDERS
 from lungcls.images import SUFFIXES
 
 MASK_SUFFIXES: Final = (*SUFFIXES, ".gif")
@@ -23,7 +25,8 @@ _AFFIX: Final = re.compile(
 def walk(root: Path) -> Iterator[Path]:
     """Yield the files below a folder, sorted; linked folders are entered, hidden things are not.
 
-    Hidden are names that start with a dot, such as the ``._`` files of macOS, and ``__MACOSX``.
+    Hidden are names that start with a dot, such as the ``._`` files of macOS, and what systems keep beside
+    files (:data:`lungcls.imagefiles.SIDE_FOLDERS`).
     """
     # Not rglob, which does not enter linked folders.
     for place, subfolders, names in os.walk(root, followlinks=True):
@@ -33,7 +36,7 @@ def walk(root: Path) -> Iterator[Path]:
 
 def is_hidden(name: str) -> bool:
     """Whether a file or folder of this name is none of the dataset's."""
-    return name.startswith(".") or name == "__MACOSX"
+    return name.startswith(".") or name in SIDE_FOLDERS
 
 
 def list_images(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[Path]:
@@ -102,7 +105,7 @@ class FileIndex:
         ]
         self._by_name: dict[str, list[str]] = {}
         for file in self.files:
-            self._by_name.setdefault(file.rpartition("/")[2].lower(), []).append(file)
+            self._by_name.setdefault(_folded(file.rpartition("/")[2]), []).append(file)
 
     def find(self, name: str, part: str = "") -> str | None:
         """Return the file below the root that a name means, or None where there is none.
@@ -124,11 +127,11 @@ class FileIndex:
         absolute = bool(re.match(r"[\\/]|[A-Za-z]:[\\/]", name.strip()))
         if not steps or ".." in steps:
             return None
-        here = self._by_name.get(steps[-1].lower(), [])
+        here = self._by_name.get(_folded(steps[-1]), [])
         for first in range(len(steps) if absolute else 1):
             wanted = "/".join(steps[first:])
             exact = [file for file in here if f"/{file}".endswith(f"/{wanted}")]
-            fitting = exact or [f for f in here if f"/{f}".lower().endswith(f"/{wanted.lower()}")]
+            fitting = exact or [f for f in here if f"/{_folded(f)}".endswith(f"/{_folded(wanted)}")]
             if fitting:
                 return self._best(fitting, wanted, part)
         return None
@@ -144,6 +147,11 @@ class FileIndex:
                 f"{self.root}: {wanted} could be {' or '.join(nearest[:3])}; write the path below the folder"
             )
         return nearest[0]
+
+
+def _folded(name: str) -> str:
+    """A name whatever its case, and whether its accents are letters of their own (macOS) or not."""
+    return unicodedata.normalize("NFC", name).lower()
 
 
 def _in_part(file: str, part: str) -> bool:

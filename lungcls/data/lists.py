@@ -162,9 +162,9 @@ def read_list(path: Path) -> list[Line]:
         separator = separator_of(line)
         cells = cells_of(line, separator) if separator else line.split()
         at = _name_at(cells)
-        if at is None and not lines:
+        if at is None and not lines and not any(end in line.lower() for end in SUFFIXES):
             continue  # a header
-        if at is None or at + 1 >= len(cells):
+        if at is None or not any(cells[at + 1 :]):
             raise DataError(
                 f"{path}, line {number}: {line.strip()[:80]!r} does not name an image and its class; "
                 "expected "

@@ -36,6 +36,7 @@ class MaskFolder(Dataset):
     Notes
     -----
     The folders may have other usual names (``CXR_png``, ``ManualMask``); masks may be called ``name_mask``.
+    Films may also lie in the folder itself, beside ``masks``, where the layout is named.
     The masks of the two lungs may lie in two folders, such as ``ManualMask/leftMask`` and
     ``ManualMask/rightMask`` of the Montgomery set as it was published: the mask of an image is then the union
     of both.
@@ -52,8 +53,8 @@ class MaskFolder(Dataset):
 
     def __init__(self, root: str | Path) -> None:
         super().__init__(root)
-        place, mask_places = _image_folder(self.root), _mask_folders(self.root)
-        images = list_images(place) if place else []
+        place, mask_places = _image_folder(self.root) or self.root, _mask_folders(self.root)
+        images = list_images(place)
         found = [pair_masks(images, list_images(one, MASK_SUFFIXES))[0] for one in mask_places]
         if not any(found):
             masks = sum(len(list_images(one, MASK_SUFFIXES)) for one in mask_places)

@@ -67,6 +67,7 @@ class MergedDataset(Dataset):
         self.title = " + ".join(dataset.title for dataset in datasets.values())
         order: list[str] = []
         for name, dataset in self.datasets.items():
+            dataset.require_one_class("a merged dataset")
             chosen = (per_dataset or {}).get(name, classes)
             mapping = load_classes(chosen) if chosen is not None else {c: c for c in dataset.classes}
             kept, dropped = mapped_records(dataset, mapping)

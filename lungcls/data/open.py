@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from lungcls.data.chestxray import CovidChestXray
 from lungcls.data.classmap import ClassMap
@@ -15,10 +15,12 @@ from lungcls.data.coronahack import CoronaHack
 from lungcls.data.dataset import Dataset
 from lungcls.data.files import is_hidden
 from lungcls.data.folders import ClassFolders
+from lungcls.data.labeltable import TABLE_SUFFIXES, open_table
 from lungcls.data.lists import ImageLists, ct_refusal, find_lists, read_list
 from lungcls.data.maskfolder import MaskFolder
 from lungcls.data.merged import MergedDataset
 from lungcls.data.radiography import RadiographyDatabase
+from lungcls.data.xrv import XrvFilms, is_xrv, xrv_kind
 from lungcls.errors import DataError
 
 if sys.version_info >= (3, 11):
@@ -81,19 +83,23 @@ def open_radiography(root: str | Path) -> RadiographyDatabase:
 
 
 def open_dataset(
-    root: str | Path, *, layout: str | None = None, classes: str | Path | ClassMap | None = None
+    root: str | Path | Any, *, layout: str | None = None, classes: str | Path | ClassMap | None = None
 ) -> Dataset:
     """Open whichever dataset a folder holds.
 
     Parameters
     ----------
-    root : path-like
+    root : path-like, or a dataset of torchxrayvision
         A folder in one of :data:`LAYOUTS`, one that holds nothing else than such a folder, or one with a
         Radiography Database in ``radiography``. Or a TOML file that merges several, with a table
         ``[datasets.<name>]`` for each (``path``, relative to the file, and optionally ``layout`` and
-        ``classes``) and optionally a table ``[classes]`` for all.
+        ``classes``) and optionally a table ``[classes]`` for all. Or a CSV file of paths and labels
+        (:class:`lungcls.data.labeltable.LabelTable`). An object of ``torchxrayvision.datasets``
+        is read as :class:`lungcls.data.xrv.XrvFilms` says.
     layout : str, optional
-        A key of :data:`LAYOUTS`, where the folder could be read in more than one way.
+        A key of :data:`LAYOUTS`, where the folder could be read in more than one way; or the place of a
+        class, ``package.module:Class``, of lungcls's kind or torchxrayvision's, such as
+        ``torchxrayvision.datasets:NIH_Dataset``.
     classes : str, path or mapping, optional
         Other classes than the dataset's own: ``binary``, ``three``, ``four``, a TOML file or a mapping; see
         :func:`lungcls.data.classmap.load_classes`.
@@ -108,6 +114,8 @@ def open_dataset(
     DataError
         If it is none of them, could be several, or holds computed tomography.
     """
+    if is_xrv(root):
+        return XrvFilms(root, classes)
     path = Path(root)
     if path.suffix.lower() == ".toml" and path.is_file():
         if layout is not None:
@@ -118,6 +126,10 @@ def open_dataset(
         if classes is not None:
             merged.map_classes(classes)
         return merged
+    if path.suffix.lower() in TABLE_SUFFIXES and not path.is_dir():
+        if layout is not None:
+            raise DataError(f"{path}: a table is its own layout; leave out {layout!r}")
+        return open_table(path, classes)
     place, kind = _place_and_kind(path, layout)
     return kind.open(place, classes)
 
@@ -198,6 +210,8 @@ def _imported(layout: str) -> type[Dataset]:
         kind = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise DataError(f"the layout {layout!r} cannot be imported: {error}") from error
+    if any(base.__module__ == "torchxrayvision.datasets" for base in getattr(kind, "__mro__", ())):
+        return xrv_kind(kind)
     return LAYOUTS[register(kind).layout]
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import zipfile
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
 from lungcls.data.csvfile import header, read_csv
 from lungcls.data.dataset import Dataset, Record
 from lungcls.data.files import MASK_SUFFIXES, FileIndex, list_images, pair_masks
+from lungcls.data.parts import PART_NAMES
 from lungcls.errors import DataError
 from lungcls.labels import CLASSES
 
@@ -101,7 +102,11 @@ class RadiographyDatabase(Dataset):
 
     def _read_manifest(self) -> list[Record]:
         path = self.root / MANIFEST
-        known = [field.name for field in fields(Record)]
+        known = [
+            field.name
+            for field in fields(Record)
+            if isinstance(field.default, str) or field.default is MISSING
+        ]
         spelled = {one.lower().replace("_", " "): one for one in CLASSES}
         columns = header(path)
         if not {"file", "label"} <= {name.lower() for name in columns}:
@@ -121,11 +126,18 @@ class RadiographyDatabase(Dataset):
                     else:
                         named.add(mask)
                     row[key] = mask or ""
+            if row.get("part"):
+                part = PART_NAMES.get(row["part"].lower())
+                if part is None:
+                    names = ", ".join(dict.fromkeys(PART_NAMES.values()))
+                    raise DataError(f"{path}, row {number}: part {row['part']!r}; expected one of {names}")
+                row["part"] = part
             file = index.find(row["file"])
             if file is None:
                 self.missing_files.append(row["file"])
                 continue
-            record = Record(**{**{name: row.get(name, "") for name in known}, "file": file, "label": label})
+            values: dict[str, Any] = {name: row.get(name, "") for name in known}
+            record = Record(**{**values, "file": file, "label": label})
             if records.setdefault(file, record) != record:
                 raise DataError(
                     f"{path}, row {number}: {row['file']} is there twice, with other values; keep one row"

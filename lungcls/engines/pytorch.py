@@ -46,7 +46,7 @@ class TorchNetwork:
         self.precision = precision
         self._card = card
         self._device = device
-        self._takes_views = takes_views
+        self.takes_views = takes_views
 
     @property
     def device(self) -> str:
@@ -56,7 +56,7 @@ class TorchNetwork:
     def __call__(self, views: View) -> npt.NDArray[np.float32]:
         """Run one batch."""
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            if self._takes_views:
+            if self.takes_views:
                 with torch.inference_mode():
                     batch = torch.from_numpy(np.ascontiguousarray(views)).to(self._device)
                     logits = self.module(batch).float().cpu()

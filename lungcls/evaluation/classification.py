@@ -18,6 +18,7 @@ from lungcls.evaluation.bootstrap import (
     group_resamples,
 )
 from lungcls.evaluation.calibration import Figures, calibration_metrics, check_labels, divide
+from lungcls.evaluation.calibration_error import with_calibration_errors
 
 COVID = "COVID"
 PER_CLASS = ("precision", "recall", "f1", "auroc", "ece")
@@ -40,6 +41,7 @@ class ClassificationReport:
         The class that the majority baseline always answers.
     overall : dict of Estimate
         accuracy, macro_precision, macro_recall, macro_f1, macro_auroc, brier, nll, ece, classwise_ece,
+        ece_debiased, classwise_ece_debiased, calibration_p,
         covid_false_negative_rate (where COVID is a class), majority_accuracy, majority_macro_f1.
     per_class : dict of dict of Estimate
         By class: precision, recall, f1, auroc, ece. All nan for a class that the sample lacks.
@@ -144,8 +146,10 @@ def classification_report(
     A class without images in the sample (or in a resample) has no precision, recall, F1 or AUROC there,
     and macro figures are means over the classes that are present. A class that is present and
     never predicted has precision 0, as in scikit-learn. AUROC is one class against the rest; ties count
-    half. Brier score is the sum over classes, from 0 to 2. The calibration error is a sum of absolute
-    values, which resampling makes larger: its interval lies high, and may miss a value near 0.
+    half. Brier score is the sum over classes, from 0 to 2. The calibration error (``ece``) is a sum of
+    absolute values, which chance makes larger and resampling more so: it has no interval. The debiased one
+    has, and ``calibration_p`` says whether chance alone would give the plain one
+    (:func:`lungcls.evaluation.calibration_error.calibration_errors`).
 
     References
     ----------
@@ -171,6 +175,7 @@ def classification_report(
         }
 
     estimates = bootstrap_estimates(statistics, resamples, level)
+    estimates = with_calibration_errors(estimates, scores, truth, resamples, names, level)
     # Resamples of a share of 0 or 1 all have that share, however few the films are.
     groups_of = {name: len(np.unique(resamples.codes[truth == k])) for k, name in enumerate(names)}
     shares = {("accuracy", ""): resamples.n_groups, **{("recall", name): n for name, n in groups_of.items()}}

@@ -289,6 +289,12 @@ def resampled_p(drawn: Floats) -> float:
     return min(1.0, 2 * (tail + 1) / (len(drawn) + 1)) if drawn.size else math.nan
 
 
+def at_floor(drawn: Floats) -> bool:
+    """Say whether a p value from resamples is the least that so many can show: "at most", not "equal to"."""
+    drawn = drawn[~np.isnan(drawn)]
+    return bool(drawn.size) and not ((drawn <= 0).any() and (drawn >= 0).any())
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Adjust p values for their number, so that the chance of any false alarm stays below the level.
 

@@ -20,8 +20,10 @@ from lungcls.evaluation.calibration import (
     divide,
     softmax,
 )
+from lungcls.evaluation.calibration_error import with_calibration_errors
 from lungcls.evaluation.classification import weighted_auroc
 from lungcls.evaluation.conformal import COVERAGES, conformal_metrics
+from lungcls.evaluation.weighted import share
 from lungcls.prediction import TIERS, confidence_tier
 from lungcls.uncertainty import entropy
 from lungcls.weights import Card
@@ -41,13 +43,15 @@ class TrustReport:
     classes : tuple of str
     calibration : dict of dict
         ``uncalibrated`` and ``calibrated``: by (metric, class), the figures of
-        :func:`lungcls.evaluation.calibration.calibration_metrics`.
+        :func:`lungcls.evaluation.calibration.calibration_metrics`, and debiased calibration errors
+        (:func:`lungcls.evaluation.calibration_error.with_calibration_errors`).
     reliability : dict of list of dict
         The same two: for each bin of confidence that is not empty its ends, number of images, mean confidence
         and accuracy with an interval.
     conformal : dict of dict
-        By coverage asked for, then by (metric, class): ``coverage``, ``set_size``, ``single``. Empty where
-        the card stores no scores.
+        By coverage asked for, then by (metric, class): ``coverage``, ``set_size``, ``single``, and ``empty``:
+        how often no class would be in the set, had the most probable one no place in it. Empty where the card
+        stores no scores.
     tiers : dict of dict
         By tier: ``images``, and estimates of ``share`` and ``accuracy``.
     error_detection : dict of Estimate
@@ -157,6 +161,7 @@ def trust_report(
     wrong = calibrated.argmax(axis=1) != truth
     tier = np.asarray([confidence_tier(value) for value in confidence])
     sets = predicted_sets(calibrated, card, coverages)
+    raw = _raw_sets(calibrated, card, coverages)
     doubt = doubts(calibrated)
 
     def statistics(weights: NDArray[np.float64]) -> dict[tuple[Any, ...], NDArray[np.float64]]:
@@ -168,6 +173,7 @@ def trust_report(
         for asked, held in sets.items():
             found = conformal_metrics(truth, held, weights, card.classes)
             figures.update({("conformal", asked, *key): value for key, value in found.items()})
+            figures["conformal", asked, "empty", ""] = share(~raw[asked].any(axis=1))(weights)
         figures.update(_tiers(tier, ~wrong, weights))
         for name, value in doubt.items():
             figures["error", name] = weighted_auroc(value, wrong, weights)
@@ -183,7 +189,12 @@ def trust_report(
     return TrustReport(
         temperature=card.temperature,
         classes=card.classes,
-        calibration={when: part("calibration", when) for when in probabilities},
+        calibration={
+            when: with_calibration_errors(
+                part("calibration", when), values, truth, resamples, card.classes, level
+            )
+            for when, values in probabilities.items()
+        },
         reliability={when: _reliability(values, part("bin", when)) for when, values in probabilities.items()},
         conformal={asked: part("conformal", asked) for asked in sets},
         tiers={
@@ -205,11 +216,18 @@ def predicted_sets(
 
     As in a Prediction, the most probable class is always in its set.
     """
+    first = np.eye(len(card.classes), dtype=np.bool_)[probabilities.argmax(axis=1)]
+    return {coverage: held | first for coverage, held in _raw_sets(probabilities, card, coverages).items()}
+
+
+def _raw_sets(
+    probabilities: NDArray[np.float64], card: Card, coverages: Sequence[float]
+) -> dict[float, NDArray[np.bool_]]:
+    """Sets as they are calibrated, before the most probable class is put in; these may be empty."""
     if not card.conformal:
         return {}
     values = p_values(probabilities, card.conformal, card.classes)
-    first = np.eye(len(card.classes), dtype=np.bool_)[probabilities.argmax(axis=1)]
-    return {coverage: in_set(values, coverage) | first for coverage in coverages}
+    return {coverage: in_set(values, coverage) for coverage in coverages}
 
 
 def doubts(probabilities: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:

@@ -59,7 +59,7 @@ class Frame:
         ValueError
             As :func:`lungcls.regions.seen_box`.
         """
-        box = seen_box(shape, mask, region)
+        box = seen_box(shape, mask, region, aspect)
         return cls(shape, box, place((box[3] - box[1], box[2] - box[0]), size, aspect))
 
     @classmethod

@@ -47,7 +47,8 @@ def tone_range(pixels):
     low = percentile(some, op.Cast(op.Constant(value_float=0.005), to=DOUBLE))
     high = percentile(some, op.Cast(op.Constant(value_float=0.995), to=DOUBLE))
     spread = high - low
-    flat = op.And(spread > 0.0, spread < 0.2)
+    width = op.ReduceMax(pixels, keepdims=0) - op.ReduceMin(pixels, keepdims=0)
+    flat = op.And(spread > 0.0, op.Or(spread < 0.2, width < 0.3))
     if flat:  # noqa: SIM108, which graphs do not know
         toned = op.Clip((pixels - low) / spread, 0.0, 1.0)
     else:
@@ -58,14 +59,11 @@ def tone_range(pixels):
 @script()
 def tone_levels(pixels):
     """As ``tone.level``."""
-    shape = op.Shape(pixels)
-    edge = op.Cast(op.Floor(op.Cast(shape, to=DOUBLE) * 0.1), to=INT64)
-    inner = op.Slice(pixels, edge, shape - edge, op.Constant(value_ints=[0, 1]))
-    some = sample(inner)
-    low = percentile(some, op.Cast(op.Constant(value_float=0.02), to=DOUBLE))
-    high = percentile(some, op.Cast(op.Constant(value_float=0.98), to=DOUBLE))
+    some = sample(pixels)
+    low = percentile(some, op.Cast(op.Constant(value_float=0.005), to=DOUBLE))
+    high = percentile(some, op.Cast(op.Constant(value_float=0.995), to=DOUBLE))
     if high > low:
-        toned = op.Clip((pixels - low) * (0.9 / (high - low)) + 0.05, 0.0, 1.0)
+        toned = op.Clip((pixels - low) * (0.895 / (high - low)) + 0.005, 0.0, 1.0)
     else:
         toned = op.Identity(pixels)
     return toned

@@ -74,6 +74,10 @@ class PipelineModule(nn.Module):
         self.first, self.second = segmenter_card.input_size, classifier_card.input_size
         self.threshold = float(segmenter_card.thresholds["mask"])
         self.temperature = float(classifier_card.temperature)
+        self.multilabel = classifier_card.multilabel
+        if self.multilabel:
+            scaling = [classifier_card.platt.get(name, (1.0, 0.0)) for name in classifier_card.classes]
+            self.register_buffer("platt", torch.tensor(scaling), persistent=False)
         self.region = Region(**(classifier_card.region or {}))
         self.reach = int(self.region.dilate * MAX_WIDTH)
 
@@ -91,15 +95,23 @@ class PipelineModule(nn.Module):
         box : int64 tensor [B, 4]
             (x0, y0, x1, y1) of the mask, end exclusive; the whole image where the mask is too small to use.
         """
-        pixels = images.to(torch.float32) / 255.0
+        return self.answer(images.to(torch.float32) / 255.0)
+
+    def answer(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Do what :meth:`forward` does with grey levels as float32 tensor [B, H, W] in [0, 1]."""
         whole = _whole_box(pixels)
-        logits = self.segmenter(_fit(pixels, whole, self.first))[:, 0]
-        mask = _unfit(torch.sigmoid(logits), pixels) > self.threshold
+        mask = lung_probability(self.segmenter, pixels, self.first) > self.threshold
         usable = mask.to(torch.float32).mean((1, 2)) >= MIN_AREA
         shown, seen = self._cut(pixels, mask, usable, whole)
-        answer = self.classifier(_fit(shown, seen, self.second)) / self.temperature
+        logits = self.classifier(_fit(shown, seen, self.second))
         box = torch.where(usable[:, None], _box(mask), whole)
-        return mask, torch.softmax(answer, 1), box.to(torch.int64)
+        return mask, self._probabilities(logits), box.to(torch.int64)
+
+    def _probabilities(self, logits: Tensor) -> Tensor:
+        if self.multilabel:
+            platt = self.get_buffer("platt")
+            return torch.sigmoid(logits * platt[:, 0] + platt[:, 1])
+        return torch.softmax(logits / self.temperature, 1)
 
     def _cut(self, pixels: Tensor, mask: Tensor, usable: Tensor, whole: Tensor) -> tuple[Tensor, Tensor]:
         """What the region shows of each image, and in which box."""
@@ -117,6 +129,24 @@ class PipelineModule(nn.Module):
             torch.where(usable[:, None, None], shown, pixels),
             torch.where(usable[:, None], box, whole) if self.region.kind.crops else whole,
         )
+
+
+def lung_probability(segmenter: StageModule, pixels: Tensor, size: int) -> Tensor:
+    """Return the probability of lung of each pixel of films of one size.
+
+    Parameters
+    ----------
+    segmenter : StageModule
+    pixels : float32 tensor [B, H, W] in [0, 1]
+    size : int
+        The card's ``input_size``.
+
+    Returns
+    -------
+    float32 tensor [B, H, W] in [0, 1]
+    """
+    logits = segmenter(_fit(pixels, _whole_box(pixels), size))[:, 0]
+    return _unfit(torch.sigmoid(logits), pixels)
 
 
 def _whole_box(pixels: Tensor) -> Tensor:

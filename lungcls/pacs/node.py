@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Final
@@ -97,6 +98,10 @@ class NodeSettings:
                 raise OptionError(f"AE title {title!r}: expected 1 to 16 ASCII characters without backslash")
         if not self.allowed:
             raise OptionError("no AE title is allowed to send; name at least one with --allow")
+        for name in ("max_mb", "max_megapixels", "timeout"):
+            value = getattr(self, name)
+            if not 0 < value < math.inf:
+                raise OptionError(f"--{name.replace('_', '-')} is {value}; expected a number above 0")
 
 
 class Node:

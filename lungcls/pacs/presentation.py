@@ -80,7 +80,7 @@ def make_gsps(
 
 def _aspect(header: Dataset) -> list[int] | None:
     """The shape of pixels that are not square, as whole numbers of height to width."""
-    for keyword in ("PixelSpacing", "ImagerPixelSpacing", "PixelAspectRatio"):
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio"):
         try:
             height, width = (float(number) for number in header[keyword].value)
         except (KeyError, TypeError, ValueError):

@@ -133,6 +133,7 @@ def findings_of(result: Prediction | Lungs) -> Findings:
         reasons=quality.reasons,
         accepted=quality.accepted,
         label=result.label,
+        several=result.findings is not None,
         probabilities=dict(result.probabilities),
         conformal_set=result.conformal_set,
         coverage=result.coverage,

@@ -75,6 +75,8 @@ class Findings:
         What of the film the classifier saw.
     notes : tuple of str
         What else the reader of the report has to know.
+    several : bool
+        Whether `label` is the findings of a film, joined by ``|``, in place of one class.
     """
 
     reasons: tuple[Reason, ...] = ()
@@ -85,6 +87,7 @@ class Findings:
     coverage: float | None = None
     region: str | None = None
     notes: tuple[str, ...] = ()
+    several: bool = False
 
 
 def make_sr(
@@ -155,7 +158,8 @@ def _film_group(
     ]
     evaluations = []
     if findings.label is not None:
-        evaluations.append(_evaluation("Most probable class", findings.label))
+        what = "Findings at their thresholds" if findings.several else "Most probable class"
+        evaluations.append(_evaluation(what, findings.label))
     if findings.coverage is not None and findings.conformal_set:
         measurements.append(
             Measurement(private_code("Coverage of the conformal set"), findings.coverage, _NO_UNIT)

@@ -14,7 +14,15 @@ from lungcls.regions import Region
 from lungcls.tone import TONES
 
 LOSSES: Final = {"segmentation": ("dice_bce",), "classification": ("cross_entropy", "bce", "focal")}
-GROUPS: Final = ("small", "released on a CPU", "released on a GPU", "first tries", "ablation", "references")
+GROUPS: Final = (
+    "small",
+    "released on a CPU",
+    "released on a GPU",
+    "first tries",
+    "own data",
+    "ablation",
+    "references",
+)
 """Groups of the recipes that come with the package, in the order in which they are listed."""
 
 # Regions that show lungs alone, and those that show what surrounds them.
@@ -146,8 +154,12 @@ def _stages(stages: Any, kind: type[Any]) -> dict[str, str]:
         found = _keys(values, kind)
         for name, value in values.items():
             if name == "train":
-                if value not in ("all", "head") and not (is_number(value, whole=True) and value >= 1):
-                    found.append(f"train is {value!r}; expected 'all', 'head' or a number of layers above 0")
+                if value not in ("all", "head", "block") and not (
+                    is_number(value, whole=True) and value >= 1
+                ):
+                    found.append(
+                        f"train is {value!r}; expected 'all', 'block', 'head' or a number of layers above 0"
+                    )
             elif name == "learning_rate":
                 if not is_number(value) or value < 0:
                     found.append(f"learning_rate is {value!r}; expected 0 or a finite number above it")

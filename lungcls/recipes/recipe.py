@@ -29,10 +29,11 @@ class Stage:
     size, epochs : int
     learning_rate : float
         In place of the recipe's; 0 keeps that one.
-    train : {"all", "head"} or int
-        What learns: everything, the head alone (the backbone is frozen, :func:`lungcls.models.layers.head`),
-        or the last so many layers with parameters, the head's included. Batch norm is frozen where its layer
-        is: it keeps its statistics.
+    train : {"all", "block", "head"} or int
+        What learns: everything, the last block and all behind it (:func:`lungcls.models.layers.last_block`),
+        the head alone (the backbone is frozen, :func:`lungcls.models.layers.head`), or the last so many
+        layers with parameters, the head's included. Batch norm is frozen where its layer is: it keeps its
+        statistics.
     """
 
     size: int

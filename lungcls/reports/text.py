@@ -64,6 +64,7 @@ def pair_values(comparison: Comparison) -> list[dict[str, Any]]:
                 **_ends("macro_f1_difference", change),
                 "macro_f1_p": change["p"],
                 "macro_f1_p_holm": change["p_holm"],
+                "macro_f1_p_is_floor": change["p_is_floor"],
                 **{key: counts[key] for key in ("only_first", "only_second", "p", "p_holm")},
             }
         )
@@ -113,11 +114,11 @@ def estimate(row: dict[str, Any], name: str, digits: int = 3) -> str:
     return f"{value:.{digits}f}" + ("" if low is None else f" [{low:.{digits}f}, {high:.{digits}f}]")
 
 
-def probability(value: float | None) -> str:
-    """Write a p value."""
+def probability(value: float | None, floor: bool = False) -> str:
+    """Write a p value; `floor` where it is the least that so many resamples can show."""
     if value is None:
         return "-"
-    return "<0.0001" if value < 1e-4 else f"{value:.4f}"
+    return "<0.0001" if value < 1e-4 else f"{'<=' if floor else ''}{value:.4f}"
 
 
 def _ends(name: str, row: dict[str, Any]) -> dict[str, Any]:

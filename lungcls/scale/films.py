@@ -7,13 +7,18 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from lungcls.errors import FilmError
+from lungcls.imagefiles import most_bytes
+from lungcls.pixels import MAX_MEGAPIXELS
 from lungcls.scale.storage import fetch, is_remote, place, reason
 
 CONNECTIONS = 32
 """Films that a worker fetches at the same time."""
+
+LARGEST: Final = int(most_bytes(MAX_MEGAPIXELS * 1e6))
+"""Bytes of the largest film that is taken out of an archive, whatever the archive says it inflates to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +123,12 @@ def _source(film: Film, root: str, pool: ThreadPoolExecutor) -> str | Source:
 def _fetch(uri: str) -> bytes:
     try:
         where = place(uri)
-        return fetch(where.fs, where.path)
+        if "::" not in uri:
+            return fetch(where.fs, where.path)
+        content = fetch(where.fs, where.path, LARGEST + 1)
+        if len(content) > LARGEST:
+            raise OSError(f"the member has more than {LARGEST >> 20} MiB, which no film needs")
+        return content
     except Exception as error:
         # Whatever a file system or its client raises costs this film, and no other.
         raise FilmError(f"{uri} cannot be fetched: {reason(error)}") from error

@@ -217,15 +217,15 @@ def is_remote(uri: str) -> bool:
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", uri) is not None and not uri.startswith("file://")
 
 
-def fetch(fs: AbstractFileSystem, path: str) -> bytes:
-    """Read a whole file, again after a pause where the failure may pass.
+def fetch(fs: AbstractFileSystem, path: str, most: int | None = None) -> bytes:
+    """Read a whole file, or no more than so many bytes of it; again after a pause where the failure may pass.
 
     Raises
     ------
     Exception
         Whatever the file system raised at the last of :data:`ATTEMPTS`.
     """
-    content: bytes = _again(lambda: fs.cat_file(path))
+    content: bytes = _again(lambda: fs.cat_file(path, end=most))
     return content
 
 

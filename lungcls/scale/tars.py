@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import tarfile
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 from typing import Any, Final
 
 from lungcls.errors import StorageError
 from lungcls.images import SUFFIXES
-from lungcls.scale.films import Film
+from lungcls.scale.films import LARGEST, Film
 from lungcls.scale.storage import Place, reason, translated
 
 TARS: Final = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 SIDECARS: Final = ("json", "cls", "txt", "id")
 """Members beside a film that are carried to the output."""
+
+_LARGEST_SIDECAR: Final = 1 << 20
 
 
 def is_tar(name: str) -> bool:
@@ -39,36 +42,35 @@ def tar_films(where: Place) -> Iterator[Film]:
 
     Notes
     -----
-    Where the file is none, or ends too early, the last row says so; those before it stand.
+    Where the file is none, or ends too early, the last row says so; those before it stand. Nothing is
+    unpacked to a disk. A film that is a link or a device, is larger than any film, or whose name leads out of
+    the archive, is a row with its problem; such members beside films are passed over.
     """
     row = 0
     key = None
-    films: list[tuple[str, bytes]] = []
+    films: list[tuple[str, bytes, str | None]] = []
     beside: dict[str, Any] = {}
     try:
         with translated(where, "read"):
             raw = where.fs.open(where.path, "rb")
         with raw, tarfile.open(fileobj=raw, mode="r|*") as archive:
             for member in archive:
-                if not member.isfile():
-                    continue
                 name = member.name
                 folder, _, base = name.rpartition("/")
                 stem, _, suffix = base.partition(".")
-                if base.startswith("."):
+                pictured = name.lower().endswith(SUFFIXES)
+                if member.isdir() or base.startswith(".") or not (pictured or member.isfile()):
                     continue
                 if (folder, stem) != key:
                     for film in _sample(where, row, key, films, beside):
                         yield film
                         row += 1
                     key, films, beside = (folder, stem), [], {}
-                file = archive.extractfile(member)
-                if file is None:
-                    continue
-                if name.lower().endswith(SUFFIXES) or not suffix:
-                    films.append((name, file.read()))
-                elif suffix.lower() in SIDECARS:
-                    beside[suffix.lower()] = _value(suffix.lower(), file.read())
+                if pictured or not suffix:
+                    problem = _problem(member, LARGEST)
+                    films.append((name, b"" if problem else _content(archive, member), problem))
+                elif suffix.lower() in SIDECARS and not _problem(member, _LARGEST_SIDECAR):
+                    beside[suffix.lower()] = _value(suffix.lower(), _content(archive, member))
             for film in _sample(where, row, key, films, beside):
                 yield film
                 row += 1
@@ -84,14 +86,31 @@ def _sample(
     where: Place,
     row: int,
     key: tuple[str, str] | None,
-    films: list[tuple[str, bytes]],
+    films: list[tuple[str, bytes, str | None]],
     beside: dict[str, Any],
 ) -> Iterator[Film]:
     if key is None:
         return
     text = json.dumps({"key": "/".join(part for part in key if part), **beside}, ensure_ascii=False)
-    for number, (name, content) in enumerate(films, row):
-        yield Film(number, f"tar://{name}::{where.uri}", text, content)
+    for number, (name, content, problem) in enumerate(films, row):
+        yield Film(number, f"tar://{name}::{where.uri}", text, content, problem)
+
+
+def _problem(member: tarfile.TarInfo, most: int) -> str | None:
+    """Say why a member is not read, or None."""
+    if not member.isfile():
+        return f"{member.name}: this member of the tar file is a link or a device, which is not followed"
+    path = PurePosixPath(member.name)
+    if path.is_absolute() or ".." in path.parts:
+        return f"{member.name}: the name of this member leads out of the tar file"
+    if member.size > most:
+        return f"{member.name}: this member has {member.size >> 20} MiB, more than any film ({most >> 20})"
+    return None
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = archive.extractfile(member)
+    return b"" if file is None else file.read()
 
 
 def _value(suffix: str, content: bytes) -> Any:

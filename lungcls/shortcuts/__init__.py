@@ -1,4 +1,4 @@
-"""Does a classifier look at the lungs, or at where the picture comes from? Ten checks and a verdict each."""
+"""Does a classifier look at the lungs, or at where the picture comes from? Checks with a verdict each."""
 
 from lungcls.shortcuts.check import Check, register_check
 from lungcls.shortcuts.subject import ClassifierSubject, ModuleSubject, Subject

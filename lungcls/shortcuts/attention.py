@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from lungcls.errors import OptionError
 from lungcls.evaluation.bootstrap import Estimate, bootstrap_estimates, group_resamples
 from lungcls.evaluation.weighted import Floats, share
 from lungcls.explanation import Frame, attention_shares
@@ -45,8 +46,13 @@ class Attention(Check):
         chosen[rng.permutation(len(trial.sample))[:_MOST]] = True
         part = trial.of(chosen)
         targets = part.probabilities.argmax(1)
-        shares, grids = _shares(part, subject, targets)
-        control, _ = _shares(part, subject.untrained(), targets)
+        try:
+            shares, grids = _shares(part, subject, targets)
+            control, _ = _shares(part, subject.untrained(), targets)
+        except (RuntimeError, OptionError) as error:
+            # A rounding, a threshold or a histogram lets no gradient through: there is no CAM then.
+            reason = " ".join(str(error).split())
+            return self.untold(f"no CAM can be made of this model ({reason})", rows)
         pictures = _pictures(part, grids)
         valid = np.isfinite(shares["lungs"])
         if valid.sum() < rules.MIN_IMAGES:
@@ -76,7 +82,7 @@ class Attention(Check):
         if subject.region.kind.shows != "both":
             kind = "only the lungs" if subject.region.kind.shows == "lungs" else "nothing of the lungs"
             because += f"; the model is shown {kind}, so that this tells nothing about it"
-            return self.untold(because, rows, pictures)
+            return self.not_applicable(because, rows, pictures)
         verdicts: list[Verdict] = [rules.at_least(way, rules.CAM_OVER_CHANCE), rules.at_least(gain, 0)]
         return self.finding(joined(verdicts), because, rows, pictures)
 

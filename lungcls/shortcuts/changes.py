@@ -119,3 +119,14 @@ CHANGES: Final[dict[str, Change]] = {
     "text in a corner": _letters(("PORTABLE", "AP ERECT", "14:32", "SUPINE"), 0.06),
 }
 """Changes by name. The mask goes along with rotations and shifts, and stays as it was found else."""
+
+LOSSY: Final = (
+    "JPEG quality 50",
+    "JPEG quality 30",
+    "blur, 0.4% of the side",
+    "blur, 0.8% of the side",
+    "noise, sd 0.02",
+    "noise, sd 0.05",
+    "rescaled to half and back",
+)
+"""Changes that destroy details. All but these leave what can be read from the lungs as it is."""

@@ -37,12 +37,13 @@ if TYPE_CHECKING:
     from lungcls.shortcuts.trainings import Trainings
     from lungcls.study.study import Study
 
-Verdict: TypeAlias = Literal["pass", "fail", "cannot tell"]
+Verdict: TypeAlias = Literal["pass", "fail", "cannot tell", "not applicable"]
 Row: TypeAlias = dict[str, Any]
 
 PASS: Final = "pass"
 FAIL: Final = "fail"
 UNTOLD: Final = "cannot tell"
+NOT_APPLICABLE: Final = "not applicable"
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +68,8 @@ class Finding:
     ----------
     name, title : str
         Of the check.
-    verdict : {"pass", "fail", "cannot tell"}
+    verdict : {"pass", "fail", "cannot tell", "not applicable"}
+        The last where the model's region hides what the check tests.
     because : str
         Why, with the figures that decided.
     rows : list of dict
@@ -124,8 +126,10 @@ class Check(ABC):
     ----------
     name : str
         In one word, for command line and results.
-    number : int
-        Several checks of one question share one.
+    number : int or str
+        A number, or a letter for the checks of the second edition. Several checks of one question share one.
+    letter : str
+        Another name of the number, where a check of the second edition took the place of an older one.
     title : str
     needs_training : bool
         Whether it trains models of its own; it runs only where trainings are allowed then.
@@ -135,7 +139,8 @@ class Check(ABC):
     """
 
     name: ClassVar[str]
-    number: ClassVar[int]
+    number: ClassVar[int | str]
+    letter: ClassVar[str] = ""
     title: ClassVar[str]
     needs_training: ClassVar[bool] = False
     limit: ClassVar[float | None] = None
@@ -188,11 +193,17 @@ class Check(ABC):
         """Return that this data cannot tell."""
         return self.finding(UNTOLD, because, rows, pictures)
 
+    def not_applicable(
+        self, because: str, rows: list[Row] | None = None, pictures: list[Picture] | None = None
+    ) -> Finding:
+        """Return that the model's region hides what is tested."""
+        return self.finding(NOT_APPLICABLE, because, rows, pictures)
+
 
 _CHECKS: Final[dict[str, Check]] = {}
 
 CHECKS: Final[Mapping[str, Check]] = MappingProxyType(_CHECKS)
-"""The checks by name, in the order of their numbers, those of :func:`register_check` included."""
+"""The checks by name, in the order of their numbers and letters, those of :func:`register_check` included."""
 
 
 def register_check(check: Check) -> None:
@@ -210,19 +221,19 @@ def register_check(check: Check) -> None:
     if check.name in _CHECKS and type(_CHECKS[check.name]) is not type(check):
         raise OptionError(f"there is another check {check.name!r}; give yours a name of its own")
     _CHECKS[check.name] = check
-    ordered = sorted(_CHECKS.items(), key=lambda item: item[1].number)
+    ordered = sorted(_CHECKS.items(), key=lambda item: (isinstance(item[1].number, str), item[1].number))
     _CHECKS.clear()
     _CHECKS.update(ordered)
 
 
 def choose_checks(names: Iterable[str] = (), training: bool = False) -> list[Check]:
-    """Return checks by name or number, in the order of their numbers.
+    """Return checks by name, number or letter, in the order of their numbers.
 
     Parameters
     ----------
     names : iterable of str
-        Such as ``attention`` or ``9``; none, or ``all``, for all. A number stands for all checks that share
-        it.
+        Such as ``attention``, ``9`` or ``A``; none, or ``all``, for all. A number stands for all checks that
+        share it.
     training : bool, default=False
         Whether checks may train. Those that need it are else only among the chosen ones where they are named,
         or where no other check has their number: they then say that they cannot tell.
@@ -232,8 +243,13 @@ def choose_checks(names: Iterable[str] = (), training: bool = False) -> list[Che
     DataError
         If one is unknown.
     """
-    wanted = {name.strip() for name in names} - {""}
+    asked = {name.strip() for name in names} - {""}
     numbers = {str(check.number) for check in CHECKS.values()}
+    letters = {check.letter: str(check.number) for check in CHECKS.values() if check.letter}
+    wanted = set()
+    for name in asked:
+        short = letters.get(name.upper(), name.upper())
+        wanted.add(short if short in numbers else name)
     if unknown := sorted(wanted - set(CHECKS) - numbers - {"all"}):
         known = ", ".join(f"{check.number} {name}" for name, check in CHECKS.items())
         raise DataError(f"unknown checks {', '.join(unknown)}; the checks are {known}")
@@ -251,7 +267,13 @@ def choose_checks(names: Iterable[str] = (), training: bool = False) -> list[Che
 
 
 def joined(verdicts: list[Verdict]) -> Verdict:
-    """One verdict of several: one failure fails all, and only all passes pass."""
-    if FAIL in verdicts:
+    """One verdict of several: one failure fails all, and only all passes pass.
+
+    What is not applicable does not count, unless nothing else is there.
+    """
+    told = [verdict for verdict in verdicts if verdict != NOT_APPLICABLE]
+    if FAIL in told:
         return FAIL
-    return PASS if verdicts and all(verdict == PASS for verdict in verdicts) else UNTOLD
+    if not told:
+        return NOT_APPLICABLE if verdicts else UNTOLD
+    return PASS if all(verdict == PASS for verdict in told) else UNTOLD

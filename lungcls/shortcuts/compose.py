@@ -43,11 +43,41 @@ def compose(
         raise ValueError("a lung mask is empty: there are no lungs to swap")
     moved = _moved(lungs, source, target, background.shape)
     mask = _moved(lungs_mask.astype(np.float32), source, target, background.shape) > 0.5
-    shown = mask | background_mask
-    reach = max(1.0, _FEATHER * min(background.shape))
+    return blended(moved, background, mask | background_mask), np.asarray(mask)
+
+
+def resampled(lungs: Pixels, lungs_mask: Mask, other_mask: Mask) -> Pixels:
+    """Take lungs to the grid of another film's lungs and back, on their own background.
+
+    Parameters
+    ----------
+    lungs : float32 array [h, w]
+    lungs_mask : bool array [h, w]
+    other_mask : bool array [H, W]
+        Whose box the lungs would be scaled to by :func:`compose`.
+
+    Returns
+    -------
+    float32 array [h, w]
+        The film with its lungs at least as smooth as in the composite, blended in as there.
+
+    Raises
+    ------
+    ValueError
+        If a mask is empty.
+    """
+    source, target = lung_box(lungs_mask), lung_box(other_mask)
+    if source is None or target is None:
+        raise ValueError("a lung mask is empty: there are no lungs to resample")
+    there = _moved(lungs, source, target, other_mask.shape)
+    return blended(_moved(there, target, source, lungs.shape), lungs, lungs_mask)
+
+
+def blended(inside: Pixels, outside: Pixels, shown: Mask) -> Pixels:
+    """Put one picture into another where a mask says, with an edge of 1.5% of the shorter side."""
+    reach = max(1.0, _FEATHER * min(shown.shape))
     share = np.clip(1 - ndimage.distance_transform_edt(~shown) / reach, 0, 1)
-    composite = share * moved + (1 - share) * background
-    return np.clip(composite, 0, 1).astype(np.float32), np.asarray(mask)
+    return np.clip(share * inside + (1 - share) * outside, 0, 1).astype(np.float32)
 
 
 def lung_shape(mask: Mask) -> NDArray[np.float32]:

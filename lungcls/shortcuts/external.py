@@ -12,9 +12,11 @@ from lungcls.evaluation.bootstrap import Estimate, group_resamples, percentile_i
 from lungcls.evaluation.reading import copies_of
 from lungcls.evaluation.weighted import Floats, Statistic, share
 from lungcls.shortcuts import rules
-from lungcls.shortcuts.check import Audit, Check, Finding, Row, Verdict, joined
+from lungcls.shortcuts.check import Audit, Check, Finding, Row
 from lungcls.shortcuts.sample import Trial, interval
 from lungcls.study.study import Study
+
+NO_SET = "no external set was given (--external)"
 
 
 class External(Check):
@@ -41,10 +43,10 @@ class External(Check):
     def run(self, trial: Trial, audit: Audit) -> Finding:
         """See the class."""
         rows: list[dict[str, Any]] = []
-        verdicts: list[Verdict] = []
+        drops: list[Estimate] = []
         reasons = []
         for name, study in audit.externals.items():
-            abroad, copies = _abroad(trial, study, audit)
+            abroad, copies = trial_abroad(trial, name, study, audit)
             rows += _recalls(name, abroad)
             rows.append({"set": name, "figure": "near_duplicates_left_out", "value": float(copies)})
             counts = np.bincount(abroad.labels, minlength=len(trial.subject.classes))
@@ -57,18 +59,30 @@ class External(Check):
             rows.append({"set": "home", "figure": "balanced_accuracy", **interval(here, len(trial.sample))})
             drop = _independent(trial, abroad, judged)
             rows.append({"set": name, "figure": "drop", **interval(drop, len(abroad.sample))})
-            verdicts.append(rules.at_most(drop, rules.EXTERNAL_DROP))
+            drops.append(drop)
             reasons.append(
                 f"{name}: balanced accuracy over {', '.join(trial.subject.classes[k] for k in judged)} falls "
                 f"by {drop.value:.2f} ({drop.low:.2f} to {drop.high:.2f}; limit {rules.EXTERNAL_DROP})"
+                f"{rules.size_words(drop, rules.EXTERNAL_DROP, len(abroad.sample))}"
             )
-        if not verdicts:
-            return self.untold("; ".join(reasons) or "no external set was given (--external)", rows)
-        return self.finding(joined(verdicts), "; ".join(reasons), rows)
+        if not drops:
+            return self.untold("; ".join(reasons) or NO_SET, rows)
+        return self.finding(rules.all_at_most(drops, rules.EXTERNAL_DROP), "; ".join(reasons), rows)
+
+
+def trial_abroad(trial: Trial, name: str, study: Study, audit: Audit) -> tuple[Trial, int]:
+    """Return the trial on another collection without near duplicates of training films, and their number.
+
+    Films are read and compared once, for all checks.
+    """
+    key = ("abroad", name)
+    if key not in trial.kept:
+        trial.kept[key] = _abroad(trial, study, audit)
+    found: tuple[Trial, int] = trial.kept[key]
+    return found
 
 
 def _abroad(trial: Trial, study: Study, audit: Audit) -> tuple[Trial, int]:
-    """The trial on another collection, without near duplicates of training films, and how many these were."""
     study = replace(study, n_resamples=trial.n_resamples, seed=trial.seed)
     abroad, training = Trial.open(trial.subject, study, audit.progress), trial.study.training_records
     if not training:

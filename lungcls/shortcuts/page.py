@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ from PIL import Image
 from lungcls.render.html import write_page
 from lungcls.shortcuts.check import CHECKS, Finding
 from lungcls.shortcuts.suite import Examination
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def write_findings(path: str | Path, examinations: Sequence[Examination]) -> Path:
@@ -48,8 +52,14 @@ def write_findings(path: str | Path, examinations: Sequence[Examination]) -> Pat
     )
 
 
+def findings_plot(finding: Finding) -> Figure | None:
+    """Draw the figures of a check by its name; None where there is no such check, or nothing to draw."""
+    check = CHECKS.get(finding.name)
+    return check.plot(finding.rows) if check else None
+
+
 def _plot(finding: Finding) -> str | None:
-    figure = CHECKS[finding.name].plot(finding.rows)
+    figure = findings_plot(finding)
     if figure is None:
         return None
     buffer = io.BytesIO()

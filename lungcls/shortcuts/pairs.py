@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lungcls.evaluation.bootstrap import Estimate
 from lungcls.evaluation.weighted import Statistic, auroc, difference
 from lungcls.shortcuts import rules
-from lungcls.shortcuts.check import Audit, Check, Finding, Row, Verdict, joined
+from lungcls.shortcuts.check import Audit, Check, Finding, Row, joined
 from lungcls.shortcuts.sample import Trial, interval
 
 
@@ -69,11 +69,11 @@ class SameSourcePairs(Check):
             )
             return self.untold(because, rows)
         worst = min(within, key=lambda entry: entry[3].value)
-        verdicts: list[Verdict] = [rules.at_least(entry[3], rules.SAME_SOURCE_AUROC) for entry in within]
+        verdicts = [rules.all_at_least([entry[3] for entry in within], rules.SAME_SOURCE_AUROC)]
         because = (
             f"weakest within one source: {worst[0]} with {worst[3].value:.2f} ({worst[3].low:.2f} to "
             f"{worst[3].high:.2f}; limit {rules.SAME_SOURCE_AUROC})"
-        )
+        ) + rules.size_words(worst[3], rules.SAME_SOURCE_AUROC, int(worst[2].sum()))
         if across:
             best = max(across, key=lambda entry: entry[3].value)
             gap = trial.estimate(difference(_within(worst[1], worst[2]), _within(best[1], best[2])))

@@ -11,7 +11,7 @@ from lungcls.evaluation.calibration import softmax
 from lungcls.evaluation.weighted import macro_auroc
 from lungcls.regions import Mask, lung_box
 from lungcls.shortcuts import rules
-from lungcls.shortcuts.check import PASS, Audit, Check, Finding, Picture, Row, Verdict, joined
+from lungcls.shortcuts.check import Audit, Check, Finding, Picture, Row
 from lungcls.shortcuts.pictures import strip
 from lungcls.shortcuts.sample import Trial, interval
 
@@ -104,13 +104,13 @@ class RegionDecomposition(Check):
             if name in FAR:
                 judged[name] = found
         pictures = [Picture(", ".join(split[0]), strip(tiles))]
-        if not judged:
+        if not judged or trial.subject.region.kind.shows in ("lungs", "outline"):
             because = f"the region {trial.subject.region.name!r} shows the model none of {', '.join(FAR)}"
-            return self.finding(PASS, because, rows, pictures)
-        verdicts: list[Verdict] = [rules.at_most(found, rules.PART_AUROC) for found in judged.values()]
+            return self.not_applicable(because, rows, pictures)
+        verdict = rules.all_at_most(list(judged.values()), rules.PART_AUROC)
         worst = max(judged, key=lambda name: judged[name].value)
         because = (
             f"{worst} alone tell the classes with a macro AUROC of {judged[worst].value:.2f} ("
             f"{judged[worst].low:.2f} to {judged[worst].high:.2f}); limit {rules.PART_AUROC}"
-        )
-        return self.finding(joined(verdicts), because, rows, pictures)
+        ) + rules.size_words(judged[worst], rules.PART_AUROC, len(sample))
+        return self.finding(verdict, because, rows, pictures)

@@ -61,3 +61,24 @@ def swaps(rows: Sequence[Row]) -> Figure | None:
     axes.legend(ncols=3, fontsize=8, loc="upper center", bbox_to_anchor=(0.4, -0.06))
     axes.set_title("Lungs of one class on the background of another: what the answer follows", fontsize=9)
     return figure
+
+
+def curves(rows: Sequence[Row]) -> Figure | None:
+    """Draw balanced accuracy against the share that is hidden, a line for lungs and for surroundings."""
+    if not rows:
+        return None
+    figure = new_figure(6, 3.4)
+    axes = figure.add_subplot()
+    for what, colour in zip(dict.fromkeys(row["hidden"] for row in rows), COLOURS):
+        mine = [row for row in rows if row["hidden"] == what]
+        places, values = ([row[key] for row in mine] for key in ("share", "value"))
+        axes.plot(places, values, "o-", color=colour, label=f"{what} hidden")
+        if all(row.get("low") is not None for row in mine):
+            ends = [[row[end] for row in mine] for end in ("low", "high")]
+            axes.fill_between(places, *ends, color=colour, alpha=0.15)
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("share hidden")
+    axes.set_ylabel("balanced accuracy")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    return figure

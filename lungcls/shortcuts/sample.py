@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -109,10 +109,13 @@ class Trial:
     subject : Subject
     sample : Sample
         Only films whose class the model knows.
+    kept : dict
+        What one check computed of these films and another needs, too.
     """
 
     subject: Subject
     sample: Sample
+    kept: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def open(cls, subject: Subject, study: Study, progress: Progress[Any] = quiet) -> Trial:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections import Counter
 from typing import Any, Final
 
@@ -14,14 +13,15 @@ from lungcls.evaluation.bootstrap import Estimate, bootstrap_estimates, group_re
 from lungcls.evaluation.weighted import auroc
 from lungcls.regions import REGIONS, Region, view
 from lungcls.shortcuts import rules
-from lungcls.shortcuts.check import Audit, Check, Finding, Row, Verdict, joined
+from lungcls.shortcuts.check import Audit, Check, Finding, Row
+from lungcls.shortcuts.crossfit import cross_fitted, logistic
 from lungcls.shortcuts.sample import Trial, interval
 from lungcls.shortcuts.subject import FeatureSubject
 
 _DRAWN: Final = ("model", "pixels of full", "pixels of mask", "pixels of background_box")
 COLUMNS: Final = ("source", "processing")
 _PIXELS: Final = 16
-_FOLDS: Final = 5
+_KEPT: Final = "features"
 
 
 class SourcePrediction(Check):
@@ -58,7 +58,7 @@ class SourcePrediction(Check):
                     at = np.flatnonzero(mine & np.isin(values, [one, two]))
                     groups = [trial.sample.groups[i] for i in at]
                     for kind, features in inputs.items():
-                        found = _told(features[at], values[at] == two, groups, trial)
+                        found = told(features[at], values[at] == two, groups, trial)
                         if found is None:
                             continue
                         row = {"column": column, "class": name, "pair": f"{one} / {two}", "input": kind}
@@ -69,21 +69,30 @@ class SourcePrediction(Check):
             return self.untold(
                 f"no class has two sources with {rules.MIN_IMAGES} images each in this sample", rows
             )
-        verdicts: list[Verdict] = [rules.at_most(found, rules.SOURCE_AUROC) for found, _ in judged]
         worst, what = max(judged, key=lambda pair: pair[0].value)
         because = (
             f"the model's features tell {what} with an AUROC of {worst.value:.2f} ({worst.low:.2f} to "
             f"{worst.high:.2f}); limit {rules.SOURCE_AUROC}"
         )
-        return self.finding(joined(verdicts), because, rows)
+        verdict = rules.all_at_most([found for found, _ in judged], rules.SOURCE_AUROC)
+        return self.finding(verdict, because, rows)
+
+
+def model_features(trial: Trial) -> NDArray[np.float64]:
+    """Return the model's last features of each film, or its logits where it shows none, [N, F]; once."""
+    if _KEPT not in trial.kept:
+        subject, sample = trial.subject, trial.sample
+        views = trial.views(sample.pixels, sample.masks)
+        found = trial.run(views, subject.features if isinstance(subject, FeatureSubject) else None)
+        trial.kept[_KEPT] = found.astype(np.float64)
+    features: NDArray[np.float64] = trial.kept[_KEPT]
+    return features
 
 
 def _inputs(trial: Trial) -> dict[str, NDArray[np.float64]]:
     """Numbers of each image: the model's features (or logits), and 16 x 16 pixels of each region."""
-    subject, sample = trial.subject, trial.sample
-    views = trial.views(sample.pixels, sample.masks)
-    features = trial.run(views, subject.features if isinstance(subject, FeatureSubject) else None)
-    found = {"model": features.astype(np.float64)}
+    sample = trial.sample
+    found = {"model": model_features(trial)}
     for name in REGIONS:
         region = Region(name)
         films = zip(sample.pixels, sample.masks, sample.aspects)
@@ -92,30 +101,12 @@ def _inputs(trial: Trial) -> dict[str, NDArray[np.float64]]:
     return found
 
 
-def _told(
+def told(
     features: NDArray[np.float64], positive: NDArray[np.bool_], groups: list[Any], trial: Trial
 ) -> Estimate | None:
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedGroupKFold
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    codes = group_resamples(groups, 0).codes
-    scores = np.full(len(positive), np.nan)
-    folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=trial.seed)
-    for train, test in folds.split(features, positive, codes):
-        if len(set(positive[train].tolist())) < 2 or not len(test):
-            continue
-        model = make_pipeline(
-            StandardScaler(), LogisticRegression(C=0.01, max_iter=500, class_weight="balanced")
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # constant pixels (black borders) are no news here
-            model.fit(features[train], positive[train])
-        # Each fold's model has its own scale; ranks within the fold make them comparable.
-        answers = model.decision_function(features[test])
-        scores[test] = (answers.argsort().argsort() + 0.5) / len(test)
-    if np.isnan(scores).any():
+    """Return the AUROC of a cross-fitted logistic regression; None where a fold lacks a class."""
+    scores = cross_fitted(logistic, features, positive, groups, trial.seed)
+    if scores is None:
         return None
     resamples = group_resamples(groups, trial.n_resamples, trial.seed)
     return bootstrap_estimates(lambda weights: {"": auroc(scores, positive)(weights)}, resamples)[""]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungcls.classifier import Classifier
-from lungcls.errors import WeightsError
+from lungcls.errors import OptionError, WeightsError
 from lungcls.regions import Region, View
 
 if TYPE_CHECKING:
@@ -214,6 +214,11 @@ class ClassifierSubject(ModuleSubject):
 
     def __init__(self, classifier: Classifier) -> None:
         card = classifier.card
+        if card.multilabel:
+            raise OptionError(
+                f"{card.name} gives several findings a film; the checks compare classes, one a film: give a "
+                "classifier of classes, such as one of `lungcls finetune` on a table with one label a film"
+            )
         super().__init__(
             classifier.module,
             card.classes,

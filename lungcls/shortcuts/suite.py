@@ -9,15 +9,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from lungcls.explanation.maps import backend
+from lungcls.shortcuts.abroad import TrustAbroad
 from lungcls.shortcuts.attention import Attention
-from lungcls.shortcuts.check import CHECKS, Audit, Finding, choose_checks, register_check
+from lungcls.shortcuts.baselines import AboveFrame, AboveStatistic, UntestablePairs, barred_pairs
+from lungcls.shortcuts.blanked import LungsBlanked, OutlineAlone
+from lungcls.shortcuts.check import CHECKS, Audit, Check, Finding, choose_checks, register_check
+from lungcls.shortcuts.dependence import Dependence
 from lungcls.shortcuts.external import External
+from lungcls.shortcuts.harmonised import HarmonisedLungs, SignatureTransplant
+from lungcls.shortcuts.hidden import GrowingBox
 from lungcls.shortcuts.leakage import Leakage
 from lungcls.shortcuts.pairs import SameSourcePairs
 from lungcls.shortcuts.parts import RegionDecomposition
+from lungcls.shortcuts.pasted import PastedObjects
 from lungcls.shortcuts.processing import Processing
 from lungcls.shortcuts.robustness import Robustness
 from lungcls.shortcuts.sample import Trial
+from lungcls.shortcuts.shuffled import ShuffledLungs
+from lungcls.shortcuts.skew import SkewReversal
 from lungcls.shortcuts.source import SourcePrediction
 from lungcls.shortcuts.subject import ClassifierSubject, FeatureSubject, Subject
 from lungcls.shortcuts.swap import BackgroundSwap
@@ -41,6 +50,19 @@ for _check in (
     ProcessingTrained(),
     Attention(),
     External(),
+    LungsBlanked(),
+    OutlineAlone(),
+    AboveStatistic(),
+    UntestablePairs(),
+    HarmonisedLungs(),
+    ShuffledLungs(),
+    SignatureTransplant(),
+    PastedObjects(),
+    TrustAbroad(),
+    Dependence(),
+    GrowingBox(),
+    SkewReversal(),
+    AboveFrame(),
 ):
     register_check(_check)
 
@@ -90,6 +112,7 @@ def examine(
     Returns
     -------
     Examination
+        A check that ends with an error is in it as one that cannot tell, with the error as its reason.
 
     Raises
     ------
@@ -108,7 +131,7 @@ def examine(
     findings = []
     for check in audit.progress(chosen, len(chosen), f"examining {subject.name}"):
         began = time.perf_counter()
-        findings.append(check.run(trial, audit))
+        findings.append(_run(check, trial, audit))
         logger.info("%s: %s, %.1f s", check.name, findings[-1].verdict, time.perf_counter() - began)
     card = subject.card if isinstance(subject, ClassifierSubject) else None
     payload = {
@@ -120,12 +143,23 @@ def examine(
         "notes": study.notes(card) if card else [],
         "accuracy": float(trial.right.mean()),
         "recipe": audit.trainings.recipe.to_dict() if audit.trainings else None,
+        "barred": barred_pairs(findings),
         "verdicts": {finding.name: finding.verdict for finding in findings},
         "checks": [finding.to_dict() for finding in findings],
         **provenance([], study.split, str(getattr(subject, "device", "?")), start),
         "weights": card.sha256 if card else None,
     }
     return Examination(subject.name, findings, payload)
+
+
+def _run(check: Check, trial: Trial, audit: Audit) -> Finding:
+    """Run one check; what it fails with, whatever a user's model throws, becomes its finding."""
+    try:
+        return check.run(trial, audit)
+    except Exception as error:
+        logger.exception("the check %s ended with an error", check.name)
+        text = " ".join(str(error).split())
+        return check.untold(f"the check ended with {type(error).__name__}: {text}; the others are untouched")
 
 
 __all__ = ["CHECKS", "Examination", "examine"]

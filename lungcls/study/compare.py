@@ -14,7 +14,14 @@ from lungcls.evaluation.bootstrap import Estimate, finite, group_resamples, perc
 from lungcls.evaluation.calibration import Figures
 from lungcls.evaluation.classification import COVID, classification_metrics
 from lungcls.evaluation.operating import specificity_at_sensitivity
-from lungcls.evaluation.paired import delong_test, holm, macro_delong_test, mcnemar_test, resampled_p
+from lungcls.evaluation.paired import (
+    at_floor,
+    delong_test,
+    holm,
+    macro_delong_test,
+    mcnemar_test,
+    resampled_p,
+)
 from lungcls.study.answers import Answers, check_alike
 
 Floats = npt.NDArray[np.float64]
@@ -48,8 +55,9 @@ class Comparison:
         of this mean over resamples of groups, and the standard deviation over the runs (None for a single
         one): two different kinds of doubt.
     differences : list of dict
-        ``first, second, test, figure, class, value, low, high, p, p_holm, only_first, only_second``, second
-        minus first. Holm's correction runs over all pairs (and classes) of one test.
+        ``first, second, test, figure, class, value, low, high, p, p_holm, only_first, only_second,
+        p_is_floor``, second minus first. Holm's correction runs over all pairs (and classes) of one test.
+        Where no resample lies on the other side of 0 (``p_is_floor``), p is at most what is said.
     images, groups, n_resamples, seed : int
     """
 
@@ -170,7 +178,9 @@ def _figure_rows(models: Mapping[str, Sequence[Answers]], points: Means, over: M
         for metric, of in by_run[0]:
             values = [figures[metric, of][0] for figures in by_run]
             value, drawn = float(points[name, metric, of][0]), over[name, metric, of]
-            ends = percentile_interval(drawn) if drawn.size and not np.isnan(value) else ()
+            # Resampling makes a calibration error larger: its percentiles are no interval of it.
+            told = drawn.size and not np.isnan(value) and metric != "ece"
+            ends = percentile_interval(drawn) if told else ()
             rows.append(
                 {
                     "model": name,
@@ -234,7 +244,8 @@ def _differences(
                 area = delong_test(positive, one[:, k], two[:, k], first.groups)
                 add("delong_class", pair, "auroc", (area.value, area.low, area.high), area.p, name)
         ends, p = changes["macro_f1"]
-        add("bootstrap", pair, "macro_f1", ends, p)
+        drawn = over[pair[1], "macro_f1", ""] - over[pair[0], "macro_f1", ""]
+        add("bootstrap", pair, "macro_f1", ends, p, p_is_floor=at_floor(drawn))
     for rows in tests.values():
         adjusted = holm([np.nan if row["p"] is None else row["p"] for row in rows])
         for row, p in zip(rows, adjusted):

@@ -174,20 +174,8 @@ class Study:
             As :meth:`labels`.
         """
         answerer = asked if isinstance(asked, Answerer) else Answerer(asked)
-        card, region = answerer.classifier.card, answerer.classifier.region
-        labels, films = self.labels(card), self.films
-        whole = np.asarray([film.region(region) != region for film in films], np.bool_)
-        logits = np.empty((len(films), len(card.classes)))
-        for classifier, chosen in (
-            (answerer.classifier, ~whole),
-            (answerer.fallback or answerer.classifier, whole),
-        ):
-            at = np.flatnonzero(chosen)
-            if len(at):
-                views = views_for(classifier, [films[place] for place in at], progress)
-                outputs = view_logits(classifier, views, progress=progress)
-                # What stands in has a temperature of its own.
-                logits[at] = outputs * (card.temperature / classifier.card.temperature)
+        card, labels, films = answerer.classifier.card, self.labels(answerer.classifier.card), self.films
+        logits, whole = self.logits(answerer, progress)
         return Answers(
             name=card.name,
             classes=card.classes,
@@ -200,6 +188,32 @@ class Study:
             corrected=np.asarray([bool(film.quality.corrected) for film in films], np.bool_),
             fallback=whole,
         )
+
+    def logits(
+        self, answerer: Answerer, progress: Progress[Any] = quiet
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+        """Run a classifier and what stands in for it.
+
+        Returns
+        -------
+        logits : float64 array [N, K]
+        whole : bool array [N]
+            Whether the whole film stood in, for want of two lungs.
+        """
+        card, region, films = answerer.classifier.card, answerer.classifier.region, self.films
+        whole = np.asarray([film.region(region) != region for film in films], np.bool_)
+        logits = np.empty((len(films), len(card.classes)))
+        for classifier, chosen in (
+            (answerer.classifier, ~whole),
+            (answerer.fallback or answerer.classifier, whole),
+        ):
+            at = np.flatnonzero(chosen)
+            if len(at):
+                views = views_for(classifier, [films[place] for place in at], progress)
+                outputs = view_logits(classifier, views, progress=progress)
+                # What stands in has a temperature of its own.
+                logits[at] = outputs * (card.temperature / classifier.card.temperature)
+        return logits, whole
 
     def about(self) -> dict[str, Any]:
         """Say what was measured on, JSON-safe.
@@ -305,8 +319,15 @@ def check_classes(dataset: Dataset, records: Sequence[Record], card: Card) -> No
     Raises
     ------
     DataError
-        If the dataset has no classes, or a record is of a class that the classifier does not know.
+        If the dataset has no classes, a record is of a class that the classifier does not know, or either has
+        several findings a film.
     """
+    if dataset.multilabel or card.multilabel:
+        raise DataError(
+            f"{dataset.root} and {card.name}: this measures one class a film, and "
+            f"{'the dataset has' if dataset.multilabel else card.name + ' gives'} several findings; figures "
+            "by finding are made by `lungcls finetune` (its test.json)"
+        )
     if not dataset.classes:
         raise DataError(
             f"{dataset.root} (layout {dataset.layout}) has no classes; {card.name} needs images of "

@@ -15,7 +15,8 @@ from lungcls.data.dataset import Dataset
 from lungcls.data.offline import add_copies, wanted_counts
 from lungcls.data.splits import Split
 from lungcls.data.views import drawn_lungs, find_lungs, lung_views, region_views, segmentation_pairs
-from lungcls.errors import DataError
+from lungcls.errors import DataError, RecipeError
+from lungcls.evaluation.multilabel import finding_targets
 from lungcls.finder import Finder
 from lungcls.gate.gate import Gate
 from lungcls.lineage import ancestors
@@ -67,6 +68,9 @@ class TrainingData:
     ) -> None:
         self.recipe, self.database, self.split, self.context = recipe, database, split, context
         self.segmentation = recipe.task == "segmentation"
+        self.multilabel = database.multilabel and not self.segmentation
+        if self.multilabel:
+            _check_for_findings(recipe, database)
         self.classes = ("lung",) if self.segmentation else database.classes
         usable = [record for record in database.records if record.mask or not self.segmentation]
         self.records = {part: split.select(usable, part) for part in ("train", "validation")}
@@ -122,7 +126,9 @@ class TrainingData:
         return ancestors(dict(architecture), init=self.init, segmenter=segmenter, teachers=self.teachers)
 
     def labels(self, part: str) -> npt.NDArray[np.int64]:
-        """Index of each film's class, int64 [N]."""
+        """Index of each film's class, int64 [N]; of findings int64 [N, K], 1 there, 0 not, -1 not known."""
+        if self.multilabel:
+            return finding_targets(self.records[part], self.classes)
         return np.asarray([self.classes.index(record.label) for record in self.records[part]], np.int64)
 
     def wanted(self) -> dict[int, int]:
@@ -135,8 +141,10 @@ class TrainingData:
         Raises
         ------
         DataError
-            If a class has none.
+            If a class has none, or a finding is on none or on all.
         """
+        if self.multilabel:
+            return self._finding_counts()
         counts = np.bincount(self.labels("train"), minlength=len(self.classes))
         if not counts.all():
             raise DataError(
@@ -145,6 +153,18 @@ class TrainingData:
         for index, count in self.wanted().items():
             counts[index] = max(counts[index], count)
         return counts
+
+    def _finding_counts(self) -> npt.NDArray[np.int64]:
+        """Films with each finding, int64 [K]."""
+        targets = self.labels("train")
+        present, absent = (targets == 1).sum(0), (targets == 0).sum(0)
+        for name, there, other in zip(self.classes, present.tolist(), absent.tolist()):
+            if not (there and other):
+                raise DataError(
+                    f"{self.database.root}: the finding {name!r} is on {there} training films and not on "
+                    f"{other}; expected some of both. Add films, or leave the finding out"
+                )
+        return np.asarray(present, np.int64)
 
     def validation(self) -> Study:
         """The validation part, as prediction sees it."""
@@ -157,7 +177,7 @@ class TrainingData:
     def about(self) -> dict[str, Any]:
         """Say for the card what was trained on."""
         counts = {
-            part: dict(sorted(Counter(record.label for record in records).items()))
+            part: dict(sorted(Counter(n for one in records for n in one.findings or (one.label,)).items()))
             for part, records in self.records.items()
         }
         teachers = [card.sha256 for role, card in self.origins.items() if role.startswith("teacher")]
@@ -203,3 +223,20 @@ class TrainingData:
                 *(name, used, self.split.hash, name),
             )
         return torn
+
+
+def _check_for_findings(recipe: Recipe, database: Dataset) -> None:
+    """Refuse what only classes can be trained with."""
+    if recipe.loss != "bce":
+        raise RecipeError(
+            f"{database.root}: films have several findings each, not for the loss {recipe.loss!r}; "
+            "set loss = 'bce' (and label_smoothing = 0) in the recipe"
+        )
+    for name in ("offline", "teachers"):
+        if getattr(recipe, name):
+            raise RecipeError(f"{name} goes with one class a film; {database.root} has several findings each")
+    if recipe.balance == "sampler" or recipe.balance_within != "none" or recipe.bias != "none":
+        raise RecipeError(
+            f"{database.root}: films have several findings each; balance can be 'class_weights' or 'none', "
+            "and bias and balance_within 'none'"
+        )

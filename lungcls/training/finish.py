@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from lungcls.answering import Answerer
 from lungcls.classifier import Classifier
 from lungcls.data.views import find_lungs
 from lungcls.evaluation.calibration import fit_bias
 from lungcls.evaluation.evaluate import segmentation_on
+from lungcls.evaluation.multilabel import calibrated_findings, findings_report
 from lungcls.evaluation.recalibrate import calibration_data, measured, with_bias
 from lungcls.evaluation.segmentation import dice
 from lungcls.finder import Finder
@@ -51,15 +53,24 @@ def finish(data: TrainingData, architecture: Mapping[str, Any], checkpoint: Path
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
     prefix = "network."
     network = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    return finish_network(data, architecture, network, out)
+
+
+def finish_network(
+    data: TrainingData, architecture: Mapping[str, Any], network: Mapping[str, torch.Tensor], out: Path
+) -> Path:
+    """As :func:`finish`, of a network's state in place of a checkpoint."""
     draft = out / "draft"
-    path = _save(data, architecture, draft, network)
+    path = draft_weights(data, architecture, draft, network)
     if data.segmentation:
         card = _validated_segmenter(data, path)
+    elif data.multilabel:
+        card = _measured_findings(data, path)
     else:
         answers = _answers(data, path)
         if data.recipe.bias == "validation":
             network, added = with_bias(network, fit_bias(answers.logits, answers.labels))
-            path = _save(data, architecture, draft, network)
+            path = draft_weights(data, architecture, draft, network)
             answers = replace(answers, logits=answers.logits + added)
         calibrated_on = calibration_data(data.validation())
         card = measured(load_card(path), answers, calibrated_on, bias=data.recipe.bias != "none")
@@ -73,7 +84,7 @@ def finish(data: TrainingData, architecture: Mapping[str, Any], checkpoint: Path
     return final
 
 
-def _save(
+def draft_weights(
     data: TrainingData, architecture: Mapping[str, Any], folder: Path, network: Mapping[str, torch.Tensor]
 ) -> Path:
     """Write a weight file whose card knows no figures yet."""
@@ -99,7 +110,18 @@ def _save(
         versions={**versions(), "device": network_device(data.context.device)},
         licence=LICENCE,
         ancestors=data.ancestors(architecture),
+        activation="sigmoid" if data.multilabel else "softmax",
     )
+
+
+def _measured_findings(data: TrainingData, path: Path) -> Card:
+    """The card of a multi-label classifier, calibrated and measured on the validation part."""
+    study, targets = data.validation(), data.labels("validation")
+    classifier = Classifier.load(path, data.context.device)
+    logits, _ = study.logits(Answerer(classifier), data.context.progress)
+    card = calibrated_findings(classifier.card, logits, targets, study.groups, calibration_data(study))
+    report = findings_report(card, logits, targets, study.groups, n_resamples=study.n_resamples)
+    return replace(card, metrics={"validation": report.to_dict()})
 
 
 def _validated_segmenter(data: TrainingData, path: Path) -> Card:

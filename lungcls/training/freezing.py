@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from lungcls.errors import RecipeError
-from lungcls.models.layers import head, layers
+from lungcls.models.layers import head, last_block, layers
 from lungcls.recipes import Recipe
 
 
@@ -21,7 +21,7 @@ def frozen_layers(network: nn.Module, train: str | int) -> list[nn.Module]:
     Parameters
     ----------
     network : torch.nn.Module
-    train : {"all", "head"} or int
+    train : {"all", "block", "head"} or int
         As :class:`lungcls.recipes.Stage` states it.
 
     Raises
@@ -32,8 +32,8 @@ def frozen_layers(network: nn.Module, train: str | int) -> list[nn.Module]:
     everything = layers(network)
     if train == "all":
         return []
-    if train == "head":
-        kept = set(head(network))
+    if train in ("head", "block"):
+        kept = set(head(network)) | set(last_block(network) if train == "block" else ())
         return [layer for layer in everything if layer not in kept]
     count = int(train)
     if count > len(everything):

@@ -75,6 +75,30 @@ class BinaryCrossEntropy(nn.Module):
         return _mean(loss.mean(1), labels, self.weights)
 
 
+class FindingsLoss(nn.Module):
+    """Binary cross-entropy of each finding, over those that are known.
+
+    Parameters
+    ----------
+    weights : sequence of float, optional
+        One a finding: how much a film that has it counts against one that has not.
+    """
+
+    weights: Tensor | None
+
+    def __init__(self, weights: Sequence[float] | None = None) -> None:
+        super().__init__()
+        self.register_buffer("weights", _tensor(weights), persistent=False)
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean over logits float32 [B, K] and targets int64 [B, K], -1 where not known."""
+        known = targets >= 0
+        loss = functional.binary_cross_entropy_with_logits(
+            logits, targets.clamp(min=0).to(logits), reduction="none", pos_weight=self.weights
+        )
+        return (loss * known).sum() / known.sum().clamp(min=1)
+
+
 def classification_loss(recipe: Recipe, weights: Sequence[float] | None) -> nn.Module:
     """Return the loss that a recipe names, with a weight a class or none."""
     if recipe.loss == "focal":

@@ -11,13 +11,18 @@ import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor, nn
 from torchmetrics import MeanMetric, Metric
-from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
+from torchmetrics.classification import (
+    MulticlassAccuracy,
+    MulticlassF1Score,
+    MultilabelAveragePrecision,
+    MultilabelF1Score,
+)
 
 from lungcls.models import create_model
 from lungcls.models.runtime import normalise
 from lungcls.recipes import Recipe
 from lungcls.training.distillation import Teachers
-from lungcls.training.losses import classification_loss, conv_penalty
+from lungcls.training.losses import FindingsLoss, classification_loss, conv_penalty
 from lungcls.training.lungs import jittered, with_other_surroundings
 from lungcls.training.mixing import mixing
 
@@ -82,6 +87,15 @@ class _Stage(pl.LightningModule):
     def _regularised(self, loss: Tensor) -> Tensor:
         """Add the recipe's penalty, which the logged loss leaves out: validation has none."""
         return loss + self.recipe.l2_conv * conv_penalty(self.network) if self.recipe.l2_conv else loss
+
+    def _redrawn(self, views: Tensor, lungs: Tensor) -> Tensor:
+        """The views with other surroundings, or cut along another outline, as the recipe asks."""
+        shown, inside = views.unsqueeze(1).float(), lungs.unsqueeze(1).float() / 255
+        if self.recipe.other_surroundings:
+            shown = with_other_surroundings(shown, inside, self.recipe.other_surroundings)
+        if self.recipe.mask_jitter:
+            shown = shown * jittered(inside, self.recipe.mask_jitter)
+        return shown.squeeze(1)
 
     def _log_mean(self, name: str, value: Tensor | Metric, size: int) -> None:
         self.log(name, value, on_step=False, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
@@ -170,15 +184,6 @@ class ClassificationStage(_Stage):
         self._log_mean("train_accuracy", self.train_accuracy, len(views))
         return self._regularised(loss)
 
-    def _redrawn(self, views: Tensor, lungs: Tensor) -> Tensor:
-        """The views with other surroundings, or cut along another outline, as the recipe asks."""
-        shown, inside = views.unsqueeze(1).float(), lungs.unsqueeze(1).float() / 255
-        if self.recipe.other_surroundings:
-            shown = with_other_surroundings(shown, inside, self.recipe.other_surroundings)
-        if self.recipe.mask_jitter:
-            shown = shown * jittered(inside, self.recipe.mask_jitter)
-        return shown.squeeze(1)
-
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
         views, labels = batch
         logits = self(views)
@@ -187,4 +192,40 @@ class ClassificationStage(_Stage):
         self.validation_accuracy.update(predicted, labels)
         self._log_mean(self.monitor, self.macro_f1, len(views))
         self._log_mean("validation_accuracy", self.validation_accuracy, len(views))
+        self._log_mean("validation_loss", self.loss(logits, labels), len(views))
+
+
+class FindingsStage(_Stage):
+    """Stage 2 of several findings a film: binary cross-entropy of each; validated by mean average precision.
+
+    Labels are int64 [B, K]: 1 there, 0 not there, -1 not known, which has no part in loss and scores.
+    """
+
+    monitor = "validation_macro_ap"
+
+    def __init__(
+        self, recipe: Recipe, architecture: Mapping[str, Any], classes: int, weights: list[float] | None
+    ) -> None:
+        super().__init__(recipe, architecture)
+        self.loss = FindingsLoss(weights)
+        self.macro_ap = MultilabelAveragePrecision(classes, ignore_index=-1)
+        # In place of accuracies, which rare findings make high by themselves.
+        self.train_f1 = MultilabelF1Score(classes, ignore_index=-1)
+
+    def training_step(self, batch: tuple[Tensor, ...], index: int) -> Tensor:
+        views, labels, *lungs = batch
+        if lungs:
+            views = self._redrawn(views, lungs[0])
+        logits = self(views)
+        loss: Tensor = self.loss(logits, labels)
+        self.train_f1.update(logits.detach().sigmoid(), labels)
+        self._log_mean("train_loss", loss, len(views))
+        self._log_mean("train_macro_f1", self.train_f1, len(views))
+        return self._regularised(loss)
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
+        views, labels = batch
+        logits = self(views)
+        self.macro_ap.update(logits.sigmoid(), labels)
+        self._log_mean(self.monitor, self.macro_ap, len(views))
         self._log_mean("validation_loss", self.loss(logits, labels), len(views))

@@ -37,7 +37,7 @@ from lungcls.training.distillation import Teachers
 from lungcls.training.epochlog import EpochLog
 from lungcls.training.finish import finish
 from lungcls.training.freezing import StagedTraining
-from lungcls.training.modules import ClassificationStage, SegmentationStage
+from lungcls.training.modules import ClassificationStage, FindingsStage, SegmentationStage
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ def train(
         "a run",
         recipe=recipe.to_dict(),
         split_hash=split.hash,
-        labels=_label_hash(database),
+        labels=label_hash(database),
     )
     if not (out / "split.csv").is_file():
         split.write_csv(out / "split.csv")
@@ -112,7 +112,7 @@ def train(
     context = context or RunContext()
     context = replace(context, cache=context.cache or out)
     data = TrainingData(recipe, database, split, made or {}, lungs, gate, context)
-    architecture = _architecture(recipe, data.classes)
+    architecture = network_architecture(recipe, data.classes)
     with _seeded(recipe.seed):
         trainer, best = _fit(data, architecture, out, callbacks)
         # Several processes train; one writes, and the others wait until all is written.
@@ -146,12 +146,20 @@ def _seeded(seed: int) -> Iterator[None]:
                     os.environ[name] = value
 
 
-def _stage(data: TrainingData, architecture: dict[str, Any]) -> SegmentationStage | ClassificationStage:
+def _stage(
+    data: TrainingData, architecture: dict[str, Any]
+) -> SegmentationStage | ClassificationStage | FindingsStage:
     """A fresh Lightning module."""
     recipe = data.recipe
     if recipe.region is None:
         return SegmentationStage(recipe, architecture)
-    weights = balanced_weights(data.counts()).tolist() if recipe.balance == "class_weights" else None
+    counts, balanced = data.counts(), recipe.balance == "class_weights"
+    if data.multilabel:
+        absent = (data.labels("train") == 0).sum(0)
+        return FindingsStage(
+            recipe, architecture, len(data.classes), (absent / counts).tolist() if balanced else None
+        )
+    weights = balanced_weights(counts).tolist() if balanced else None
     teachers = None
     if data.teachers:
         temperature = recipe.distillation_temperature
@@ -167,7 +175,7 @@ def balanced_weights(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     return np.asarray(counts.sum() / (len(counts) * counts))
 
 
-def _architecture(recipe: Recipe, classes: Sequence[str]) -> dict[str, Any]:
+def network_architecture(recipe: Recipe, classes: Sequence[str]) -> dict[str, Any]:
     """The recipe's model for the dataset's classes, and for the recipe's size where it has to know one."""
     model = dict(recipe.model)
     if recipe.task == "segmentation":
@@ -255,7 +263,9 @@ def _chosen(device: str, devices: int) -> int | list[int]:
     return [int(number)]
 
 
-def _initialise(stage: SegmentationStage | ClassificationStage, recipe: Recipe, init: str | Path) -> None:
+def _initialise(
+    stage: SegmentationStage | ClassificationStage | FindingsStage, recipe: Recipe, init: str | Path
+) -> None:
     """Copy the weights that the recipe starts from: all tensors of the same name and shape."""
     if not init:
         return
@@ -265,7 +275,7 @@ def _initialise(stage: SegmentationStage | ClassificationStage, recipe: Recipe, 
         raise RecipeError(f"init = {recipe.init!r} does not fit {recipe.model}: {error}") from error
 
 
-def _label_hash(database: Dataset) -> str:
+def label_hash(database: Dataset) -> str:
     """First 16 hexadecimal digits of the SHA-256 over the classes and the sorted (file, label) pairs."""
     lines = ["\t".join(database.classes), *sorted(f"{one.file}\t{one.label}" for one in database.records)]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

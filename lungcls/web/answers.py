@@ -122,6 +122,7 @@ def _pictures(answer: Answer, options: SegmentForm | PredictForm) -> schemas.Pic
 def _region(found: Prediction, view: bool = False) -> schemas.RegionPrediction:
     return schemas.RegionPrediction(
         label=found.label,
+        findings=None if found.findings is None else list(found.findings),
         confidence=found.confidence,
         tier=found.tier,
         second=found.second,

@@ -75,13 +75,18 @@ class Lungs(BaseModel):
 class RegionPrediction(BaseModel):
     """Stage 2: what one classifier says of the region that it was trained on."""
 
-    label: str | None = Field(description="The most probable class; null where it is withheld.")
+    label: str | None = Field(
+        description="The most probable class, or the findings joined by `|`; null where it is withheld."
+    )
+    findings: list[str] | None = Field(
+        default=None, description="Findings at their thresholds, of weights that give several a film."
+    )
     confidence: float | None = Field(
         ge=0, le=1, description="The probability of the label; null where that is withheld."
     )
     tier: str = Field(description="`high`, `moderate` or `low` confidence.")
     second: str | None = Field(description="The second most probable class.")
-    probabilities: dict[str, float] = Field(description="Calibrated; they sum to 1.")
+    probabilities: dict[str, float] = Field(description="Calibrated; of classes they sum to 1.")
     conformal_set: list[str] = Field(
         description="Classes that cannot be ruled out at `coverage`, most probable first."
     )

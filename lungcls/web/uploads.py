@@ -8,7 +8,7 @@ from typing import Final
 
 from starlette.requests import ClientDisconnect, Request
 
-from lungcls.errors import ImageError, ImageFormatError, ImageSizeError
+from lungcls.errors import DamagedImageError, ImageError, ImageFormatError, ImageSizeError
 from lungcls.images import image_format
 from lungcls.web.arrivals import Body
 from lungcls.web.multipart import FILES, FormReader
@@ -121,7 +121,8 @@ def _checked(uploads: list[tuple[str, bytearray]]) -> list[Upload]:
 def image_problem(error: ImageError) -> Problem:
     """Return an error of reading as one that its sender is told."""
     # The advice is for Python where it stands apart; the reader calls what has no name of its own so.
-    text = _OBJECTS.sub("data", error.finding or str(error).removeprefix("<bytes>: "))
+    told = "" if isinstance(error, DamagedImageError) else error.finding
+    text = _OBJECTS.sub("data", told or str(error).removeprefix("<bytes>: "))
     kind = "not-an-image" if isinstance(error, ImageFormatError) else "damaged-image"
     kind = "image-too-large" if isinstance(error, ImageSizeError) else kind
     return Problem(kind, f"{text[:1].upper()}{text[1:]}.")

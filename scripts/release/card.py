@@ -10,6 +10,8 @@ from typing import Any, Final
 from lungcls.data.radiography import TITLE
 from lungcls.files import atomic_write
 from lungcls.labels import CLASSES, NOTICE
+from lungcls.lineage import other_masks
+from lungcls.render.tables import markdown_table
 from lungcls.weights import Card, load_card
 from release.failures import answered, save_failures
 from release.measure import read_results
@@ -97,6 +99,10 @@ def model_card(
         "",
         *_data(cards),
         *([about, ""] if about else []),
+        "## Lineage",
+        "",
+        *_lineage(cards, payloads[test]),
+        "",
         "## Intended use",
         "",
         "Ablations of masked against unmasked inputs, studies of shortcuts, teaching. Never diagnosis or",
@@ -152,17 +158,25 @@ def write_model_card(
 
 
 def _table(cards: list[Card]) -> Iterator[str]:
-    yield "| name | task | what it sees | network | input | trained on | SHA-256 |"
-    yield "|---|---|---|---|---|---|---|"
+    lines = []
     for card in cards:
         sees = SEES.get(card.region["name"], card.region["name"]) if card.region else "the whole image"
         network = card.architecture.get("encoder", "")
         network = f"{card.architecture['model']} {network}".strip()
         images = sum(card.training_data["images"]["train"].values())
-        yield (
-            f"| `{card.name}` | {card.task} | {sees} | {network} | {card.input_size} px | "
-            f"{images:,} images | `{card.sha256[:12]}` |"
+        lines.append(
+            [
+                f"`{card.name}`",
+                card.task,
+                sees,
+                network,
+                f"{card.input_size} px",
+                f"{images:,} images",
+                f"`{card.sha256[:12]}`",
+            ]
         )
+    headings = ("name", "task", "what it sees", "network", "input", "trained on", "SHA-256")
+    yield markdown_table(headings, lines)
 
 
 def _data(cards: list[Card]) -> Iterator[str]:
@@ -181,6 +195,30 @@ def _data(cards: list[Card]) -> Iterator[str]:
     yield ""
     if any(_of_database(card) for card in cards):
         yield from (_DATABASE, "")
+
+
+def _lineage(cards: list[Card], payload: dict[str, Any]) -> Iterator[str]:
+    """Whose masks cut the regions that each classifier was trained on, and what weights descend from."""
+    used = payload["weights"].get("segmenter", "")
+    yield f"The figures below are with the masks of the segmenter `{used[:12]}`."
+    yield ""
+    segmenter = next((card for card in cards if card.task == "segmentation"), None)
+    for card in cards:
+        data = card.training_data
+        facts = []
+        if data.get("segmenter") and segmenter is not None:
+            masks = other_masks(card, segmenter)
+            released = f"{segmenter.name} as it is released ({segmenter.sha256[:12]})"
+            facts.append(
+                f"trained on masks of {masks}, not of {released}"
+                if masks
+                else f"trained on masks of {released}"
+            )
+        if data.get("init"):
+            facts.append(f"started from the weights `{str(data['init'])[:12]}`")
+        if data.get("teachers"):
+            facts.append(f"taught by {', '.join(f'`{one[:12]}`' for one in data['teachers'])}")
+        yield f"- `{card.name}`: {'; '.join(facts) or 'its card names no weights before it'}."
 
 
 def _of_database(card: Card) -> bool:
@@ -204,8 +242,7 @@ def _counted(images: dict[str, int]) -> str:
 
 
 def _lungs(payloads: dict[str, Any]) -> Iterator[str]:
-    yield "| lung masks of | images | Dice, mean | Dice, 5th percentile | below 0.9 |"
-    yield "|---|---|---|---|---|"
+    lines = []
     for name, payload in payloads.items():
         report = payload["reports"].get("segmenter")
         if report is None:
@@ -215,25 +252,27 @@ def _lungs(payloads: dict[str, Any]) -> Iterator[str]:
         if len(report["per_class"]) > 1:
             parts |= {f"{name}, {label}": figures for label, figures in report["per_class"].items()}
         for part, figures in parts.items():
-            yield (
-                f"| {part} | {figures['support']:,} | {_interval(figures['dice_mean'], 4)} | "
-                f"{_interval(figures['dice_p05'], 4)} | {figures['failure_rate']['value']:.1%} |"
-            )
+            dice = [_interval(figures[name], 4) for name in ("dice_mean", "dice_p05")]
+            lines.append([part, f"{figures['support']:,}", *dice, f"{figures['failure_rate']['value']:.1%}"])
+    headings = ("lung masks of", "images", "Dice, mean", "Dice, 5th percentile", "below 0.9")
+    yield markdown_table(headings, lines)
 
 
 def _classes(test: str, payload: dict[str, Any]) -> Iterator[str]:
-    yield f"| test part of {test} | figure | images | value |"
-    yield "|---|---|---|---|"
+    lines = []
     for model, report in payload["reports"].items():
         if "confusion_matrix" not in report:
             continue
         for metric, name in _NAMES.items():
-            figure = _interval(report["overall"][metric])
-            yield f"| `{model}` | {name} | {report['n_images']:,} | {figure} |"
+            found = report["overall"][metric]
+            # Percentiles of a calibration error are no interval of it.
+            figure = _interval(found) if metric != "ece" else _interval({**found, "low": None, "high": None})
+            lines.append([f"`{model}`", name, f"{report['n_images']:,}", figure])
         for label, figures in report["per_class"].items():
             for metric, name in (("f1", "F1"), ("recall", "recall")):
                 figure = _interval(figures[metric])
-                yield f"| `{model}` | {name} of {label} | {figures['support']:,} | {figure} |"
+                lines.append([f"`{model}`", f"{name} of {label}", f"{figures['support']:,}", figure])
+    yield markdown_table((f"test part of {test}", "figure", "images", "value"), lines)
 
 
 def _sources(answers: Path) -> Iterator[str]:
@@ -241,10 +280,11 @@ def _sources(answers: Path) -> Iterator[str]:
     counts: dict[tuple[str, str, str], list[bool]] = defaultdict(list)
     for answer in answered(answers):
         counts[answer.model, answer.label, answer.source or "unknown"].append(answer.right)
-    yield "| model | class | source | images | right |"
-    yield "|---|---|---|---|---|"
-    for (model, label, source), right in sorted(counts.items()):
-        yield f"| `{model}` | {label} | {source} | {len(right):,} | {sum(right) / len(right):.1%} |"
+    lines = [
+        [f"`{model}`", label, source, f"{len(right):,}", f"{sum(right) / len(right):.1%}"]
+        for (model, label, source), right in sorted(counts.items())
+    ]
+    yield markdown_table(("model", "class", "source", "images", "right"), lines)
 
 
 def _elsewhere(test: str, payloads: dict[str, Any]) -> Iterator[str]:
@@ -264,19 +304,16 @@ def _elsewhere(test: str, payloads: dict[str, Any]) -> Iterator[str]:
             layout = payload.get("layout", name)
             notes = [*payload["notes"], *([f"{_MAPPED[layout]}."] if layout in _MAPPED else [])]
             yield from (f"- {name}: {note}" for note in notes)
-    yield from (
-        "",
-        "| collection | model | class | images | recall | most often called |",
-        "|---|---|---|---|---|---|",
-    )
+    lines = []
     for name, _, model, report in found:
         classes, counts = report["classes"], report["confusion_matrix"]["counts"]
         for index, label in enumerate(classes):
             if images := sum(counts[index]):
                 share, said = max((count / images, other) for other, count in zip(classes, counts[index]))
                 recall = _interval(report["per_class"][label]["recall"])
-                yield f"| {name} | `{model}` | {label} | {images:,} | {recall} | {said} ({share:.0%}) |"
-    yield ""
+                lines.append([name, f"`{model}`", label, f"{images:,}", recall, f"{said} ({share:.0%})"])
+    headings = ("collection", "model", "class", "images", "recall", "most often called")
+    yield from ("", markdown_table(headings, lines), "")
 
 
 def _failures(test: str, payloads: dict[str, Any]) -> Iterator[str]:
@@ -311,4 +348,4 @@ def _interval(figure: dict[str, float | None], digits: int = 3) -> str:
     value, low, high = (
         "-" if figure[key] is None else f"{figure[key]:.{digits}f}" for key in ("value", "low", "high")
     )
-    return "-" if value == "-" else f"{value} ({low} to {high})"
+    return value if "-" in (value, low) else f"{value} ({low} to {high})"

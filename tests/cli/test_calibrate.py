@@ -166,8 +166,8 @@ def test_predict_gives_sets_tiers_and_spreads(
     changed = predicted("changed", *one, "--tta", 2)
     together = predicted("together", *one, *two)
     for row in (*plain, *wide, *changed, *together):
-        assert list(row)[5:12] == [
-            "label", "confidence", "tier", "second", "conformal_set", "spread", "disagreement",
+        assert list(row)[5:13] == [
+            "label", "confidence", "tier", "second", "conformal_set", "spread", "disagreement", "promised",
         ]  # fmt: skip
         ordered = sorted(CLASSES, key=lambda name: -float(row[name]))
         assert [row["label"], row["second"]] == ordered[:2]

@@ -61,7 +61,8 @@ try:
     app(["--help"])
 except SystemExit:
     commands = {name for name in sys.modules if name.startswith("lungcls.cli.")}
-    assert commands == {f"lungcls.cli.{name}" for name in ("lazy", "main", "noise", "renamed")}, commands
+    known = ("lazy", "main", "noise", "renamed", "run_report")
+    assert commands == {f"lungcls.cli.{name}" for name in known}, commands
 """
     assert python(code).stderr == ""
 
@@ -148,6 +149,14 @@ def test_a_terminal_that_lacks_characters_is_no_error(encoding: str, words: list
     result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=False)
     assert (result.returncode, result.stderr) == (0, b"")
     result.stdout.decode(encoding)
+
+
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-"])
+def test_a_closed_terminal_is_no_error(closed: str) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f'"{sys.executable}" -m lungcls --version {closed}'], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_brackets_in_a_help_text_stay() -> None:

@@ -23,7 +23,7 @@ from lungcls.labels import CLASSES, NOTICE
 
 Draw = Callable[..., Path]
 Run = Callable[..., Result]
-TRUST = ["confidence", "tier", "second", "conformal_set", "spread", "disagreement"]
+TRUST = ["confidence", "tier", "second", "conformal_set", "spread", "disagreement", "promised"]
 QUALITY = ["accepted", "ok", "lungs", "mask_area", "balance", "reasons"]
 COLUMNS = ["path", *CLASSES, "label", *TRUST, "region", "fallback", *QUALITY]
 
@@ -230,6 +230,15 @@ def test_own_pictures_are_no_inputs(run: Run, draw: Draw, tmp_path: Path) -> Non
     for _ in range(2):
         assert run("segment", tmp_path, "-o", tmp_path).exit_code == 0
         assert len(read_csv(tmp_path / "segments.csv")) == 1
+
+
+def test_exports_of_an_earlier_run_are_no_inputs(draw: Draw, tmp_path: Path) -> None:
+    films = [draw(tmp_path / name) for name in ("a.png", "out/dicom/film.png", "labels/b.png")]
+    draw(tmp_path / "out/labels/a.png")
+    for kind in ("seg", "sc", "film"):
+        (tmp_path / "out/dicom" / f"a.{kind}.dcm").write_bytes(bytes(128) + b"DICM")
+    (tmp_path / "out/predictions.json").write_text('{"lungcls": "0.1.0"}')
+    assert sorted(item.path for item in collect([str(tmp_path)])) == sorted(map(str, films))
 
 
 def test_names_of_pictures_are_kept_apart(draw: Draw, tmp_path: Path) -> None:

@@ -144,3 +144,36 @@ def test_another_encoding_is_named(tmp_path: Path) -> None:
     path.write_bytes("é.png,COVID\nb.png,Normal\n".encode("latin-1"))
     with pytest.raises(DataError, match=r"not readable as UTF-8.*Latin-1: save it as UTF-8"):
         ImageLists(tmp_path, lists=[path])
+
+
+@pytest.mark.parametrize(
+    ("text", "image"),
+    [
+        ("\u201ca.png\u201d,COVID\nb.png,Normal\n", "a.png"),  # quotes of a word processor, in the first line
+        ("a.png,COVID\u200b\nc.png,COVID\nb.png,Normal\n", "a.png"),  # a sign of no width
+        ("e\u0301.png,COVID\nb.png,Normal\n", "\u00e9.png"),  # accents as macOS writes them
+    ],
+)
+def test_signs_that_nobody_sees_lose_no_image_and_make_no_class(
+    tmp_path: Path, text: str, image: str
+) -> None:
+    save(*(tmp_path / name for name in (image, "b.png", "c.png")))
+    (tmp_path / "all.csv").write_text(text, encoding="utf-8")
+    dataset = open_dataset(tmp_path)
+    assert {record.file: record.label for record in dataset.records}[image] == "COVID"
+    assert dataset.classes == ("COVID", "Normal")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"a.png,COVID\nb.png,\n", "line 2.*does not name an image and its class"),
+        ("a.png,COVID\nb.png,Normal\n".encode("utf-16-le"), "null characters.*UTF-8"),
+        (b"(a.png),COVID\nb.png,Normal\n", "line 1.*does not name an image"),
+    ],
+)
+def test_what_would_be_lost_without_a_word_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:
+    save(tmp_path / "a.png", tmp_path / "b.png")
+    (tmp_path / "all.csv").write_bytes(content)
+    with pytest.raises(DataError, match=reason):
+        ImageLists(tmp_path, lists=[tmp_path / "all.csv"])

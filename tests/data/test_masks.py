@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+from scipy import ndimage
 
 from lungcls.data import ClassFolders, MaskFolder, open_dataset
 from lungcls.data.masks import read_mask
@@ -92,6 +93,10 @@ def test_what_is_no_mask_says_how(tmp_path: Path) -> None:
         ("film.png", film, "picture, not a lung mask|labels besides black"),
         ("inverted.png", np.where(LUNGS, 0, 255), "of the border is bright.*inverted"),
         ("organs.png", organs, r"3 labels besides black.*labels=\(1, 2\)"),
+        ("drawn.png", np.where(LUNGS, 255, film), "picture, not a lung mask|labels besides black"),
+        ("blackened.png", film * LUNGS, "picture, not a lung mask"),
+        ("outlines.png", 255 * (LUNGS & ~ndimage.binary_erosion(LUNGS)), "outlines.*binary_fill_holes"),
+        ("white.png", np.where(LUNGS[..., None], (200, 0, 0), 255), "of the border is bright"),
     ):
         P(array.astype(np.uint8)).save(tmp_path / name)
         with pytest.raises(DataError, match=reason):
@@ -100,6 +105,26 @@ def test_what_is_no_mask_says_how(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("no mask")
     with pytest.raises(DataError, match="not readable as a lung mask"):
         read_mask(tmp_path / "text.png")
+
+
+def test_soft_edges_and_colours_of_a_jpeg_are_no_second_label(tmp_path: Path) -> None:
+    soft = ndimage.gaussian_filter(LUNGS.astype(np.float32), 3)
+    P(np.rint(soft * 255).astype(np.uint8)).save(tmp_path / "soft.png")
+    P((LUNGS[..., None] * np.array([0, 255, 0])).astype(np.uint8)).save(tmp_path / "green.jpg", quality=75)
+    assert dice(read_mask(tmp_path / "soft.png"), LUNGS) > 0.97
+    assert dice(read_mask(tmp_path / "green.jpg"), LUNGS) > 0.97
+
+
+def test_a_mask_of_other_proportions_than_its_dicom_is_refused(tmp_path: Path) -> None:
+    from pydicom.data import get_testdata_file
+
+    image = tmp_path / "images" / "a.dcm"
+    image.parent.mkdir()
+    image.write_bytes(Path(get_testdata_file("CT_small.dcm")).read_bytes())  # 128 x 128
+    save(P(LUNGS[:90]), tmp_path / "masks" / "a.png")
+    dataset = open_dataset(tmp_path)
+    with pytest.raises(DataError, match="90 x 128 pixels and its image 128 x 128: other proportions"):
+        dataset.read_mask(dataset.records[0])
 
 
 def save(picture: PIL.Image.Image, path: Path) -> None:

@@ -135,13 +135,14 @@ def test_the_cam_of_a_densenet_is_that_of_its_rectified_features(densenet: nn.Mo
     with torch.no_grad():
         rectified = densenet.features(batch).relu()
         # With average pooling and one linear layer, Grad-CAM and HiResCAM are CAM (Zhou et al., 2016).
-        expected = torch.einsum("bchw,bc->bhw", rectified, densenet.classifier.weight[[3, 1]]).relu().numpy()
-    assert (expected > 0).any()
-    assert (expected == 0).any()
-    cells = expected.shape[1] * expected.shape[2]
+        cams = torch.einsum("bchw,kc->kbhw", rectified, densenet.classifier.weight).relu().numpy()
+    cells = cams.shape[2] * cams.shape[3]
     for method in ("gradcam", "hirescam"):
-        maps = attribution_maps(densenet, batch, [3, 1], method)
-        np.testing.assert_allclose(maps * cells, expected, rtol=1e-4, atol=1e-5)
+        for label, expected in enumerate(cams):
+            maps = attribution_maps(densenet, batch, [label, label], method)
+            np.testing.assert_allclose(maps * cells, expected, rtol=1e-4, atol=1e-5)
+    assert (cams > 0).any()
+    assert (cams == 0).any()
 
 
 def test_a_layer_before_an_in_place_relu_is_seen_as_it_was(densenet: nn.Module) -> None:

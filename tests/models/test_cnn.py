@@ -38,7 +38,7 @@ def test_a_grey_stem_has_a_third_of_the_first_kernels(name: str) -> None:
         ({"size": 8}, "an input of 8 pixels is too small"),
         ({"channels": 2}, "channels is 2; expected 1"),
         ({"classes": 1}, "classes is 1; expected at least 2"),
-        ({"pretrained": "imagenet"}, "never trained"),
+        ({"pretrained": "imagenet"}, "cnn-4conv can start from 'none'"),
         ({"depth": 3}, "do not fit the model 'cnn-4conv'.*depth"),
     ],
 )

@@ -65,7 +65,7 @@ def test_imagenet_without_a_network_says_what_to_do(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("torch.hub.download_url_to_file", offline)
     with pytest.raises(
-        WeightsError, match=r"mobilenet-v2: the ImageNet weights cannot be downloaded.*pretrained"
+        WeightsError, match=r"mobilenet_v2: the ImageNet weights cannot be downloaded.*pretrained"
     ):
         create_model({"model": "mobilenet-v2", "pretrained": "imagenet"})
 

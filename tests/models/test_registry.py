@@ -17,6 +17,7 @@ from lungcls.errors import OptionError, RecipeError, WeightsError
 from lungcls.models import MODELS, ModelSpec, create_model, registry
 from lungcls.models.layers import head
 from lungcls.recipes.recipe import recipe_from_dict
+from lungcls.study.context import RunContext
 from lungcls.weights import load_card
 
 
@@ -53,7 +54,8 @@ def test_a_network_of_ones_own_goes_from_a_recipe_to_answers(
     from lungcls.training.train import train
 
     recipe = recipe_from_dict(_recipe(width=6))
-    weights = train(recipe, open_radiography(manifest_database), tmp_path / "run", device="cpu", workers=0)
+    here = RunContext("cpu", workers=0)
+    weights = train(recipe, open_radiography(manifest_database), tmp_path / "run", context=here)
     card = load_card(weights)
     assert card.architecture == {"model": "mine", "width": 6, "classes": 4}
     classifier = Classifier.load(weights, "cpu", engine="torch")

@@ -104,6 +104,14 @@ def test_agreement_is_judged_where_it_is_known() -> None:
     assert mask_quality(lungs, 0.9).values["agreement"] == 0.9
 
 
+def test_oblong_pixels_are_judged_as_the_film_is() -> None:
+    lungs = rectangles((10, 20, 30, 70), (60, 40, 80, 90))
+    square = mask_quality(lungs)
+    for oblong, aspect in ((lungs[::2], 2.0), (lungs[:, ::2], 0.5)):
+        assert mask_quality(oblong, aspect=aspect).values == pytest.approx(square.values, rel=0.05)
+        assert mask_quality(oblong).values["tilt"] != pytest.approx(square.values["tilt"], rel=0.2)
+
+
 def test_a_large_film_gives_what_a_small_one_does() -> None:
     small = rectangles((10, 20, 40, 80), (60, 30, 90, 85))
     large = np.kron(small, np.ones((13, 13), bool))

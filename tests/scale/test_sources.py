@@ -107,6 +107,57 @@ def test_tar_files_are_a_shard_each_and_carry_what_lies_beside_a_film(
     assert [shard.index for shard in source.shards({0})] == [1]
 
 
+def test_members_that_lead_elsewhere_or_are_too_large_are_rows_with_their_problem(
+    films: list[str], tmp_path: Path
+) -> None:
+    content = Path(films[0]).read_bytes()
+    path = tmp_path / "s.tar"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
+        for name, kind in (
+            ("a.png", tarfile.REGTYPE),
+            ("link.png", tarfile.SYMTYPE),
+            ("hard.png", tarfile.LNKTYPE),
+            ("pipe.png", tarfile.FIFOTYPE),
+            ("../up.png", tarfile.REGTYPE),
+            ("/root.png", tarfile.REGTYPE),
+            ("sparse.png", tarfile.REGTYPE),
+            ("z.png", tarfile.REGTYPE),
+        ):
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, "/etc/passwd"
+            body = content if kind == tarfile.REGTYPE else b""
+            if name == "sparse.png":  # a tebibyte of nothing
+                body = b"0\n".ljust(512, b"\0")
+                member.pax_headers = {
+                    "GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": str(1 << 40)
+                }  # fmt: skip
+            member.size = len(body)
+            archive.addfile(member, io.BytesIO(body))
+    found = films_of(opened([str(path)], tmp_path, 100))
+    assert [film.row for film in found] == list(range(8))
+    assert [film.uri.split("::")[0].removeprefix("tar://") for film in found if not film.problem] == [
+        "a.png",
+        "z.png",
+    ]
+    problems = [film.problem.partition(": ")[2] for film in found if film.problem]
+    assert all("a link or a device" in text for text in problems[:3])
+    assert all("leads out of the tar file" in text for text in problems[3:5])
+    assert "more than any film" in problems[5]
+
+
+@pytest.mark.slow
+def test_a_zip_member_that_inflates_to_more_than_a_film_is_refused(tmp_path: Path) -> None:
+    with (
+        zipfile.ZipFile(tmp_path / "s.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("a.png", "w", force_zip64=True) as member,
+    ):
+        for _ in range(700):
+            member.write(bytes(1 << 20))
+    (film,) = films_of(opened([str(tmp_path / "s.zip")], tmp_path))
+    with pytest.raises(FilmError, match="more than 552 MiB"):
+        shapes([film])
+
+
 def test_a_tar_file_that_ends_too_early_says_so_in_its_last_row(films: list[str], tmp_path: Path) -> None:
     content = Path(films[0]).read_bytes()
     path = tar_of(tmp_path / "s.tar", [("1.png", content), ("2.png", content)])

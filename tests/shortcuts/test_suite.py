@@ -19,6 +19,7 @@ from lungcls.study.study import Study
 pytest.importorskip("pytorch_grad_cam")
 
 World = tuple[RadiographyDatabase, Split]
+FIRST = tuple(str(number) for number in range(1, 11))
 
 
 def _examine(subject: ModuleSubject, world: World, **options: Any) -> Examination:
@@ -40,9 +41,8 @@ def honest_findings(honest: ModuleSubject, honest_world: World) -> Examination:
         for record in database.records
         if record.label == "Lung_Opacity"
     }
-    return _examine(
-        honest, honest_world, boxes=boxes, externals={"twin": Study(database, database.records, lungs)}
-    )
+    twin = {"twin": Study(database, database.records, lungs)}
+    return _examine(honest, honest_world, checks=FIRST, boxes=boxes, externals=twin)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def cheat_findings(cheat: ModuleSubject, cheating_world: World) -> Examination:
 
 def test_a_model_that_looks_at_the_lungs_passes(honest_findings: Examination) -> None:
     verdicts = honest_findings.payload["verdicts"]
-    assert set(verdicts) == {check.name for check in choose_checks()}
+    assert set(verdicts) == {check.name for check in choose_checks(FIRST)}
     assert len(verdicts) == 10
     assert honest_findings.payload["accuracy"] > 0.9
     because = {check.name: check.because for check in honest_findings.checks}
@@ -66,7 +66,7 @@ def test_a_model_that_looks_beside_the_lungs_is_caught(cheat_findings: Examinati
     # As good as the honest one by its accuracy: that does not tell them apart.
     assert cheat_findings.payload["accuracy"] > 0.9
     assert (verdicts["background_swap"], verdicts["region_decomposition"]) == ("fail", "fail")
-    assert verdicts["attention"] == "cannot tell"
+    assert verdicts["attention"] == "not applicable"
 
 
 def test_answers_follow_what_each_model_looks_at(
@@ -120,7 +120,9 @@ def test_checks_are_chosen_by_name_and_by_number() -> None:
     assert names("leakage", training=True) == ["leakage"]
     assert names("robustness", training=True) == ["robustness"]
     assert names("leakage_trained") == ["leakage_trained"]
-    assert len(names("all", training=True)) == 13
+    assert names("a", "D", "H") == ["leakage", "lungs_blanked", "untestable_pairs"]
+    assert names("G") == ["processing"]
+    assert len(names("all", training=True)) == 26
 
 
 def test_a_check_of_ones_own_runs_beside_the_others(honest: ModuleSubject, honest_world: World) -> None:

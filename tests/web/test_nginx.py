@@ -76,7 +76,7 @@ def proxy(
     for path in (folder, *folder.iterdir()):
         path.chmod(0o755)  # nginx, started by root, works as another user
     for path in folder.parents:
-        if path.stat().st_uid == folder.stat().st_uid and path.name.startswith("pytest"):
+        if path.stat().st_uid == folder.stat().st_uid and path.name.startswith(("pytest", "popen")):
             path.chmod(0o755)
     process = subprocess.Popen(
         [nginx, "-p", str(folder), "-c", str(folder / "lungcls.conf")], stderr=subprocess.PIPE

@@ -5,6 +5,7 @@ import { readDicom } from "./dicom.js";
 import { FilmError, checkSize, decodeHere } from "./picture.js";
 
 const NARROW = 0.3;
+const ENOUGH_LEVELS = 48;
 const SQUARE = 1.02;
 const ODD_ASPECT = 5;
 
@@ -112,6 +113,15 @@ function checkedAspect(film) {
   return { ...film, aspect: odd ? 1 : aspect, notes: [...film.notes, note] };
 }
 
+function greyLevels({ pixels, height, width }) {
+  const step = Math.max(1, Math.floor(Math.min(height, width) / 256));
+  const levels = new Set();
+  for (let row = 0; row < height; row += step) {
+    for (let column = 0; column < width; column += step) levels.add(pixels[row * width + column]);
+  }
+  return levels.size;
+}
+
 function extremes(pixels) {
   let low = Infinity;
   let high = -Infinity;
@@ -140,8 +150,11 @@ export async function readFilm(bytes) {
     throw new FilmError(`found a constant image (${film.height} x ${film.width} pixels), expected an X-ray; check how it was exported`);
   }
   if (high - low < NARROW) {
-    const message = `the grey values fill ${(100 * (high - low)).toFixed(1)}% of the range that their type allows`;
-    film.notes.push({ name: "narrow_range", value: high - low, threshold: NARROW, message, corrected: false });
+    const levels = greyLevels(film);
+    const corrected = levels >= ENOUGH_LEVELS;
+    const filled = `the grey values fill ${(100 * (high - low)).toFixed(1)}% of the range that their type allows`;
+    const message = corrected ? `${filled} and were spread` : `${filled}, in ${levels} steps`;
+    film.notes.push({ name: "narrow_range", value: high - low, threshold: NARROW, message, corrected });
   }
   return film;
 }

@@ -1,0 +1,83 @@
+"""What the audit of predictions asks, its rules, and the form of its answers.
+
+The rules were written before any figure; docs/audit.md gives the reason of each. A figure passes where its
+whole interval lies on the good side of the limit, fails on the other, else cannot tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lungcls.evaluation.bootstrap import Estimate, bootstrap_estimates, group_resamples
+from lungcls.evaluation.weighted import Statistic
+from lungcls.shortcuts.check import Finding, Row
+from lungcls.shortcuts.rules import MIN_IMAGES
+from lungcls.shortcuts.sample import interval
+
+# The verdict of a question that this data does not raise, in the words of the checks of images.
+NOT_APPLICABLE: Final[Any] = "not applicable"
+
+GAP: Final = 0.10
+"""Recall of a class may differ by so much between two subgroups, or two processings."""
+
+CALIBRATION: Final = 0.05
+"""The debiased calibration error may be at most this."""
+
+SET_SHORTFALL: Final = 0.05
+"""Sets may hold the true class of a subgroup so much less often than they were made for."""
+
+SKEW_DROP: Final = 0.10
+"""Macro-F1 that may be lost where class and subgroup are made unrelated, or their relation is reversed."""
+
+DEPENDENCE_LOSS: Final = 0.05
+"""Macro AUROC that may be lost where what tells an attribute is taken out of the features."""
+
+HIGH_TIER: Final = 0.85
+"""Abroad, answers of high confidence must be right, and 90% sets hold each class, at least so often."""
+
+
+def not_applicable(name: str, title: str, because: str) -> Finding:
+    """Return a question that this data does not raise."""
+    return Finding(name, title, NOT_APPLICABLE, because)
+
+
+def estimate_of(
+    statistic: Statistic, groups: Sequence[str], seed: int, n_resamples: int, level: float = 0.95
+) -> Estimate:
+    """Return a figure and its interval by group."""
+    resamples = group_resamples(groups, n_resamples, seed)
+    return bootstrap_estimates(lambda weights: {"": statistic(weights)}, resamples, level)[""]
+
+
+def n_groups(groups: Sequence[str], chosen: NDArray[np.bool_]) -> int:
+    """Count the groups among some films; a film of an unknown one counts by itself."""
+    own = [groups[i] for i in np.flatnonzero(chosen).tolist()]
+    return group_resamples(own, 0).n_groups if own else 0
+
+
+def words(estimate: Estimate) -> str:
+    """Write a figure with its interval."""
+    return f"{estimate.value:.2f} ({estimate.low:.2f} to {estimate.high:.2f})"
+
+
+__all__ = [
+    "CALIBRATION",
+    "DEPENDENCE_LOSS",
+    "GAP",
+    "HIGH_TIER",
+    "MIN_IMAGES",
+    "NOT_APPLICABLE",
+    "SET_SHORTFALL",
+    "SKEW_DROP",
+    "Finding",
+    "Row",
+    "estimate_of",
+    "interval",
+    "n_groups",
+    "not_applicable",
+    "words",
+]

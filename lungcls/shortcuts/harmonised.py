@@ -1,0 +1,243 @@
+"""Checks E and I: lungs of equal sharpness and grey levels, and lungs with another source's signature."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from lungcls.evaluation.bootstrap import Estimate, exact_share
+from lungcls.evaluation.weighted import Floats, difference, macro_f1, share
+from lungcls.regions import Mask, Pixels
+from lungcls.shortcuts import rules
+from lungcls.shortcuts.check import Audit, Check, Finding, Picture, Row
+from lungcls.shortcuts.pictures import strip
+from lungcls.shortcuts.sample import Trial, interval
+from lungcls.shortcuts.statistics import bands, strengths, within
+
+_LEVELS: Final = np.linspace(0, 1, 101)
+_SIGMAS: Final = np.linspace(0.3, 3.0, 10)
+_SHARP: Final = 0.05  # quantile of the films' sharpness to which all are blurred
+_GAIN: Final = (0.25, 4.0)
+
+
+def sharpness(pixels: Pixels, mask: Mask) -> float:
+    """Return the strength of the finest band of detail in the lungs over that of the third, 0 or more."""
+    strength = strengths(pixels, mask)
+    return float(strength[0] / max(strength[2], 1e-6))
+
+
+def blurred_to(pixels: Pixels, mask: Mask, target: float) -> Pixels:
+    """Blur the lungs by the least of ten Gaussians that brings their sharpness down to a target.
+
+    Parameters
+    ----------
+    pixels : float32 array [H, W]
+    mask : bool array [H, W]
+    target : float
+        As :func:`sharpness`; films below it are left as they are.
+
+    Returns
+    -------
+    float32 array [H, W]
+    """
+    if sharpness(pixels, mask) <= target:
+        return pixels
+    film = within(pixels, mask)
+    for sigma in _SIGMAS:
+        blurred = np.where(mask, ndimage.gaussian_filter(film, sigma), pixels)
+        if sharpness(blurred, mask) <= target:
+            break
+    return np.asarray(blurred, np.float32)
+
+
+def grey_levels(pixels: Pixels, mask: Mask) -> Floats:
+    """Return 101 quantiles of the grey levels in the lungs."""
+    return np.asarray(np.quantile(pixels[mask], _LEVELS), np.float64)
+
+
+def toned(pixels: Pixels, mask: Mask, levels: Floats) -> Pixels:
+    """Give the lungs other grey levels, in the order of their own: histogram matching.
+
+    Parameters
+    ----------
+    pixels : float32 array [H, W]
+    mask : bool array [H, W]
+    levels : float64 array [101]
+        As :func:`grey_levels`.
+    """
+    own = grey_levels(pixels, mask) + 1e-7 * _LEVELS  # rising, also where many pixels share a level
+    matched = pixels.copy()
+    matched[mask] = np.interp(pixels[mask], own, levels)
+    return matched
+
+
+def transplanted(pixels: Pixels, mask: Mask, strength: Floats, levels: Floats) -> Pixels:
+    """Give the lungs of one film the signature of another's: grain, sharpness and tone.
+
+    Parameters
+    ----------
+    pixels : float32 array [H, W]
+    mask : bool array [H, W]
+    strength : float64 array [4]
+        Of the other film, as :func:`lungcls.shortcuts.statistics.strengths`; each of the three finest bands
+        is multiplied by at most 4 or a quarter.
+    levels : float64 array [101]
+        Of the other film, as :func:`grey_levels`.
+    """
+    film = within(pixels, mask)
+    gains = np.clip(strength / np.maximum(strengths(pixels, mask), 1e-6), *_GAIN)[:3]
+    changed = film + sum(np.float32(gain - 1) * band for gain, band in zip(gains, bands(film)))
+    return toned(np.where(mask, np.clip(changed, 0, 1), pixels).astype(np.float32), mask, levels)
+
+
+class HarmonisedLungs(Check):
+    """Give all lungs one sharpness, one histogram, and both, and measure the drop of macro-F1.
+
+    A row a way: macro-F1 and the drop, on the same films. All films are blurred to the sharpness of the
+    bluntest in twenty; the histogram is the mean of all films' quantiles.
+    """
+
+    name = "harmonised_lungs"
+    number = "E"
+    title = "Lungs of equal sharpness and grey levels"
+    limit = rules.HARMONISED_DROP
+    plot_title = "Drop of macro-F1"
+
+    def dot(self, row: Row) -> str | None:
+        """As of a check."""
+        return str(row["films"]) if row["figure"] == "drop" else None
+
+    def run(self, trial: Trial, audit: Audit) -> Finding:
+        """See the class."""
+        if why := hidden_lungs(trial):
+            return self.not_applicable(why)
+        sample, k = trial.sample, len(trial.subject.classes)
+        if len(sample) < rules.MIN_IMAGES:
+            return self.untold(f"only {len(sample)} images; {rules.MIN_IMAGES} are needed")
+        films = list(zip(sample.pixels, sample.masks))
+        target = float(np.quantile([sharpness(*film) for film in films], _SHARP))
+        levels = np.mean([grey_levels(*film) for film in films], axis=0)
+        blunt = [blurred_to(p, m, target) for p, m in films]
+        ways = {
+            "sharpness levelled": blunt,
+            "histogram matched": [toned(p, m, levels) for p, m in films],
+            "both": [toned(p, m, levels) for p, m in zip(blunt, sample.masks)],
+        }
+        before = macro_f1(trial.labels, trial.probabilities.argmax(1), k)
+        rows: list[dict[str, Any]] = [
+            {"films": "as they are", "figure": "macro_f1", **interval(trial.estimate(before), len(sample))}
+        ]
+        drops: dict[str, Estimate] = {}
+        for name, changed in ways.items():
+            after = macro_f1(trial.labels, trial.answers(changed, sample.masks).argmax(1), k)
+            drops[name] = trial.estimate(difference(after, before))
+            rows.append({"films": name, "figure": "macro_f1", **interval(trial.estimate(after), len(sample))})
+            rows.append({"films": name, "figure": "drop", **interval(drops[name], len(sample))})
+        worst = max(drops, key=lambda name: drops[name].value)
+        drop = drops[worst]
+        because = (
+            f"the largest drop of macro-F1 is {drop.value:.3f} ({drop.low:.3f} to {drop.high:.3f}), {worst}; "
+            f"limit {rules.HARMONISED_DROP}{rules.size_words(drop, rules.HARMONISED_DROP, len(sample))}"
+        )
+        tiles = [sample.pixels[0], *(changed[0] for changed in ways.values())]
+        pictures = [Picture("a film; " + "; ".join(ways), strip(tiles))]
+        verdict = rules.all_at_most(list(drops.values()), rules.HARMONISED_DROP)
+        return self.finding(verdict, because, rows, pictures)
+
+
+class SignatureTransplant(Check):
+    """Give the lungs of films grain, sharpness and tone of a film of another source, and count new answers.
+
+    Of films that the model gets right. A row an ordered pair of sources: the share of answers that change
+    with the signature of the other source, with that of another film of the own source, and the excess of the
+    former, under the same resamples. Without sources, processings are taken.
+    """
+
+    name = "signature_transplant"
+    number = "I"
+    title = "Lungs with the grain, sharpness and tone of another source"
+    limit = rules.TRANSPLANT_CHANGED
+    plot_title = "Answers changed, beyond those by the own source"
+
+    def dot(self, row: Row) -> str | None:
+        """As of a check."""
+        return f"{row['lungs']} with {row['signature']}" if row["figure"] == "excess" else None
+
+    def run(self, trial: Trial, audit: Audit) -> Finding:
+        """See the class."""
+        if why := hidden_lungs(trial):
+            return self.not_applicable(why)
+        of_films, names = _origins(trial)
+        if len(names) < 2:
+            return self.untold(
+                f"fewer than two sources (or processings) have {rules.MIN_IMAGES} images in this sample"
+            )
+        sample = trial.sample
+        films = list(zip(sample.pixels, sample.masks))
+        signatures = [(strengths(*film), grey_levels(*film)) for film in films]
+        rng = np.random.default_rng(trial.seed)
+        groups = np.asarray(trial.resamples.codes)
+        clean = trial.probabilities.argmax(1)
+        changed: dict[str, NDArray[np.bool_]] = {}
+        pictures: list[Picture] = []
+        for signature in names:
+            donors = np.flatnonzero(of_films == signature)
+            given = []
+            for i, (pixels, mask) in enumerate(films):
+                others = donors[groups[donors] != groups[i]]
+                donor = int(rng.choice(others if len(others) else donors))
+                given.append(transplanted(pixels, mask, *signatures[donor]))
+            changed[signature] = trial.answers(given, sample.masks).argmax(1) != clean
+            other = int(np.flatnonzero(of_films != signature)[0])
+            caption = f"a film of {of_films[other]}, and with the signature of {signature}"
+            pictures.append(Picture(caption, strip([sample.pixels[other], given[other]])))
+        rows: list[dict[str, Any]] = []
+        excesses: list[tuple[Estimate, str, int]] = []
+        for lungs in names:
+            mine = (of_films == lungs) & trial.right
+            n = int(mine.sum())
+            if n < rules.MIN_IMAGES:
+                continue
+            n_groups = len(set(groups[mine].tolist()))
+            for signature in names:
+                row = {"lungs": lungs, "signature": signature}
+                found = exact_share(trial.estimate(share(changed[signature]), mine), n_groups)
+                rows.append({**row, "figure": "changed", **interval(found, n)})
+                if signature == lungs:
+                    continue
+                both = difference(share(changed[lungs]), share(changed[signature]))
+                excess = trial.estimate(both, mine)
+                rows.append({**row, "figure": "excess", **interval(excess, n)})
+                excesses.append((excess, f"{signature} to lungs of {lungs}", n))
+        if not excesses:
+            return self.untold(f"fewer than {rules.MIN_IMAGES} films of any source are answered right", rows)
+        worst, what, n = max(excesses, key=lambda one: one[0].value)
+        because = (
+            f"the signature of {what} changes {worst.value:+.1%} ({worst.low:+.1%} to {worst.high:+.1%}) "
+            f"more answers than that of another film of the own source; limit {rules.TRANSPLANT_CHANGED:.0%}"
+            f"{rules.size_words(worst, rules.TRANSPLANT_CHANGED, n)}"
+        )
+        verdict = rules.all_at_most([excess for excess, _, _ in excesses], rules.TRANSPLANT_CHANGED)
+        return self.finding(verdict, because, rows, pictures)
+
+
+def _origins(trial: Trial) -> tuple[NDArray[np.str_], list[str]]:
+    """The source of each film, and those with enough films; processings where there are not two of these."""
+    for column in ("source", "processing"):
+        values = np.asarray([getattr(record, column) for record in trial.sample.records])
+        names, counts = np.unique(values, return_counts=True)
+        kept = [n for n, count in zip(names.tolist(), counts) if n and count >= rules.MIN_IMAGES]
+        if len(kept) > 1:
+            return values, kept
+    return values, []
+
+
+def hidden_lungs(trial: Trial) -> str:
+    """Say that a model's region shows nothing within the lungs; empty where it does."""
+    region = trial.subject.region
+    if region.kind.shows in ("both", "lungs"):
+        return ""
+    return f"the region {region.name!r} shows the model nothing within the lungs"
