@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -151,9 +152,12 @@ def audit(
 
 def _numbers(option: str, text: str) -> tuple[float, ...]:
     try:
-        return tuple(float(value) for value in text.split(","))
-    except ValueError as error:
-        raise OptionError(f"{option} is {text!r}; expected numbers, separated by commas") from error
+        values = tuple(float(value) for value in text.split(","))
+    except ValueError:
+        values = (math.nan,)
+    if not all(map(math.isfinite, values)):
+        raise OptionError(f"{option} is {text!r}; expected numbers, separated by commas")
+    return values
 
 
 def _of_predictions(

@@ -81,6 +81,7 @@ def test_timm(tmp_path: Path) -> None:
         load_any(f"timm:resnet18={tmp_path / 'net.safetensors'}", Seen(CLASSES), "cpu")
 
 
+@pytest.mark.slow  # two processes that import Keras and torch
 def test_keras_in_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if importlib.util.find_spec("keras") is None:
         pytest.skip("keras is not installed")
