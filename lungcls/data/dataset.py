@@ -256,7 +256,7 @@ class Dataset:
         """Refuse a multi-label dataset with a DataError that says what asks for one class a film."""
         if self.multilabel:
             raise DataError(
-                f"{self.root}: films have several findings each, and {what} compares classes, one a film; "
+                f"{self.title}: films have several findings each, and {what} compares classes, one a film; "
                 "give a table with one label a film (`lungcls finetune` and `lungcls train` take findings)"
             )
 

@@ -324,7 +324,7 @@ def check_classes(dataset: Dataset, records: Sequence[Record], card: Card) -> No
     """
     if dataset.multilabel or card.multilabel:
         raise DataError(
-            f"{dataset.root} and {card.name}: this measures one class a film, and "
+            f"{dataset.title} and {card.name}: this measures one class a film, and "
             f"{'the dataset has' if dataset.multilabel else card.name + ' gives'} several findings; figures "
             "by finding are made by `lungcls finetune` (its test.json)"
         )
