@@ -50,7 +50,8 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[
     lock = None if fcntl is None else os.dup(number)  # held until the file stands under its final name
     try:
         try:
-            with open(number, mode, **text) as file:  # type: ignore[call-overload]
+            # By an opener, so that the file has a name for what is written into it.
+            with open(temporary, mode, opener=lambda *_: number, **text) as file:  # type: ignore[call-overload]
                 yield file
             os.replace(temporary, target)
         except BaseException as error:

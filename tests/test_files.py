@@ -43,6 +43,7 @@ def test_the_name_is_free_until_all_is_written(tmp_path: Path) -> None:
         (other,) = tmp_path.iterdir()
         # A leftover of a killed process must not pass for a result in a search by suffix.
         assert other.suffix == ".part"
+        assert Path(file.name) == other
     assert path.read_text() == "new"
 
 
