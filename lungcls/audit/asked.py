@@ -84,14 +84,14 @@ def ask(
         labels=np.asarray([subject.classes.index(record.label) for record in study.records], np.int64),
         logits=np.concatenate(logits).astype(np.float64),
     )
-    films = [_known(record, study) for record in study.dataset.records]
+    known = [_known(record, study) for record in study.dataset.records]
     more = facts_of(study.files, manifest, by) if manifest else [{} for _ in study.files]
-    own = {row["file"]: row for row in films}
+    own = {row["file"]: row for row in known}
     facts = [{**own[file], **{k: v for k, v in fact.items() if v}} for file, fact in zip(study.files, more)]
     names = dict.fromkeys(key for fact in facts for key in fact)
     columns = {name: [fact.get(name, "") for fact in facts] for name in names if name not in _NO_SUBGROUP}
     columns = {name: values for name, values in columns.items() if any(values)}
-    return PredictionTable(answers, columns, {}, films), np.concatenate(features).astype(
+    return PredictionTable(answers, columns, {}, known), np.concatenate(features).astype(
         np.float64
     ) if looking else None
 

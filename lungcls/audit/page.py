@@ -50,7 +50,7 @@ def write_audit(
         If matplotlib is not installed.
     """
     findings = [*images, *audit.findings]
-    counts = Counter(finding.verdict for finding in findings)
+    counts = Counter[str](finding.verdict for finding in findings)
     return write_page(
         path,
         "audit.html",

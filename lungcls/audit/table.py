@@ -375,7 +375,8 @@ def _checked(
             f"{path}, line {numbers[off[0]]}: the probabilities sum to {sums[off[0]]:.3f}, expected 1; "
             "findings that may come together are audited one at a time, each with the columns p_yes and p_no"
         )
-    return values / sums[:, None]
+    scaled: NDArray[np.float64] = values / sums[:, None]
+    return scaled
 
 
 def _sets(

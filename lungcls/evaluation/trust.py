@@ -173,7 +173,7 @@ def trust_report(
         for asked, held in sets.items():
             found = conformal_metrics(truth, held, weights, card.classes)
             figures.update({("conformal", asked, *key): value for key, value in found.items()})
-            figures["conformal", asked, "empty", ""] = share(~raw[asked].any(axis=1))(weights)
+            figures["conformal", asked, "empty", ""] = share(np.asarray(~raw[asked].any(axis=1)))(weights)
         figures.update(_tiers(tier, ~wrong, weights))
         for name, value in doubt.items():
             figures["error", name] = weighted_auroc(value, wrong, weights)

@@ -46,7 +46,7 @@ _PLANE: Final = (onnx.TensorProto.FLOAT, ("height", "width"))
 _NUMBER: Final = (onnx.TensorProto.DOUBLE, ())
 _INPUTS: Final[dict[str, Any]] = {"film": _PLANE, "aspect": _NUMBER, "mask": _PLANE}
 
-_Step: TypeAlias = "tuple[OnnxFunction, str, str] | onnx.ModelProto"
+_Step: TypeAlias = "tuple[OnnxFunction[..., Any], str, str] | onnx.ModelProto"
 _Constants: TypeAlias = Mapping[str, npt.ArrayLike]
 
 

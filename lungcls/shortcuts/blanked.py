@@ -36,7 +36,7 @@ def blank_lungs(pixels: Pixels, mask: Mask, outline: bool = True) -> Pixels:
     -------
     float32 array [H, W]
     """
-    filled = pixels.copy()
+    filled: Pixels = pixels.copy()
     if outline:
         filled[dilate_mask(mask, _RIM)] = np.median(pixels)
     elif (box := lung_box(mask, _MARGIN)) is not None:

@@ -77,7 +77,8 @@ def blended(inside: Pixels, outside: Pixels, shown: Mask) -> Pixels:
     """Put one picture into another where a mask says, with an edge of 1.5% of the shorter side."""
     reach = max(1.0, _FEATHER * min(shown.shape))
     share = np.clip(1 - ndimage.distance_transform_edt(~shown) / reach, 0, 1)
-    return np.clip(share * inside + (1 - share) * outside, 0, 1).astype(np.float32)
+    joined: Pixels = np.clip(share * inside + (1 - share) * outside, 0, 1).astype(np.float32)
+    return joined
 
 
 def lung_shape(mask: Mask) -> NDArray[np.float32]:

@@ -69,7 +69,7 @@ def toned(pixels: Pixels, mask: Mask, levels: Floats) -> Pixels:
         As :func:`grey_levels`.
     """
     own = grey_levels(pixels, mask) + 1e-7 * _LEVELS  # rising, also where many pixels share a level
-    matched = pixels.copy()
+    matched: Pixels = pixels.copy()
     matched[mask] = np.interp(pixels[mask], own, levels)
     return matched
 

@@ -74,8 +74,8 @@ def curves(rows: Sequence[Row]) -> Figure | None:
         places, values = ([row[key] for row in mine] for key in ("share", "value"))
         axes.plot(places, values, "o-", color=colour, label=f"{what} hidden")
         if all(row.get("low") is not None for row in mine):
-            ends = [[row[end] for row in mine] for end in ("low", "high")]
-            axes.fill_between(places, *ends, color=colour, alpha=0.15)
+            low, high = ([row[end] for row in mine] for end in ("low", "high"))
+            axes.fill_between(places, low, high, color=colour, alpha=0.15)
     axes.set_ylim(0, 1)
     axes.set_xlabel("share hidden")
     axes.set_ylabel("balanced accuracy")

@@ -180,7 +180,7 @@ def deciding_size(figure: Estimate, limit: float, n: int) -> int | None:
         return None
     wanted = max(n + 1, MIN_IMAGES, n * (reach / distance) ** 2)
     unit = 10 ** max(0, math.floor(math.log10(wanted)) - 1)
-    return math.ceil(round(wanted / unit, 6)) * unit
+    return int(math.ceil(round(wanted / unit, 6)) * unit)
 
 
 def size_words(figure: Estimate, limit: float, n: int) -> str:

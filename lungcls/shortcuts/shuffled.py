@@ -38,7 +38,7 @@ def shuffle_patches(pixels: Pixels, mask: Mask, rng: np.random.Generator) -> Pix
     rows, columns = (length // side for length in pixels.shape)
     whole = mask[: rows * side, : columns * side].reshape(rows, side, columns, side).mean((1, 3))
     cells = np.argwhere(whole >= min(1.0, float(whole.max())))
-    shuffled = pixels.copy()
+    shuffled: Pixels = pixels.copy()
     places = [
         (top, left)
         for top in range(0, pixels.shape[0], side)
@@ -57,7 +57,7 @@ def shuffle_patches(pixels: Pixels, mask: Mask, rng: np.random.Generator) -> Pix
 
 def shuffle_pixels(pixels: Pixels, mask: Mask, rng: np.random.Generator) -> Pixels:
     """Put the pixels of the lungs in place of each other: their histogram is all that stays."""
-    shuffled = pixels.copy()
+    shuffled: Pixels = pixels.copy()
     shuffled[mask] = rng.permutation(pixels[mask])
     return shuffled
 

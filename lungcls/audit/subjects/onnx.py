@@ -68,4 +68,5 @@ class OnnxSubject:
         """Return logits [B, classes] over the temperature."""
         batch = self._seen.batch(views, self._channels)
         found = self._session.run([self._output], {self._input: batch})[0]
-        return np.asarray(found, np.float32) / np.float32(self.temperature)
+        logits: Logits = np.asarray(found, np.float32) / np.float32(self.temperature)
+        return logits

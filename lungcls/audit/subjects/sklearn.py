@@ -43,7 +43,8 @@ class SklearnSubject:
     def logits(self, views: View) -> Logits:
         """Return the logarithm of the probabilities, [B, classes]."""
         found = self.model.predict_proba(views.reshape(len(views), -1).astype(np.float32) / 255)
-        return np.log(np.maximum(np.asarray(found, np.float32), np.finfo(np.float32).tiny))
+        logits: Logits = np.log(np.maximum(np.asarray(found, np.float32), np.finfo(np.float32).tiny))
+        return logits
 
 
 def skops_subject(path: str | Path, seen: Seen) -> SklearnSubject:

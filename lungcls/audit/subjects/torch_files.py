@@ -53,7 +53,7 @@ def torch_file(path: str | Path, seen: Seen, device: str = "auto") -> ProgramSub
         if Path(path).suffix == ".pt2":
             module = torch.export.load(path).module()
         else:
-            module = torch.jit.load(path, map_location=chosen)
+            module = torch.jit.load(path, map_location=chosen)  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
         raise WeightsError(
             f"{path}: neither TorchScript nor an exported program ({' '.join(str(error).split())[:120]}); "
@@ -84,14 +84,15 @@ def timm_subject(text: str, seen: Seen, device: str = "auto") -> ModuleSubject:
             f"timm:{text}: expected timm:NETWORK=FILE, such as timm:resnet18=weights.safetensors"
         )
     classes = seen.named(None, f"timm:{name}")
+    state: dict[str, Any]
     try:
         if path.endswith(".safetensors"):
-            state = load_file(path)
+            state = dict(load_file(path))
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
         state = state.get("state_dict", state)
         first = next(value for value in state.values() if value.ndim == 4)
-        module = timm.create_model(name, num_classes=len(classes), in_chans=first.shape[1])
+        module: Any = timm.create_model(name, num_classes=len(classes), in_chans=first.shape[1])
         module.load_state_dict(state)
     except FileNotFoundError as error:
         raise WeightsError(f"{path}: there is no such file") from error
