@@ -184,7 +184,7 @@ def finetune_recipe(
         recipe = replace(recipe, loss="bce", label_smoothing=0.0, balance="none")
     return replace(
         recipe,
-        name=name or recipe.name,
+        name=name or "finetuned",
         model=architecture,
         init=init,
         input_size=start.input_size,
@@ -292,7 +292,7 @@ def _segmenter(
     size = card.input_size
     recipe = replace(
         recipe,
-        name=name or recipe.name,
+        name=name or "finetuned-segmenter",
         model={key: value for key, value in card.architecture.items() if key != "pretrained"},
         init=start,
         input_size=size,
