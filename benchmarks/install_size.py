@@ -1,6 +1,6 @@
 """What an installation weighs on disk: the default one, one with torch's CPU build, and one without torch.
 
-    python benchmarks/install_size.py [--torch-cpu 'torch==A+cpu' 'torchvision==B+cpu' --find-links DIR_OR_URL]
+    python benchmarks/install_size.py [--torch-cpu 'torch==A+cpu' 'torchvision==B+cpu' --find-links DIR]
 
 Makes a new virtual environment for each by uv, installs this checkout into it, predicts the phantom of the
 documentation there, and writes ``benchmarks/results/install_size.json``: bytes of all files of the
