@@ -1,11 +1,11 @@
 """What an installation weighs on disk: the default one, one with torch's CPU build, and one without torch.
 
-    python benchmarks/install_size.py [--torch-cpu 'torch==VERSION+cpu' --find-links DIR_OR_URL]
+    python benchmarks/install_size.py [--torch-cpu 'torch==A+cpu' 'torchvision==B+cpu' --find-links DIR]
 
 Makes a new virtual environment for each by uv, installs this checkout into it, predicts the phantom of the
 documentation there, and writes ``benchmarks/results/install_size.json``: bytes of all files of the
 environment, packages, torch's version, and what was answered. The CPU build is measured where ``--torch-cpu``
-names one. Nothing is drawn at random.
+names both packages: a torchvision of another build does not run. Nothing is drawn at random.
 """
 
 from __future__ import annotations
@@ -76,14 +76,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--torch-cpu", metavar="REQUIREMENT", help="such as 'torch==2.13.0+cpu'")
+    parser.add_argument("--torch-cpu", nargs="+", metavar="REQUIREMENT", help="of torch and of torchvision")
     parser.add_argument("--find-links", metavar="DIR_OR_URL", default="", help="where the CPU build is")
     asked = parser.parse_args()
     rows = [measure("default", [["."]])]
     if asked.torch_cpu:
         links = ["--find-links", asked.find_links] if asked.find_links else []
-        rows.append(measure("cpu", [[*links, asked.torch_cpu], ["."]]))
-        rows[-1]["commands"][0] = f"pip install '{asked.torch_cpu}'"  # where from is this machine's own
+        rows.append(measure("cpu", [[*links, *asked.torch_cpu], ["."]]))
+        rows[-1]["commands"][0] = (
+            f"pip install {' '.join(asked.torch_cpu)}"  # where from is this machine's own
+        )
     rows.append(measure("light", [["--no-deps", "."], ["-r", "requirements-light.txt"]]))
     payload = {
         "film": FILM,
