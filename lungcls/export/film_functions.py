@@ -47,7 +47,7 @@ def tone_range(pixels):
     low = percentile(some, op.Cast(op.Constant(value_float=0.005), to=DOUBLE))
     high = percentile(some, op.Cast(op.Constant(value_float=0.995), to=DOUBLE))
     flat = op.And(high > low, high - low < 0.55)
-    if flat:  # noqa: SIM108, which graphs do not know
+    if flat:
         toned = op.Clip((pixels - low) * (0.895 / (high - low)) + 0.005, 0.0, 1.0)
     else:
         toned = op.Identity(pixels)
