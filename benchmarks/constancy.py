@@ -26,6 +26,7 @@ from lungcls.data import open_radiography, split_dataset
 from lungcls.evaluation.results import write_results
 from lungcls.images import Image, read_image
 from lungcls.pipeline import Pipeline
+from lungcls.prediction import Prediction
 from lungcls.progress import bar
 from lungcls.render.tables import format_table
 from lungcls.versions import versions
@@ -78,25 +79,22 @@ CHANGES: Final[dict[str, Callable[[Image], Image]]] = {
 
 
 def row_of(
-    region: str, change: str, pipeline: Pipeline, films: list[Image], truth: list[str]
+    region: str, change: str, before: npt.NDArray[np.str_], after: list[Prediction], truth: list[str]
 ) -> dict[str, Any]:
     """The figures of one change."""
-    before = np.asarray(likeliest(pipeline, films))
-    changed = [CHANGES[change](film) for film in films]
-    after = np.asarray(likeliest(pipeline, changed))
-    doubtful = np.array([not one.quality.ok for one in pipeline.predict(changed)])
-    differ = before != after
-    low, high = proportion_confint(int(differ.sum()), len(films), method="beta")
+    now = np.array([likeliest(one) for one in after])
+    differ = before != now
+    low, high = proportion_confint(int(differ.sum()), len(after), method="beta")
     return {
         "region": region,
         "change": change,
-        "films": len(films),
+        "films": len(after),
         "labels that change": round(float(differ.mean()), 4),
         "low": round(float(low), 4),
         "high": round(float(high), 4),
         "right before": round(float((before == truth).mean()), 4),
-        "right after": round(float((after == truth).mean()), 4),
-        "named as doubtful": round(float(doubtful.mean()), 4),
+        "right after": round(float((now == truth).mean()), 4),
+        "named as doubtful": round(float(np.mean([not one.quality.ok for one in after])), 4),
     }
 
 
@@ -119,8 +117,10 @@ def main() -> None:
     for region in ("mask", "full"):
         pipeline = Pipeline(region=region, device=options.device)
         truth = [str(record.label) for record in records]
+        before = np.array([likeliest(one) for one in pipeline.predict(films)])
         for change in bar(CHANGES, len(CHANGES), f"changed films, {region}"):
-            rows.append(row_of(region, change, pipeline, films, truth))
+            after = pipeline.predict([CHANGES[change](film) for film in films])
+            rows.append(row_of(region, change, before, after, truth))
     payload = {
         "part": "validation",
         "split_hash": split.hash,

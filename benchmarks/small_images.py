@@ -22,6 +22,7 @@ from lungcls.data import open_radiography, split_dataset
 from lungcls.evaluation.results import write_results
 from lungcls.images import Image, read_image
 from lungcls.pipeline import Pipeline
+from lungcls.prediction import Prediction
 from lungcls.progress import bar
 from lungcls.versions import versions
 
@@ -47,10 +48,10 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for region in ("mask", "full"):
         pipeline = Pipeline(region=region, device=options.device)
-        before = likeliest(pipeline, films)
+        before = [likeliest(one) for one in pipeline.predict(films)]
         truth = [record.label for record in records]
         for side in bar(SIDES, len(SIDES), f"shrinking, {region}"):
-            after = likeliest(pipeline, [shrunk(film, side) for film in films])
+            after = [likeliest(one) for one in pipeline.predict([shrunk(film, side) for film in films])]
             rows.append(
                 {
                     "region": region,
@@ -72,11 +73,9 @@ def main() -> None:
     write_results(RESULTS, "small_images", rows, payload)
 
 
-def likeliest(pipeline: Pipeline, films: list[Image]) -> list[str]:
-    """The most probable class of each film, also where its label is withheld."""
-    return [
-        max(one.probabilities, key=lambda name: one.probabilities[name]) for one in pipeline.predict(films)
-    ]
+def likeliest(answer: Prediction) -> str:
+    """The most probable class of a film, also where its label is withheld."""
+    return max(answer.probabilities, key=lambda name: answer.probabilities[name])
 
 
 def shrunk(film: Image, side: int) -> Image:
