@@ -66,7 +66,7 @@ def test_the_command_line_names_a_class(tuberculosis: Path) -> None:
     layout = ["--layout", "torchxrayvision.datasets:CheX_Dataset"]
     result = CliRunner().invoke(app, ["data", "summary", "--data", str(tuberculosis), *layout])
     assert result.exit_code == 2
-    assert "make the dataset in Python" in result.output
+    assert "no film is left" in result.output
 
 
 def test_a_dataset_without_files_is_refused(tuberculosis: Path) -> None:
