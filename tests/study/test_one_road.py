@@ -142,7 +142,8 @@ def test_evaluation_and_calibration_answer_as_prediction(
     found = evaluate(study, pipeline.segmenter, [pipeline.answerer])
     counts = {key: found.payload["films"][key] for key in ("all", "accepted", "refused", "corrected")}
     labelled = sum(one.label is not None for one in predictions.values())
-    assert counts == {"all": 12, "accepted": labelled, "refused": 12 - labelled, "corrected": 2}
+    # Two that were inverted, and two whose pixels are not square.
+    assert counts == {"all": 12, "accepted": labelled, "refused": 12 - labelled, "corrected": 4}
     report = found.payload["reports"]["classifier-mask"]
     assert (report["n_images"], report["labelled"]["n_images"]) == (12, labelled)
     by_film = {row["file"]: row for row in found.answers}
