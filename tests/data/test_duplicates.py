@@ -164,6 +164,7 @@ def test_wrong_arguments(tmp_path: Path, chests: list[Floats]) -> None:
         thumbnails([path, tmp_path / "broken.png"])
 
 
+@pytest.mark.slow
 def test_known_copies_of_real_images(real_data: Path) -> None:
     """The figures of the comment on THRESHOLD, on images whose copies are listed in the manifest."""
     root = real_data / "radiography"

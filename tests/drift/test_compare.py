@@ -46,6 +46,7 @@ def test_the_kind_of_shift_is_told() -> None:
     assert not other.promised
 
 
+@pytest.mark.slow
 def test_alarms_are_as_rare_as_they_are_said_to_be() -> None:
     alarms = [compare(films(100, 2 * seed), films(40, 2 * seed + 1)).kind != "none" for seed in range(15)]
     assert (

@@ -155,6 +155,7 @@ def test_the_network_knows_its_frontal_films(gate: Gate) -> None:
     assert outputs[0, -1] > 0
 
 
+@pytest.mark.slow
 def test_real_films(gate: Gate, real_data: Path) -> None:
     from lungcls.data import open_radiography, split_dataset
     from lungcls.images import read_image

@@ -97,6 +97,7 @@ def test_shortcuts_writes_json_csv_and_a_page(honest_world: World, tmp_path: Pat
         assert check["because"] in result.output
 
 
+@pytest.mark.slow
 def test_trained_checks_train_once(cheating_world: World, tmp_path: Path) -> None:
     database, split = cheating_world
     (tmp_path / "mine.py").write_text(ADAPTER)

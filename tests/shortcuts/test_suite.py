@@ -50,6 +50,7 @@ def cheat_findings(cheat: ModuleSubject, cheating_world: World) -> Examination:
     return _examine(cheat, cheating_world, checks=("background_swap", "region_decomposition", "attention"))
 
 
+@pytest.mark.slow
 def test_a_model_that_looks_at_the_lungs_passes(honest_findings: Examination) -> None:
     verdicts = honest_findings.payload["verdicts"]
     assert set(verdicts) == {check.name for check in choose_checks(FIRST)}
@@ -69,6 +70,7 @@ def test_a_model_that_looks_beside_the_lungs_is_caught(cheat_findings: Examinati
     assert verdicts["attention"] == "not applicable"
 
 
+@pytest.mark.slow
 def test_answers_follow_what_each_model_looks_at(
     honest_findings: Examination, cheat_findings: Examination
 ) -> None:
@@ -80,12 +82,14 @@ def test_answers_follow_what_each_model_looks_at(
             assert row["follows_lungs"] + row["follows_background"] + row["neither"] == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_what_the_data_cannot_tell_is_said(honest_findings: Examination) -> None:
     because = {check.name: check.because for check in honest_findings.checks}
     assert honest_findings.payload["verdicts"]["leave_one_source_out"] == "cannot tell"
     assert "--train-checks" in because["leave_one_source_out"]
 
 
+@pytest.mark.slow
 def test_copies_of_training_images_are_left_out_of_external_sets(honest_findings: Examination) -> None:
     (check,) = [check for check in honest_findings.checks if check.name == "external"]
     (dropped,) = [row["value"] for row in check.rows if row["figure"] == "near_duplicates_left_out"]
@@ -94,6 +98,7 @@ def test_copies_of_training_images_are_left_out_of_external_sets(honest_findings
     assert {row["source"] for row in recalls} == {"rsna", "kermany"}
 
 
+@pytest.mark.slow
 def test_boxes_are_reported_apart(honest_findings: Examination) -> None:
     (check,) = [check for check in honest_findings.checks if check.name == "attention"]
     rows = {row.get("films", row["figure"]): row for row in check.rows}
