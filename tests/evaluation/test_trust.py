@@ -147,8 +147,8 @@ def test_rows_hold_every_figure_once(fitted, tmp_path):
     rows = _report(fitted).to_rows()
     assert all(list(row) == ["metric", "class", "value", "low", "high", "n"] for row in rows)
     names = [(row["metric"], row["class"]) for row in rows]
-    # 11 uncalibrated, 4 coverages of 3 figures for all and each class and how often they would be empty, 3 tiers
-    # of 2, 3 of error detection.
+    # 11 uncalibrated, 4 coverages of 3 figures for all and each class and the share of empty sets, 3 tiers of
+    # 2, 3 of error detection.
     assert len(set(names)) == len(names) == 11 + 4 * (3 * 5 + 1) + 3 * 2 + 3
     assert ("conformal_coverage@0.9", "COVID") in names
     with (tmp_path / "a.csv").open("w", newline="") as file:
