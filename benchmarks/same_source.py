@@ -1,0 +1,60 @@
+"""How well the classes of one source are told apart, where the source itself tells nothing.
+
+    python benchmarks/same_source.py
+
+From the answers in ``results/released_weights_radiography_answers.csv`` (test part), by the question
+``same_source`` of `lungcls audit`; pairs of classes that no source has both of cannot be judged. Writes
+``results/same_source`` as JSON and CSV; `documents.py` puts the table into ``README.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from lungcls.audit.sources import same_source_pairs
+from lungcls.audit.table import read_predictions
+from lungcls.evaluation.results import write_results
+from lungcls.render.tables import format_table
+from lungcls.study.provenance import provenance
+
+RESULTS = Path(__file__).parent / "results"
+ANSWERS = RESULTS / "released_weights_radiography_answers.csv"
+MODELS = ("classifier-mask", "classifier-crop", "classifier-full")
+SEED, RESAMPLES = 0, 2000
+
+
+def main() -> None:
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
+    start = time.perf_counter()
+    source = json.loads((RESULTS / "released_weights_radiography.json").read_text(encoding="utf-8"))
+    rows: list[dict[str, Any]] = []
+    untestable: list[str] = []
+    for model in MODELS:
+        finding = same_source_pairs(read_predictions(ANSWERS, model=model), "", SEED, RESAMPLES)
+        mine = [row for row in finding.rows if row["source"] != "all"]
+        rows += [{"model": model, **row} for row in mine]
+        judged = {row["pair"] for row in mine}
+        untestable = sorted({row["pair"] for row in finding.rows} - judged)
+    payload = {
+        "rows": rows,
+        "no source has both of": untestable,
+        "part": source["part"],
+        "split_hash": source["split_hash"],
+        "weights": source["weights"],
+        "seed": SEED,
+        "resamples": RESAMPLES,
+        **provenance(start=start),
+        "command": "python benchmarks/same_source.py",
+    }
+    write_results(RESULTS, "same_source", rows, payload)
+    print(format_table(rows))
+
+
+if __name__ == "__main__":
+    main()
