@@ -368,7 +368,8 @@ def to_dataframe(results: Iterable[Prediction | Failure]) -> pandas.DataFrame:
         import pandas
     except ImportError as error:
         raise MissingExtraError("pandas", "data", "a table of predictions") from error
-    return pandas.DataFrame([_row(result) for result in results])
+    table: pandas.DataFrame = pandas.DataFrame([_row(result) for result in results])
+    return table
 
 
 def _row(result: Prediction | Failure) -> dict[str, Any]:
