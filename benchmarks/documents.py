@@ -208,6 +208,24 @@ def speed_short() -> str:
     return format_table(rows)
 
 
+def constancy() -> str:
+    """How many labels change with the way a film is kept."""
+    found = _json("constancy")
+    table: dict[str, Row] = {}
+    for row in found["rows"]:
+        line = table.setdefault(row["change"], {"change": row["change"]})
+        name = row["region"]
+        ends = f"{row['low']:.3f}, {row['high']:.3f}"
+        line[f"`{name}`: labels that change"] = f"{row['labels that change']:.3f} [{ends}]"
+        line[f"`{name}`: right before, after"] = f"{row['right before']:.3f}, {row['right after']:.3f}"
+    about = (
+        f"{found['rows'][0]['films']} films of the validation part, split `{found['split_hash']}`, seed "
+        f"{found['seed']}; {found['device']}, torch {found['versions']['torch']}. Command: "
+        f"`{found['command']}`."
+    )
+    return f"{format_table(list(table.values()))}\n\n{about}"
+
+
 def same_source() -> str:
     """What can be claimed of this database: classes told apart within one source."""
     found = _json("same_source")
@@ -237,6 +255,7 @@ TABLES: Final[dict[Path, tuple[Callable[[], str], ...]]] = {
         trimmed_copies,
         class_bias,
         ordered_sets,
+        constancy,
     ),
     README.parent.parent / "README.md": (same_source, ablation_short, speed_short),
 }
