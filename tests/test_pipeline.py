@@ -25,7 +25,7 @@ from lungcls.labels import CLASSES, NOTICE
 from lungcls.lungs import Lungs
 from lungcls.pipeline import Pipeline, _kept
 from lungcls.prediction import Failure, Prediction
-from lungcls.regions import Region, letterbox, view
+from lungcls.regions import Region, view, whole_view
 from lungcls.segmenter import Segmenter
 from lungcls.uncertainty import changed_views, disagreement
 
@@ -238,7 +238,7 @@ def test_bad_mask_lets_the_whole_image_stand_in(pipeline: Pipeline, lungs: int, 
     found = pipeline.predict(pixels)
     assert (found.fallback, found.region) == (True, "full")
     assert [why.name for why in found.quality.reasons] == [reason]
-    assert np.array_equal(found.view, letterbox(pixels, 32)[0])
+    assert np.array_equal(found.view, whole_view(pixels, 32)[0])
     assert (found.box is None) == (lungs == 0)
     assert found.to_dict()["fallback"] is True
 
@@ -268,7 +268,7 @@ def test_region_full_needs_no_lungs(
     with pytest.raises(OptionError, match="sees the whole image and needs no mask"):
         make(classifier=full, on_bad_mask="refuse")
     assert (found.region, found.fallback, found.quality.ok) == ("full", False, False)
-    assert np.array_equal(found.view, letterbox(pixels, 32)[0])
+    assert np.array_equal(found.view, whole_view(pixels, 32)[0])
 
 
 def test_value_range_and_pixel_limit(make: Callable[..., Pipeline], tmp_path: Path) -> None:
