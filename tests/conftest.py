@@ -6,6 +6,7 @@ import csv
 import importlib
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +19,14 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # processes of several threads slow eac
 import numpy as np
 import pytest
 from PIL import Image
+
+try:
+    from absl import logging as absl_logging
+except ImportError:
+    pass
+else:
+    # Its handler closes the stream that it has, pytest's own, when a server sets up its logging.
+    absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 from lungcls.labels import CLASSES
 from lungcls.phantom import chest_phantom
