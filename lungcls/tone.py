@@ -46,7 +46,7 @@ def stretch(pixels: Pixels) -> Pixels:
     if np.count_nonzero(sample < _DARK) > few and np.count_nonzero(sample > _BRIGHT) > few:
         return pixels  # so that the percentiles are further apart; most films take this short way
     low, high = np.percentile(sample, _EXTREMES)
-    return level(pixels) if high - low < _FLAT else pixels
+    return _placed(pixels, low, high) if high - low < _FLAT else pixels
 
 
 def level(pixels: Pixels) -> Pixels:
@@ -66,7 +66,11 @@ def level(pixels: Pixels) -> Pixels:
     float32 array [H, W] in [0, 1]
         `pixels` itself where the two percentiles are one, as in a constant image.
     """
-    low, high = np.percentile(_sample(pixels), _EXTREMES)
+    return _placed(pixels, *np.percentile(_sample(pixels), _EXTREMES))
+
+
+def _placed(pixels: Pixels, low: float, high: float) -> Pixels:
+    """Put two grey levels where those of every film are."""
     if not high > low:
         return pixels
     scale = np.float32((_PLACED[1] - _PLACED[0]) / (high - low))
