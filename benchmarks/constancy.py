@@ -9,7 +9,6 @@ exact 95% interval, how many are right, and how many of the changed films are na
 
 from __future__ import annotations
 
-import argparse
 import io
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,17 +18,15 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as PILImage
-from small_images import likeliest, shrunk
+from small_images import likeliest, options_of, shrunk, validation_films
 from statsmodels.stats.proportion import proportion_confint
 
-from lungcls.data import open_radiography, split_dataset
 from lungcls.evaluation.results import write_results
-from lungcls.images import Image, read_image
+from lungcls.images import Image
 from lungcls.pipeline import Pipeline
 from lungcls.prediction import Prediction
 from lungcls.progress import bar
 from lungcls.render.tables import format_table
-from lungcls.versions import versions
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -99,38 +96,17 @@ def row_of(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", required=True, help="folder of the radiography database, or one above it")
-    parser.add_argument("--count", type=int, default=200, help="validation films, drawn at random")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cpu")
-    options = parser.parse_args()
-    database = open_radiography(options.data)
-    split = split_dataset(database)
-    records = split.select(database.records, "validation")
-    chosen = np.random.default_rng(options.seed).permutation(len(records))[: options.count]
-    records = [records[index] for index in sorted(chosen)]
-    films = [read_image(database.path(record)) for record in records]
+    options = options_of(__doc__)
+    films, truth, about = validation_films(options)
     rows = []
     for region in ("mask", "full"):
         pipeline = Pipeline(region=region, device=options.device)
-        truth = [str(record.label) for record in records]
         before = np.array([likeliest(one) for one in pipeline.predict(films)])
         for change in bar(CHANGES, len(CHANGES), f"changed films, {region}"):
             after = pipeline.predict([CHANGES[change](film) for film in films])
             rows.append(row_of(region, change, before, after, truth))
-    payload = {
-        "part": "validation",
-        "split_hash": split.hash,
-        "seed": options.seed,
-        "device": options.device,
-        "versions": versions(),
-        "command": f"python benchmarks/constancy.py --data DIR --count {options.count}",
-        "rows": rows,
-    }
-    write_results(RESULTS, "constancy", rows, payload)
+    command = f"python benchmarks/constancy.py --data DIR --count {options.count}"
+    write_results(RESULTS, "constancy", rows, {**about, "command": command, "rows": rows})
     print(format_table(rows))
 
 

@@ -31,25 +31,12 @@ SIDES: Final = (16, 24, 32, 48, 64, 96, 128, 160, 192)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", required=True, help="folder of the radiography database, or one above it")
-    parser.add_argument("--count", type=int, default=200, help="validation films, drawn at random")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cpu")
-    options = parser.parse_args()
-    database = open_radiography(options.data)
-    split = split_dataset(database)
-    records = split.select(database.records, "validation")
-    chosen = np.random.default_rng(options.seed).permutation(len(records))[: options.count]
-    records = [records[index] for index in sorted(chosen)]
-    films = [read_image(database.path(record)) for record in records]
+    options = options_of(__doc__)
+    films, truth, about = validation_films(options)
     rows: list[dict[str, Any]] = []
     for region in ("mask", "full"):
         pipeline = Pipeline(region=region, device=options.device)
         before = [likeliest(one) for one in pipeline.predict(films)]
-        truth = [record.label for record in records]
         for side in bar(SIDES, len(SIDES), f"shrinking, {region}"):
             after = [likeliest(one) for one in pipeline.predict([shrunk(film, side) for film in films])]
             rows.append(
@@ -62,15 +49,37 @@ def main() -> None:
                     "accuracy_whole": round(float(np.mean(np.asarray(before) == truth)), 4),
                 }
             )
-    payload = {
+    write_results(RESULTS, "small_images", rows, {**about, "rows": rows})
+
+
+def options_of(document: str | None) -> argparse.Namespace:
+    """Read the words of a benchmark that changes validation films."""
+    parser = argparse.ArgumentParser(
+        description=document, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", required=True, help="folder of the radiography database, or one above it")
+    parser.add_argument("--count", type=int, default=200, help="validation films, drawn at random")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu")
+    return parser.parse_args()
+
+
+def validation_films(options: argparse.Namespace) -> tuple[list[Image], list[str], dict[str, Any]]:
+    """Draw films of the validation part: the films, their labels, and what reproduces the draw."""
+    database = open_radiography(options.data)
+    split = split_dataset(database)
+    records = split.select(database.records, "validation")
+    chosen = np.random.default_rng(options.seed).permutation(len(records))[: options.count]
+    records = [records[index] for index in sorted(chosen)]
+    about = {
         "part": "validation",
         "split_hash": split.hash,
         "seed": options.seed,
         "device": options.device,
         "versions": versions(),
-        "rows": rows,
     }
-    write_results(RESULTS, "small_images", rows, payload)
+    films = [read_image(database.path(record)) for record in records]
+    return films, [str(record.label) for record in records], about
 
 
 def likeliest(answer: Prediction) -> str:
