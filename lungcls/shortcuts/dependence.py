@@ -15,7 +15,7 @@ from lungcls.shortcuts import rules
 from lungcls.shortcuts.blanked import too_few
 from lungcls.shortcuts.check import Audit, Check, Finding, Row
 from lungcls.shortcuts.sample import Trial, interval
-from lungcls.shortcuts.source import COLUMNS, model_features, told
+from lungcls.shortcuts.source import COLUMNS, cells_of, model_features, told
 from lungcls.shortcuts.subject import FeatureSubject
 
 _FOLDS: Final = 5
@@ -97,16 +97,12 @@ class Dependence(Check):
 
 def _contrasts(trial: Trial, column: str) -> Contrasts:
     """Pairs of values of a column within one class, each with enough films, by pair and class."""
-    values = np.asarray([getattr(record, column) for record in trial.sample.records])
-    found: Contrasts = {}
-    for k, name in enumerate(trial.subject.classes):
-        mine = {
-            value: (trial.labels == k) & (values == value) for value in sorted(set(values.tolist()) - {""})
-        }
-        enough = [value for value, films in mine.items() if films.sum() >= rules.MIN_IMAGES]
-        for one, two in itertools.combinations(enough, 2):
-            found[f"{one} / {two}", name] = (mine[one], mine[two])
-    return found
+    cells = cells_of(trial, column)
+    return {
+        (f"{one} / {two}", trial.subject.classes[k]): (cells[k, one], cells[k, two])
+        for (k, one), (other, two) in itertools.combinations(cells, 2)
+        if k == other
+    }
 
 
 def _probabilities(trial: Trial, features: Floats, contrasts: Contrasts) -> tuple[Floats, Floats] | None:

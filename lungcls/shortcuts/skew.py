@@ -5,16 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lungcls.evaluation.bootstrap import Estimate
 from lungcls.evaluation.weighted import Floats, Statistic, difference, share
 from lungcls.shortcuts import rules
 from lungcls.shortcuts.check import Audit, Check, Finding, Row
 from lungcls.shortcuts.sample import Trial, interval
-from lungcls.shortcuts.source import COLUMNS
-
-Cells = dict[tuple[int, str], NDArray[np.bool_]]
+from lungcls.shortcuts.source import COLUMNS, Cells, cells_of
 
 
 class SkewReversal(Check):
@@ -40,7 +37,7 @@ class SkewReversal(Check):
         rows: list[dict[str, Any]] = []
         judged: list[tuple[Estimate, str, int]] = []
         for column in COLUMNS:
-            cells = _cells(trial, column)
+            cells = cells_of(trial, column)
             if not cells:
                 continue
             names = [trial.subject.classes[k] for k in dict.fromkeys(k for k, _ in cells)]
@@ -68,20 +65,6 @@ class SkewReversal(Check):
         return self.finding(
             rules.all_at_most([drop for drop, _, _ in judged], rules.SKEW_DROP), because, rows
         )
-
-
-def _cells(trial: Trial, column: str) -> Cells:
-    """The films of each class and value of the column, of classes with two or more values."""
-    values = np.asarray([getattr(record, column) for record in trial.sample.records])
-    cells: Cells = {}
-    for k in range(len(trial.subject.classes)):
-        mine = {
-            value: (trial.labels == k) & (values == value) for value in sorted(set(values.tolist()) - {""})
-        }
-        mine = {value: cell for value, cell in mine.items() if cell.sum() >= rules.MIN_IMAGES}
-        if len(mine) > 1:
-            cells.update({(k, value): cell for value, cell in mine.items()})
-    return cells
 
 
 def _shares(cells: Cells, power: float) -> dict[tuple[int, str], float]:

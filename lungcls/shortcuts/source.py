@@ -19,6 +19,8 @@ from lungcls.shortcuts.sample import Trial, interval
 from lungcls.shortcuts.subject import FeatureSubject
 
 _DRAWN: Final = ("model", "pixels of full", "pixels of mask", "pixels of background_box")
+Cells = dict[tuple[int, str], NDArray[np.bool_]]
+
 COLUMNS: Final = ("source", "processing")
 _PIXELS: Final = 16
 _KEPT: Final = "features"
@@ -76,6 +78,23 @@ class SourcePrediction(Check):
         )
         verdict = rules.all_at_most([found for found, _ in judged], rules.SOURCE_AUROC)
         return self.finding(verdict, because, rows)
+
+
+def cells_of(trial: Trial, column: str) -> Cells:
+    """Return which films are of a class (by index) and of a value of a column, bool [N].
+
+    Of cells with enough films, and of classes with two such cells or more; values in their order.
+    """
+    values = np.asarray([getattr(record, column) for record in trial.sample.records])
+    cells: Cells = {}
+    for k in range(len(trial.subject.classes)):
+        mine = {
+            value: (trial.labels == k) & (values == value) for value in sorted(set(values.tolist()) - {""})
+        }
+        mine = {value: cell for value, cell in mine.items() if cell.sum() >= rules.MIN_IMAGES}
+        if len(mine) > 1:
+            cells.update({(k, value): cell for value, cell in mine.items()})
+    return cells
 
 
 def model_features(trial: Trial) -> NDArray[np.float64]:
