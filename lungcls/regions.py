@@ -197,6 +197,20 @@ def lung_box(mask: Mask, margin: float = 0.0, aspect: float = 1.0) -> Box | None
     return max(0, x0 - across), max(0, y0 - down), min(width, x1 + across), min(height, y1 + down)
 
 
+def known_box(mask: Mask) -> Box:
+    """Return the bounding box of a mask that is not empty, as :func:`lung_box`.
+
+    Raises
+    ------
+    ValueError
+        If the mask is empty.
+    """
+    box = lung_box(mask)
+    if box is None:
+        raise ValueError("the lung mask is empty")
+    return box
+
+
 def dilate_mask(mask: Mask, fraction: float, aspect: float = 1.0) -> Mask:
     """Widen a mask by `fraction` of the image's width, with a structuring element that is round on the film.
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lungcls.regions import Box, Mask, Pixels, lung_box, resize_mask
+from lungcls.regions import Box, Mask, Pixels, known_box, resize_mask
 
 _FEATHER = 0.015  # width of the blended edge, as a share of the image's shorter side
 _SHAPE = 32
@@ -38,9 +38,7 @@ def compose(
     ValueError
         If a mask is empty.
     """
-    source, target = lung_box(lungs_mask), lung_box(background_mask)
-    if source is None or target is None:
-        raise ValueError("a lung mask is empty: there are no lungs to swap")
+    source, target = known_box(lungs_mask), known_box(background_mask)
     moved = _moved(lungs, source, target, background.shape)
     mask = _moved(lungs_mask.astype(np.float32), source, target, background.shape) > 0.5
     return blended(moved, background, mask | background_mask), np.asarray(mask)
@@ -66,9 +64,7 @@ def resampled(lungs: Pixels, lungs_mask: Mask, other_mask: Mask) -> Pixels:
     ValueError
         If a mask is empty.
     """
-    source, target = lung_box(lungs_mask), lung_box(other_mask)
-    if source is None or target is None:
-        raise ValueError("a lung mask is empty: there are no lungs to resample")
+    source, target = known_box(lungs_mask), known_box(other_mask)
     there = _moved(lungs, source, target, other_mask.shape)
     return blended(_moved(there, target, source, lungs.shape), lungs, lungs_mask)
 
@@ -83,10 +79,7 @@ def blended(inside: Pixels, outside: Pixels, shown: Mask) -> Pixels:
 
 def lung_shape(mask: Mask) -> NDArray[np.float32]:
     """Return the lungs as they fill their box, [1024] of 0 and 1: the shape without place and size."""
-    box = lung_box(mask)
-    if box is None:
-        raise ValueError("the lung mask is empty")
-    x0, y0, x1, y1 = box
+    x0, y0, x1, y1 = known_box(mask)
     return resize_mask(mask[y0:y1, x0:x1], (_SHAPE, _SHAPE)).ravel().astype(np.float32)
 
 

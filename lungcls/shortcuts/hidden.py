@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lungcls.evaluation.weighted import Floats, Statistic, difference, share
-from lungcls.regions import Mask, Pixels, lung_box
+from lungcls.regions import Mask, Pixels, known_box
 from lungcls.shortcuts import rules
 from lungcls.shortcuts.blanked import too_few
 from lungcls.shortcuts.check import Audit, Check, Finding, Picture, Row
@@ -35,9 +35,7 @@ def hide_lungs(pixels: Pixels, mask: Mask, hidden: float) -> Pixels:
     hidden : float
         Above 0; at 1 the whole box of the lungs is black.
     """
-    box = lung_box(mask)
-    assert box is not None
-    x0, y0, x1, y1 = box
+    x0, y0, x1, y1 = known_box(mask)
     rows, columns = np.mgrid[: pixels.shape[0], : pixels.shape[1]]
     across = np.abs(columns + 0.5 - (x0 + x1) / 2) / ((x1 - x0) / 2)
     down = np.abs(rows + 0.5 - (y0 + y1) / 2) / ((y1 - y0) / 2)

@@ -9,7 +9,7 @@ import numpy as np
 from lungcls.evaluation.bootstrap import Estimate
 from lungcls.evaluation.calibration import softmax
 from lungcls.evaluation.weighted import macro_auroc
-from lungcls.regions import Mask, lung_box
+from lungcls.regions import Mask, known_box
 from lungcls.shortcuts import rules
 from lungcls.shortcuts.check import Audit, Check, Finding, Picture, Row
 from lungcls.shortcuts.pictures import strip
@@ -39,10 +39,7 @@ def image_parts(mask: Mask) -> dict[str, Mask]:
     ValueError
         If the mask is empty.
     """
-    box = lung_box(mask)
-    if box is None:
-        raise ValueError("the lung mask is empty: there are no parts around it")
-    x0, y0, x1, y1 = box
+    x0, y0, x1, y1 = known_box(mask)
     height, width = mask.shape
     rows, columns = np.mgrid[:height, :width]
     corner, frame = round(0.15 * min(height, width)), max(1, round(0.06 * min(height, width)))

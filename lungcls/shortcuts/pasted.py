@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from lungcls.evaluation.bootstrap import Estimate, exact_share
 from lungcls.evaluation.weighted import share
-from lungcls.regions import Mask, Pixels, lung_box
+from lungcls.regions import Mask, Pixels, known_box
 from lungcls.shortcuts import rules
 from lungcls.shortcuts.check import Audit, Check, Finding, Picture, Row
 from lungcls.shortcuts.harmonised import hidden_lungs
@@ -92,8 +92,7 @@ def paste(pixels: Pixels, mask: Mask, draw: Draw, rng: np.random.Generator) -> P
     float32 array [H, W]
         Nearly white where the object is, and blended at its edge.
     """
-    box = lung_box(mask)
-    assert box is not None
+    box = known_box(mask)
     height, width = pixels.shape
     inside = np.argwhere(mask)
     y, x = inside[int(rng.integers(len(inside)))]

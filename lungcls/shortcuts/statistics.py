@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, stats
 
-from lungcls.regions import Mask, Pixels, lung_box, resize_mask
+from lungcls.regions import Mask, Pixels, known_box, resize_mask
 
 Floats = NDArray[np.float64]
 
@@ -141,10 +141,7 @@ def geometry(mask: Mask) -> Floats:
     ValueError
         If the mask is empty.
     """
-    box = lung_box(mask)
-    if box is None:
-        raise ValueError("the lung mask is empty: it has no geometry")
-    x0, y0, x1, y1 = box
+    x0, y0, x1, y1 = known_box(mask)
     height, width = mask.shape
     area = int(mask.sum())
     columns = np.flatnonzero(mask.any(axis=0))
@@ -167,10 +164,7 @@ def outline_statistics(mask: Mask) -> Floats:
     ValueError
         If the mask is empty.
     """
-    box = lung_box(mask)
-    if box is None:
-        raise ValueError("the lung mask is empty: it has no outline")
-    x0, y0, x1, y1 = box
+    x0, y0, x1, y1 = known_box(mask)
     fine = resize_mask(mask[y0:y1, x0:x1], (4 * _SHAPE, 4 * _SHAPE)).astype(np.float64)
     cells = fine.reshape(_SHAPE, 4, _SHAPE, 4).mean((1, 3))
     return np.concatenate([geometry(mask), cells.ravel()])
