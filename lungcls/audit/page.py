@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lungcls.audit.finding import CALIBRATION, GAP, NOT_APPLICABLE
+from lungcls.audit.finding import CALIBRATION
 from lungcls.audit.predictions import PredictionAudit
-from lungcls.render.drawing import COLOURS, new_figure
+from lungcls.render.drawing import COLOURS, figure_url, new_figure
 from lungcls.render.html import write_page
-from lungcls.shortcuts.check import FAIL, PASS, UNTOLD, Finding
+from lungcls.shortcuts.check import FAIL, NOT_APPLICABLE, PASS, UNTOLD, Finding
 from lungcls.shortcuts.page import findings_plot
 from lungcls.shortcuts.plots import dots
-from lungcls.shortcuts.rules import SAME_SOURCE_AUROC
+from lungcls.shortcuts.rules import PROCESSING_GAP, SAME_SOURCE_AUROC
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -78,11 +76,7 @@ def _in_one_line(findings: Sequence[Finding]) -> str:
 
 def _plot(finding: Finding) -> str | None:
     figure = _figure(finding)
-    if figure is None:
-        return None
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100, metadata={"Software": None})
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return None if figure is None else figure_url(figure)
 
 
 def _figure(finding: Finding) -> Figure | None:
@@ -93,7 +87,7 @@ def _figure(finding: Finding) -> Figure | None:
         return _dots(
             shown,
             [f"{row['class']}: {row[column]}" for row in shown],
-            GAP,
+            PROCESSING_GAP,
             "Gap of recall; 95% for all of them together",
         )
     if finding.name == "same_source":

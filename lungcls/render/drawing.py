@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import importlib
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -50,3 +52,15 @@ def save_figure(figure: Figure, path: str | Path, dpi: int = 120) -> Path:
     with atomic_write(path) as file:
         figure.savefig(file, format="png", dpi=dpi, metadata={"Software": None})
     return Path(path)
+
+
+def png_url(png: io.BytesIO) -> str:
+    """Return a PNG file as a URL that holds it, for pages that need no other file."""
+    return f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
+
+
+def figure_url(figure: Figure, dpi: int = 100) -> str:
+    """Return a figure as :func:`png_url` does; equal figures give equal URLs."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return png_url(buffer)

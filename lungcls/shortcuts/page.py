@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lungcls.render.drawing import figure_url, png_url
 from lungcls.render.html import write_page
 from lungcls.shortcuts.check import CHECKS, Finding
 from lungcls.shortcuts.suite import Examination
@@ -60,18 +60,10 @@ def findings_plot(finding: Finding) -> Figure | None:
 
 def _plot(finding: Finding) -> str | None:
     figure = findings_plot(finding)
-    if figure is None:
-        return None
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100)
-    return _png(buffer)
+    return None if figure is None else figure_url(figure)
 
 
 def _picture(pixels: NDArray[np.uint8]) -> str:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
-    return _png(buffer)
-
-
-def _png(buffer: io.BytesIO) -> str:
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return png_url(buffer)
