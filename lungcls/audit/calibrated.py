@@ -10,7 +10,6 @@ from statsmodels.stats.proportion import proportion_confint
 
 from lungcls.audit.finding import (
     CALIBRATION,
-    HIGH_TIER,
     MIN_IMAGES,
     Finding,
     Row,
@@ -25,7 +24,7 @@ from lungcls.evaluation.calibration import ECE_BINS, confidence_bins
 from lungcls.evaluation.calibration_error import CalibrationError, calibration_errors
 from lungcls.prediction import HIGH
 from lungcls.shortcuts.check import UNTOLD, Verdict, joined
-from lungcls.shortcuts.rules import at_least, at_most
+from lungcls.shortcuts.rules import SET_COVERAGE, TIER_ACCURACY, at_least, at_most
 
 
 def calibration(table: PredictionTable, title: str, seed: int) -> Finding:
@@ -110,7 +109,7 @@ def abroad(externals: Mapping[str, PredictionTable], title: str, seed: int) -> F
             text = (
                 f"{name}: answers of high confidence ({high.mean():.0%} of films) are right in {words(found)}"
             )
-            judged.append((at_least(found, HIGH_TIER), text))
+            judged.append((at_least(found, TIER_ACCURACY), text))
         for asked, held in table.sets.items():
             inside = held[np.arange(len(table)), answers.labels]
             for k, label in enumerate(answers.classes):
@@ -127,7 +126,7 @@ def abroad(externals: Mapping[str, PredictionTable], title: str, seed: int) -> F
                     }
                 )
                 text = f"{name}: sets for {asked:.0%} hold {label} in {words(found)}"
-                judged.append((at_least(found, asked - (0.9 - HIGH_TIER)), text))
+                judged.append((at_least(found, asked - (0.9 - SET_COVERAGE)), text))
         error = calibration_errors(
             answers.probabilities, answers.labels, answers.groups, answers.classes, seed=seed
         )
@@ -137,6 +136,7 @@ def abroad(externals: Mapping[str, PredictionTable], title: str, seed: int) -> F
     verdict = joined([each[0] for each in judged])
     shown = [text for each, text in judged if each == verdict][:3]
     because = (
-        f"{'; '.join(shown)}; asked: right and held at least {HIGH_TIER:.0%}, error at most {CALIBRATION:g}"
+        f"{'; '.join(shown)}; asked: right at least {TIER_ACCURACY:.0%}, held at least {SET_COVERAGE:.0%}, "
+        f"error at most {CALIBRATION:g}"
     )
     return Finding("abroad", title, verdict if judged else UNTOLD, because, rows)

@@ -14,7 +14,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from lungcls.audit.finding import (
-    DEPENDENCE_LOSS,
     MIN_IMAGES,
     Finding,
     Row,
@@ -28,7 +27,7 @@ from lungcls.errors import DataError
 from lungcls.evaluation.bootstrap import Estimate, group_resamples
 from lungcls.evaluation.weighted import Floats, difference, macro_auroc
 from lungcls.shortcuts.check import UNTOLD, Verdict, joined
-from lungcls.shortcuts.rules import at_most
+from lungcls.shortcuts.rules import PROJECTED_DROP, at_most
 
 _FOLDS = 5
 _COMPONENTS = 64
@@ -100,7 +99,7 @@ def dependence(
         )
         told_by = f"{column} is told within classes with AUROC {carried.value:.2f}"
         text = f"{told_by}, and {words(lost)} is lost without it"
-        judged.append((at_most(lost, DEPENDENCE_LOSS), lost, text))
+        judged.append((at_most(lost, PROJECTED_DROP), lost, text))
         rows += [
             {"figure": "auroc of the attribute within classes", "by": column, **interval(carried, len(at))},
             {"figure": "macro AUROC lost without it", "by": column, **interval(lost, len(at))},
@@ -110,7 +109,7 @@ def dependence(
             "dependence", title, UNTOLD, f"no column has two values with {MIN_IMAGES} films each", rows
         )
     _, _, text = max(judged, key=lambda each: each[1].value)
-    because = f"{text}; limit {DEPENDENCE_LOSS:g}"
+    because = f"{text}; limit {PROJECTED_DROP:g}"
     return Finding("dependence", title, joined([each[0] for each in judged]), because, rows)
 
 

@@ -1,43 +1,29 @@
 """What the audit of predictions asks, its rules, and the form of its answers.
 
-The rules were written before any figure; docs/audit.md gives the reason of each. A figure passes where its
-whole interval lies on the good side of the limit, fails on the other, else cannot tell.
+The rules were written before any figure; docs/audit.md gives the reason of each. What a check of pixels asks,
+too, is judged by that check's limit (:mod:`lungcls.shortcuts.rules`). A figure passes where its whole
+interval lies on the good side of the limit, fails on the other, else cannot tell.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lungcls.evaluation.bootstrap import Estimate, bootstrap_estimates, group_resamples
 from lungcls.evaluation.weighted import Statistic
-from lungcls.shortcuts.check import Finding, Row
+from lungcls.shortcuts.check import NOT_APPLICABLE, Finding, Row
 from lungcls.shortcuts.rules import MIN_IMAGES
 from lungcls.shortcuts.sample import interval
-
-# The verdict of a question that this data does not raise, in the words of the checks of images.
-NOT_APPLICABLE: Final[Any] = "not applicable"
-
-GAP: Final = 0.10
-"""Recall of a class may differ by so much between two subgroups, or two processings."""
 
 CALIBRATION: Final = 0.05
 """The debiased calibration error may be at most this."""
 
 SET_SHORTFALL: Final = 0.05
 """Sets may hold the true class of a subgroup so much less often than they were made for."""
-
-SKEW_DROP: Final = 0.10
-"""Macro-F1 that may be lost where class and subgroup are made unrelated, or their relation is reversed."""
-
-DEPENDENCE_LOSS: Final = 0.05
-"""Macro AUROC that may be lost where what tells an attribute is taken out of the features."""
-
-HIGH_TIER: Final = 0.85
-"""Abroad, answers of high confidence must be right, and 90% sets hold each class, at least so often."""
 
 
 def not_applicable(name: str, title: str, because: str) -> Finding:
@@ -66,13 +52,8 @@ def words(estimate: Estimate) -> str:
 
 __all__ = [
     "CALIBRATION",
-    "DEPENDENCE_LOSS",
-    "GAP",
-    "HIGH_TIER",
     "MIN_IMAGES",
-    "NOT_APPLICABLE",
     "SET_SHORTFALL",
-    "SKEW_DROP",
     "Finding",
     "Row",
     "estimate_of",

@@ -12,7 +12,6 @@ from scipy.stats import norm
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
 from lungcls.audit.finding import (
-    GAP,
     MIN_IMAGES,
     SET_SHORTFALL,
     Finding,
@@ -25,7 +24,7 @@ from lungcls.audit.finding import (
 from lungcls.audit.table import PredictionTable
 from lungcls.evaluation.bootstrap import Estimate
 from lungcls.shortcuts.check import UNTOLD, Verdict, joined
-from lungcls.shortcuts.rules import at_least, at_most
+from lungcls.shortcuts.rules import PROCESSING_GAP, at_least, at_most
 
 _POWER = 0.8
 
@@ -118,7 +117,7 @@ def recall_gaps(table: PredictionTable, column: str, title: str) -> Finding:
         gap = better.minus(worse, level)
         needed = _needed((one.share + two.share) / 2, level)
         text = f"{label}: {better.name} {better.share:.2f}, {worse.name} {worse.share:.2f}"
-        judged.append((at_most(gap, GAP), gap, text, needed))
+        judged.append((at_most(gap, PROCESSING_GAP), gap, text, needed))
         rows.append(
             {
                 "figure": "gap",
@@ -131,7 +130,8 @@ def recall_gaps(table: PredictionTable, column: str, title: str) -> Finding:
     verdict = joined([each[0] for each in judged])
     _, gap, text, needed = max(judged, key=lambda each: each[1].value)
     because = (
-        f"largest gap of recall: {text}, gap {words(gap)}; limit {GAP:g}, pairs allowed for: {len(pairs)}"
+        f"largest gap of recall: {text}, gap {words(gap)}; limit {PROCESSING_GAP:g}, "
+        f"pairs allowed for: {len(pairs)}"
     )
     if verdict == UNTOLD:
         because += f"; about {needed} films of the class in each would decide"
@@ -142,7 +142,7 @@ def _needed(share: float, level: float) -> int:
     """Films of either side that show a gap below the limit in 4 of 5 studies, where there is none."""
     share = min(max(share, 0.05), 0.95)
     reach = float(norm.ppf(1 - (1 - level) / 2) + norm.ppf(_POWER))
-    return math.ceil(reach**2 * 2 * share * (1 - share) / GAP**2)
+    return math.ceil(reach**2 * 2 * share * (1 - share) / PROCESSING_GAP**2)
 
 
 def set_coverage(table: PredictionTable, title: str) -> Finding:

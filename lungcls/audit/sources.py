@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from lungcls.audit.finding import (
     MIN_IMAGES,
-    SKEW_DROP,
     Finding,
     estimate_of,
     interval,
@@ -20,7 +19,7 @@ from lungcls.audit.table import PredictionTable
 from lungcls.evaluation.bootstrap import Estimate
 from lungcls.evaluation.weighted import Floats, Statistic, auroc, macro_f1
 from lungcls.shortcuts.check import UNTOLD, Verdict, joined
-from lungcls.shortcuts.rules import SAME_SOURCE_AUROC, at_least, at_most
+from lungcls.shortcuts.rules import SAME_SOURCE_AUROC, SKEW_DROP, at_least, at_most
 
 
 def same_source_pairs(table: PredictionTable, title: str, seed: int, n_resamples: int) -> Finding:

@@ -68,7 +68,8 @@ EXTERNAL_DROP: Final = 0.10
 """Check 10: balanced accuracy that another hospital may cost."""
 
 PROCESSING_GAP: Final = 0.10
-"""Check 8: recall of one class on images of two processings may differ by so much."""
+"""Check 8: recall of one class on images of two processings may differ by so much; `lungcls audit` asks it of
+any two subgroups."""
 
 BLANKED_AUROC: Final = 0.70
 """Check A: films whose lungs were blanked must not be told better than this."""
@@ -95,7 +96,7 @@ PASTED_CHANGED: Final = 0.05
 """Check J: answers that a pasted object, or a mirror, may change."""
 
 TIER_ACCURACY: Final = 0.85
-"""Check K: accuracy of the answers of the tier "high" on an external set."""
+"""Check K and the audit of predictions: accuracy of the answers of the tier "high" on an external set."""
 
 SET_COVERAGE: Final = 0.85
 """Check K: share of each class of an external set that the sets of coverage 0.9 must hold."""
