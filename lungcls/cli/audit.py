@@ -15,12 +15,12 @@ from lungcls.cli.options import (
     Device,
     Layout,
     Limit,
+    Masks,
     OutFolder,
     Resamples,
     Seed,
     SegmenterName,
     SplitFile,
-    one_of,
 )
 from lungcls.cli.parts import check_weights, chosen_part
 from lungcls.errors import OptionError
@@ -106,14 +106,7 @@ def audit(
     checks: Annotated[
         str, typer.Option("--checks", help="Checks of the pixels by number or name, or 'all', or 'none'.")
     ] = "all",
-    masks: Annotated[
-        str,
-        typer.Option(
-            "--masks",
-            callback=one_of("--masks", ("predicted", "truth")),
-            help="predicted (by the segmenter) or truth (the dataset's own).",
-        ),
-    ] = "predicted",
+    masks: Masks = "predicted",
     segmenter: SegmenterName = "segmenter",
     limit: Limit = 0,
     resamples: Resamples = 1000,
@@ -189,7 +182,8 @@ def _of_predictions(
         whole = table
         table = table.of_part(part)
         if values is not None:
-            values = values[[file in set(table.answers.files) for file in whole.answers.files]]
+            kept = set(table.answers.files)
+            values = values[[file in kept for file in whole.answers.files]]
     others = {
         each.stem: read_predictions(each, classes=table.answers.classes, model=model) for each in external
     }

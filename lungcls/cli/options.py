@@ -248,6 +248,14 @@ Epochs: TypeAlias = Annotated[
     int | None,
     typer.Option("--epochs", min=1, help="Cut every stage of a schedule to so many epochs, for a trial."),
 ]
+Masks: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--masks",
+        callback=one_of("--masks", ("predicted", "truth")),
+        help="predicted (by the segmenter) or truth (the dataset's own).",
+    ),
+]
 Limit: TypeAlias = Annotated[
     int,
     typer.Option("--limit", min=0, help="Take only about so many images of each class; 0 takes all."),

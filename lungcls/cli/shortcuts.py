@@ -17,6 +17,7 @@ from lungcls.cli.options import (
     Epochs,
     Layout,
     Limit,
+    Masks,
     OutFolder,
     Part,
     Recipe,
@@ -25,7 +26,6 @@ from lungcls.cli.options import (
     SegmenterName,
     SplitFile,
     Workers,
-    one_of,
 )
 from lungcls.cli.parts import check_weights
 
@@ -62,14 +62,7 @@ def shortcuts(
             "command list them.",
         ),
     ] = "all",
-    masks: Annotated[
-        str,
-        typer.Option(
-            "--masks",
-            callback=one_of("--masks", ("predicted", "truth")),
-            help="predicted (by the segmenter) or truth (the dataset's own).",
-        ),
-    ] = "predicted",
+    masks: Masks = "predicted",
     segmenter: SegmenterName = "segmenter",
     external: Annotated[
         list[Path] | None,

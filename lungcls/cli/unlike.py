@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lungcls.cli.journal import Row
-from lungcls.drift.reference import FilmStatistics, beside
+from lungcls.drift.reference import MIN_FILMS, FilmStatistics, beside
 from lungcls.drift.statistics import as_columns, film_statistics
 from lungcls.errors import DataError
 from lungcls.prediction import Prediction
@@ -17,9 +17,6 @@ from lungcls.prediction import Prediction
 if TYPE_CHECKING:
     from lungcls.drift.compare import Drift
     from lungcls.streaming import Streaming
-
-FEWEST: Final = 30
-"""Folders of fewer answered films are not compared: :data:`lungcls.drift.compare.MIN_FILMS`."""
 
 
 def numbers_of(found: Prediction) -> dict[str, float | None]:
@@ -42,7 +39,7 @@ def compared(rows: Sequence[Row], pipeline: Streaming) -> tuple[Drift | None, li
         Sentences for whoever reads the answers.
     """
     answered = [row for row in rows if not row["error"] and row.get("label") and row.get("film")]
-    if len(answered) < FEWEST or len(pipeline.classifiers) > 1 or pipeline.lead.options.tta:
+    if len(answered) < MIN_FILMS or len(pipeline.classifiers) > 1 or pipeline.lead.options.tta:
         return None, []
     card = pipeline.classifier.card
     named = pipeline.lead.options.classifier

@@ -13,7 +13,7 @@ from scipy.optimize import nnls
 from scipy.spatial.distance import cdist
 from scipy.stats import ks_2samp
 
-from lungcls.drift.reference import FilmStatistics
+from lungcls.drift.reference import MIN_FILMS, FilmStatistics
 from lungcls.drift.statistics import GEOMETRY, TONE
 from lungcls.errors import DataError
 from lungcls.evaluation.bootstrap import finite
@@ -24,9 +24,6 @@ Kind: TypeAlias = Literal["none", "mix of classes", "films", "cannot tell"]
 
 LEVEL: Final = 0.05
 """Chance of an alarm where there is no drift, all tests together (Holm)."""
-
-MIN_FILMS: Final = 30
-"""Fewer new films than this are not judged."""
 
 PERMUTATIONS: Final = 999
 _LARGEST: Final = 300  # films of either side in the energy test: its cost grows with the square

@@ -23,6 +23,9 @@ SUFFIX: Final = ".reference.npz"
 
 FORMAT: Final = 1
 
+MIN_FILMS: Final = 30
+"""Fewer new films than this are not judged."""
+
 
 @dataclass(frozen=True, eq=False)
 class FilmStatistics:

@@ -13,7 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from lungcls.cli.main import app
-from lungcls.drift.compare import MIN_FILMS
+from lungcls.drift.reference import MIN_FILMS
 from lungcls.phantom import chest_phantom
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lungcls.drift.compare import MIN_FILMS, compare
-from lungcls.drift.reference import FilmStatistics
+from lungcls.drift.compare import compare
+from lungcls.drift.reference import MIN_FILMS, FilmStatistics
 from lungcls.errors import DataError
 
 CLASSES = ("a", "b", "c")
