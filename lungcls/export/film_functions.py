@@ -208,29 +208,30 @@ def lung_box(mask):
 
 
 @script()
-def dilate(mask, fraction):
-    """As ``regions.dilate_mask``: a mask, floats 0 and 1, widened with a round element."""
+def dilate(mask, fraction, aspect):
+    """As ``regions.dilate_mask``: a mask, floats 0 and 1, widened with what is round on the film."""
     shape = op.Shape(mask)
     height = op.Slice(shape, op.Constant(value_ints=[0]), op.Constant(value_ints=[1]))
     width = op.Slice(shape, op.Constant(value_ints=[1]), op.Constant(value_ints=[2]))
     radius = fraction * op.Cast(width, to=DOUBLE)
     reach = op.Cast(op.Floor(radius), to=INT64)
+    reach_down = op.Cast(op.Floor(radius / aspect), to=INT64)
     steps = op.Cast(op.Range(0, op.Squeeze(reach) + 1, 1), to=DOUBLE)
     nothing = reach * 0
     # Differences of running sums tell whether any pixel of a piece of a row is set.
     sums = op.CumSum(mask, op.Constant(value_int=1))
-    left = op.Pad(sums, op.Concat(reach, reach + 1, reach, nothing, axis=0))
+    left = op.Pad(sums, op.Concat(reach_down, reach + 1, reach_down, nothing, axis=0))
     padded = op.Pad(left, op.Concat(nothing, nothing, nothing, reach, axis=0), mode="edge")
     axes = op.Constant(value_ints=[0, 1])
     wide = mask > 0.0
-    for down in range(op.Squeeze(reach) + 1):
-        height_of = op.Cast(down, to=DOUBLE)
+    for down in range(op.Squeeze(reach_down) + 1):
+        height_of = op.Cast(down, to=DOUBLE) * aspect
         chord = op.Cast(op.Sqrt(steps * steps + height_of * height_of) <= radius, to=INT64)
-        across = op.ReduceSum(chord) - 1
+        across = op.Max(op.ReduceSum(chord) - 1, nothing)
         last = reach + 1 + across
         first = reach - across
-        above = reach - down
-        below = reach + down
+        above = reach_down - down
+        below = reach_down + down
         over = op.Slice(
             padded, op.Concat(above, last, axis=0), op.Concat(above + height, last + width, axis=0), axes
         ) > op.Slice(
@@ -285,7 +286,18 @@ def centre(part):
 
 
 @script()
-def measures(mask, min_balance):
+def taller(mask, aspect):
+    """A mask with its rows repeated or left out, so that its pixels are square (``regions.resize_mask``)."""
+    zero, one = op.Constant(value_int=0), op.Constant(value_int=1)
+    height = op.Gather(op.Shape(mask), zero)
+    wanted = op.Max(op.Cast(op.Round(op.Cast(height, to=DOUBLE) * aspect), to=INT64), one)
+    places = op.Cast(op.Range(zero, wanted, one), to=DOUBLE) + 0.5
+    scale = op.Cast(height, to=DOUBLE) / op.Cast(wanted, to=DOUBLE)
+    return op.Gather(mask, op.Cast(op.Floor(places * scale), to=INT64), axis=0)
+
+
+@script()
+def measures(mask, min_balance, aspect):
     """What ``quality.mask_quality`` measures on a mask, floats 0 and 1, [H, W]: numbers.
 
     Returns area, pixels of the thinned mask, balance, width over height of the largest part, and border,
@@ -295,7 +307,8 @@ def measures(mask, min_balance):
     shape = op.Shape(mask)
     axes = op.Constant(value_ints=[0, 1])
     step = op.Max(op.ReduceMin(shape) / 128, op.Constant(value_ints=[1]))
-    small = op.Slice(mask, op.Constant(value_ints=[0, 0]), shape, axes, op.Concat(step, step, axis=0))
+    thinned = op.Slice(mask, op.Constant(value_ints=[0, 0]), shape, axes, op.Concat(step, step, axis=0))
+    small = taller(thinned, aspect)
     labels = components(small)
     areas, kept = largest(labels, op.Constant(value_ints=[2]))
     zero, one = op.Constant(value_int=0), op.Constant(value_int=1)
@@ -376,16 +389,19 @@ def overlay(film, mask, colour, tint):
 
 
 @script()
-def planes(film, mask, fraction, margin, crops):
+def planes(film, mask, fraction, margin, crops, aspect):
     """What a region is cut of (``regions.cut``): film, mask and the lungs' box, cropped where it crops."""
-    wide = dilate(mask, fraction)
+    wide = dilate(mask, fraction, aspect)
     axes = op.Constant(value_ints=[0, 1])
     shape = op.Shape(film)
     tight = lung_box(wide)
     first = op.Slice(tight, op.Constant(value_ints=[0]), op.Constant(value_ints=[2]))
     last = op.Slice(tight, op.Constant(value_ints=[2]), op.Constant(value_ints=[4]))
-    longer = op.Cast(op.ReduceMax(last - first), to=DOUBLE)
-    extra = op.Cast(op.Round(margin * longer), to=INT64)
+    # Lengths on the film: rows are `aspect` times as far apart as columns.
+    ones_of = op.Constant(value_ints=[1])
+    stretch = op.Concat(op.Reshape(aspect, ones_of), op.Cast(ones_of, to=DOUBLE), axis=0)
+    longer = op.ReduceMax(op.Cast(last - first, to=DOUBLE) * stretch)
+    extra = op.Cast(op.Round(margin * longer / stretch), to=INT64)
     low, high = op.Max(first - extra, op.Constant(value_ints=[0])), op.Min(last + extra, shape)
     ones = op.Expand(op.Constant(value_float=1.0), high - low)
     inside = op.Pad(ones, op.Concat(low, shape - high, axis=0))

@@ -91,7 +91,7 @@ def segmenter_graph(weights: str | Path) -> tuple[Card, onnx.ModelProto]:
         *_whole_film(card),
         network,
         (functions.lungs_of, "logits film start filled threshold", "mask agreement"),
-        (functions.measures, "mask min_balance", " ".join(MEASURES[:-1])),
+        (functions.measures, "mask min_balance aspect", " ".join(MEASURES[:-1])),
         (functions.overlay, "film mask colour tint", "picture"),
     ]
     constants: _Constants = {
@@ -136,7 +136,7 @@ def classifier_graph(weights: str | Path, *, whole: bool = False) -> tuple[Card,
     if region.needs_mask and not whole:
         steps = [
             (_TONES[card.tone], "film", "toned"),
-            (functions.planes, "toned mask dilate margin crops", "pixels lungs inside"),
+            (functions.planes, "toned mask dilate margin crops aspect", "pixels lungs inside"),
             _cutting(region),
             (functions.letterbox, "shown size aspect", "views start filled"),
         ]

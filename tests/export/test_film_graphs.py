@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from PIL import Image as PILImage
 from lungcls import conformal
 from lungcls.finder import assess
 from lungcls.gate.gate import judge
+from lungcls.images import read_image
 from lungcls.phantom import chest_phantom
 from lungcls.pipeline import Pipeline
 from lungcls.quality import mask_quality
@@ -76,8 +78,9 @@ def test_masks_are_cleaned_widened_and_measured_alike(seed: int) -> None:
     (cleaned,) = run(functions.clean_up, mask.astype(np.float32))
     np.testing.assert_array_equal(cleaned > 0, clean_up(mask))
     for fraction in (0.0, 0.03, 0.2):
-        (wide,) = run(functions.dilate, mask.astype(np.float32), np.array(fraction))
-        np.testing.assert_array_equal(wide > 0, dilate_mask(mask, fraction))
+        for aspect in (1.0, 2.0, 0.6):
+            (wide,) = run(functions.dilate, mask.astype(np.float32), np.array(fraction), np.array(aspect))
+            np.testing.assert_array_equal(wide > 0, dilate_mask(mask, fraction, aspect))
 
 
 @pytest.mark.parametrize("gain", [0.15, 0.4, 1])
@@ -123,8 +126,9 @@ def test_the_script_judges_as_the_library() -> None:
     masks = [np.zeros((70, 80), bool), FILM.mask, *(blobs(seed) for seed in range(4))]
     masks += [np.roll(FILM.mask, 60, 1), FILM.mask & (np.arange(FILM.mask.shape[1]) < 90), clean_up(blobs(9))]
     names = film_graphs.MEASURES[:-1]
+    limit_and_aspect = np.array(0.15), np.array(1.0)
     measured = [
-        dict(zip(names, map(float, run(functions.measures, mask.astype(np.float32), np.array(0.15)))))
+        dict(zip(names, map(float, run(functions.measures, mask.astype(np.float32), *limit_and_aspect))))
         for mask in masks
     ]
     script = f"""
@@ -173,20 +177,21 @@ def sessions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return {name: ort.InferenceSession(folder / f"{name}.onnx", QUIET) for name in made}
 
 
-@pytest.mark.parametrize("shape", [(210, 180), (160, 230)])
+@pytest.mark.parametrize(("shape", "rows_apart"), [((210, 180), 1), ((160, 230), 1), ((420, 180), 2)])
 def test_graphs_answer_as_the_pipeline(
-    sessions: dict[str, Any], shape: tuple[int, int], real_gate: None
+    sessions: dict[str, Any], shape: tuple[int, int], rows_apart: int, real_gate: None
 ) -> None:
-    film = chest_phantom(shape, seed=6).image
+    film = chest_phantom((shape[0], shape[1] * rows_apart), seed=6).image[::rows_apart]
+    aspect = float(rows_apart)
     pipeline = Pipeline(engine="onnxruntime", device="cpu")
-    expected = pipeline.predict(film)
-    feeds = {"film": film, "aspect": np.array(1.0)}
+    expected = pipeline.predict(replace(read_image(film), pixel_aspect=aspect))
+    feeds = {"film": film, "aspect": np.array(aspect)}
     screening = judge(sessions["gate"].run(["logits"], feeds)[0][0], load_card("gate").thresholds)
     assert screening.chest == pytest.approx(expected.quality.values["chest"], abs=1e-4)
     names = [output.name for output in sessions["segmenter"].get_outputs()]
     found = dict(zip(names, sessions["segmenter"].run(names, feeds)))
     assert np.count_nonzero((found["mask"] > 0) != expected.lungs.mask) <= 3
-    values = mask_quality(found["mask"] > 0, float(found["agreement"])).values
+    values = mask_quality(found["mask"] > 0, float(found["agreement"]), aspect).values
     for name, value in values.items():
         assert float(found[name]) == pytest.approx(value, abs=1e-5), name
     assert np.mean(found["picture"][..., :3] != np.asarray(expected.overlay())) < 0.001
