@@ -27,10 +27,14 @@ nothing that an answer hangs on; below, its steps show."""
 SQUARE: Final = 1.02
 """Sides of a pixel that differ by no more than this factor count as equal."""
 
-_COLOUR: Final = 0.25  # of the range, by which the channels of a pixel differ that is not grey or tinted
-_COLOURED: Final = 0.1  # share of such pixels; letters and markers cover less
+COLOUR: Final = 0.25
+"""Share of the range by which the channels of a pixel differ that is not grey or tinted."""
 
-_ODD_ASPECT: Final = 5.0  # beyond it a stated aspect is damage
+COLOURED: Final = 0.1
+"""Share of such pixels above which a picture has colours; letters and markers cover less."""
+
+ODD_ASPECT: Final = 5.0
+"""Beyond it, a stated aspect of pixels is damage."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,14 +74,14 @@ def coloured(values: NDArray[Any]) -> tuple[Reason, ...]:
         return ()
     values = values if values.shape[2] == 3 else np.moveaxis(values, 0, -1)
     few = values[:: max(1, values.shape[0] // 256), :: max(1, values.shape[1] // 256)]
-    share = float((np.ptp(few, axis=2) > 255 * _COLOUR).mean())
-    if share <= _COLOURED:
+    share = float((np.ptp(few, axis=2) > 255 * COLOUR).mean())
+    if share <= COLOURED:
         return ()
     message = (
         f"{share:.0%} of the pixels have colour, which no film has: false colours, or a drawing over it; "
         "their luminance is taken"
     )
-    return (Reason("colour", share, _COLOURED, message),)
+    return (Reason("colour", share, COLOURED, message),)
 
 
 def checked_aspect(aspect: float) -> tuple[float, tuple[Reason, ...]]:
@@ -88,9 +92,9 @@ def checked_aspect(aspect: float) -> tuple[float, tuple[Reason, ...]]:
     if stretch <= SQUARE:
         return 1.0, ()
     sides = f"the pixels are {aspect:.3g} times as high as they are wide"
-    if stretch > _ODD_ASPECT:
+    if stretch > ODD_ASPECT:
         message = f"the file says that {sides}, which no X-ray is; they are taken for square"
-        return 1.0, (Reason("pixel_aspect", stretch, _ODD_ASPECT, message),)
+        return 1.0, (Reason("pixel_aspect", stretch, ODD_ASPECT, message),)
     message = f"{sides}; the networks see the film as it is"
     return aspect, (Reason("pixel_aspect", stretch, SQUARE, message, corrected=True),)
 

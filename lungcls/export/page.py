@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from lungcls import pixels
 from lungcls.conformal import checked_coverage
 from lungcls.errors import LungclsError, MissingExtraError, OptionError
 from lungcls.files import atomic_write, cache_folder
@@ -35,6 +36,7 @@ SOURCES: Final = Path(__file__).parent / "page_files"
 _PLAIN: Final = ("index.html", "style.css", "icon.svg")
 _SCRIPTS: Final = ("page.js", "worker.js", "offline.js")
 _RUNTIME: Final = "onnxruntime-web/dist/ort-wasm-simd-threaded.wasm"
+_FILM_LIMITS: Final = ("NARROW", "ENOUGH_LEVELS", "SQUARE", "ODD_ASPECT", "COLOUR", "COLOURED")
 _LIMITS: Final = (
     *("MIN_AREA", "MIN_BALANCE", "MIN_MERGED_WIDTH", "MAX_AREA", "MAX_BORDER", "MAX_TILT"),
     *("MIN_COMPACTNESS", "MIN_SYMMETRY", "MIN_AGREEMENT"),
@@ -134,7 +136,7 @@ def build_page(
 
 
 def rules_of(gate: Card, coverage: float) -> dict[str, Any]:
-    """Return every limit by which ``page_files/judge.js`` judges, JSON-safe.
+    """Return every limit by which ``page_files/films.js`` and ``judge.js`` judge, JSON-safe.
 
     Parameters
     ----------
@@ -150,6 +152,7 @@ def rules_of(gate: Card, coverage: float) -> dict[str, Any]:
             "thresholds": gate.thresholds,
             "messages": MESSAGES,
         },
+        "film": {name: getattr(pixels, name) for name in _FILM_LIMITS},
         "mask": {name: getattr(mask_limits, name) for name in _LIMITS},
         "MIN_SIDE": MIN_SIDE,
         "withholding": WITHHOLDING,

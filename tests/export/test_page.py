@@ -77,7 +77,7 @@ def opened(driver: ModuleType, folder: Path, browser: Any) -> Iterator[Any]:
         page = context.new_page()
         asked: list[Any] = []
         errors: list[str] = []
-        page.on("request", asked.append)
+        page.on("request", lambda each: asked.append(each))  # playwright takes no builtin
         page.on("pageerror", lambda each: errors.append(str(each)))
         page.on("console", lambda each: errors.append(each.text) if each.type == "error" else None)
         page.goto(address)

@@ -4,11 +4,6 @@ import { decode as decodePng } from "fast-png";
 import { readDicom } from "./dicom.js";
 import { FilmError, checkSize, decodeHere } from "./picture.js";
 
-const NARROW = 0.3;
-const ENOUGH_LEVELS = 48;
-const SQUARE = 1.02;
-const ODD_ASPECT = 5;
-
 const starts = (bytes, text, offset = 0) =>
   [...text].every((letter, place) => bytes[offset + place] === letter.charCodeAt(0));
 
@@ -25,7 +20,8 @@ function formatOf(bytes) {
 const luminance = (red, green, blue) => (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >>> 16;
 
 // Grey of stored values: channels 1 to 4, the last of 2 and 4 being alpha; what is transparent lies over black.
-function greyOf(data, channels, depth, count) {
+function greyOf(data, channels, depth, height, width, limits) {
+  const count = height * width;
   const pixels = new Float32Array(count);
   const coloured = channels > 2;
   // Of 16 bits in colour and with alpha, 8 are kept, as Pillow does.
@@ -40,26 +36,41 @@ function greyOf(data, channels, depth, count) {
     if (alpha(each) > 0) opaque = true;
   }
   let changed = false;
+  const seen = (each, channel) => {
+    const value = at(each * channels + channel);
+    if (!clear || !opaque) return value;
+    const laid = Math.floor((value * alpha(each) + 127) / 255);
+    changed ||= laid !== value;
+    return laid;
+  };
   for (let each = 0; each < count; each += 1) {
-    const over = (value) => {
-      if (!clear || !opaque) return value;
-      const laid = Math.floor((value * alpha(each) + 127) / 255);
-      changed ||= laid !== value;
-      return laid;
-    };
-    const place = each * channels;
-    const grey = coloured
-      ? luminance(over(at(place)), over(at(place + 1)), over(at(place + 2)))
-      : over(at(place));
-    pixels[each] = grey / white;
+    pixels[each] = (coloured ? luminance(seen(each, 0), seen(each, 1), seen(each, 2)) : seen(each, 0)) / white;
   }
   const share = clear / count;
   const message = `${(100 * share).toFixed(1)}% of the pixels are transparent; they are taken as lying over black`;
   const note = { name: "transparent", value: share, threshold: 0, message, corrected: true };
-  return { pixels, notes: changed ? [note] : [] };
+  const notes = changed ? [note] : [];
+  return { pixels, notes: coloured ? [...notes, ...colours(seen, height, width, limits)] : notes };
 }
 
-function readPng(bytes) {
+// A note where a picture has colours that are no film's.
+function colours(seen, height, width, limits) {
+  const [down, across] = [height, width].map((side) => Math.max(1, Math.floor(side / 256)));
+  let [odd, all] = [0, 0];
+  for (let row = 0; row < height; row += down) {
+    for (let column = 0; column < width; column += across) {
+      const values = [0, 1, 2].map((channel) => seen(row * width + column, channel));
+      if (Math.max(...values) - Math.min(...values) > 255 * limits.COLOUR) odd += 1;
+      all += 1;
+    }
+  }
+  const share = odd / all;
+  const message = `${Math.round(100 * share)}% of the pixels have colour, which no film has; their luminance is taken`;
+  const note = { name: "colour", value: share, threshold: limits.COLOURED, message, corrected: false };
+  return share > limits.COLOURED ? [note] : [];
+}
+
+function readPng(bytes, limits) {
   const png = decodePng(bytes, { checkCrc: true });
   checkSize(png.height, png.width);
   let { data, channels, depth } = png;
@@ -84,14 +95,14 @@ function readPng(bytes) {
   }
   const { x, y } = png.resolution ?? { x: 1, y: 1 };
   return {
-    ...greyOf(data, channels, depth, count),
+    ...greyOf(data, channels, depth, png.height, png.width, limits),
     height: png.height,
     width: png.width,
     aspect: x > 0 && y > 0 ? x / y : 1,
   };
 }
 
-async function readBitmap(bytes, kind) {
+async function readBitmap(bytes, kind, limits) {
   const { data, height, width } = await decodeHere(bytes, `image/${kind.toLowerCase()}`);
   let aspect = 1;
   if (kind === "JPEG" && starts(bytes, "JFIF\0", 6) && bytes[13] > 0) {
@@ -99,17 +110,18 @@ async function readBitmap(bytes, kind) {
     const down = (bytes[16] << 8) | bytes[17];
     aspect = across > 0 && down > 0 ? across / down : 1;
   }
-  return { ...greyOf(data, 4, 8, height * width), height, width, aspect };
+  return { ...greyOf(data, 4, 8, height, width, limits), height, width, aspect };
 }
 
-function checkedAspect(film) {
+function checkedAspect(film, limits) {
   const { aspect } = film;
   const stretch = Number.isFinite(aspect) && aspect > 0 ? Math.max(aspect, 1 / aspect) : 1;
-  if (stretch <= SQUARE) return { ...film, aspect: 1 };
+  if (stretch <= limits.SQUARE) return { ...film, aspect: 1 };
   const sides = `the pixels are ${aspect.toPrecision(3)} times as high as they are wide`;
-  const odd = stretch > ODD_ASPECT;
+  const odd = stretch > limits.ODD_ASPECT;
   const message = odd ? `the file says that ${sides}, which no X-ray is; they are taken for square` : sides;
-  const note = { name: "pixel_aspect", value: stretch, threshold: odd ? ODD_ASPECT : SQUARE, message, corrected: false };
+  const threshold = odd ? limits.ODD_ASPECT : limits.SQUARE;
+  const note = { name: "pixel_aspect", value: stretch, threshold, message, corrected: !odd };
   return { ...film, aspect: odd ? 1 : aspect, notes: [...film.notes, note] };
 }
 
@@ -132,29 +144,30 @@ function extremes(pixels) {
   return [low, high];
 }
 
-export async function readFilm(bytes) {
+// The limits are those of page.json, which the library writes.
+export async function readFilm(bytes, limits) {
   const kind = formatOf(bytes);
   if (kind === null) throw new FilmError("found no PNG, JPEG, BMP, WebP or DICOM file; save the film as one of these");
   let film;
   try {
-    if (kind === "PNG") film = readPng(bytes);
+    if (kind === "PNG") film = readPng(bytes, limits);
     else if (kind === "DICOM") film = await readDicom(bytes);
-    else film = await readBitmap(bytes, kind);
+    else film = await readBitmap(bytes, kind, limits);
   } catch (error) {
     if (error instanceof FilmError) throw error;
     throw new FilmError(`found a ${kind} that cannot be decoded (${error.message ?? error}); it is truncated, damaged or of an unusual kind`);
   }
-  film = checkedAspect(film);
+  film = checkedAspect(film, limits);
   const [low, high] = extremes(film.pixels);
   if (low === high) {
     throw new FilmError(`found a constant image (${film.height} x ${film.width} pixels), expected an X-ray; check how it was exported`);
   }
-  if (high - low < NARROW) {
+  if (high - low < limits.NARROW) {
     const levels = greyLevels(film);
-    const corrected = levels >= ENOUGH_LEVELS;
+    const corrected = levels >= limits.ENOUGH_LEVELS;
     const filled = `the grey values fill ${(100 * (high - low)).toFixed(1)}% of the range that their type allows`;
     const message = corrected ? `${filled} and were spread` : `${filled}, in ${levels} steps`;
-    film.notes.push({ name: "narrow_range", value: high - low, threshold: NARROW, message, corrected });
+    film.notes.push({ name: "narrow_range", value: high - low, threshold: limits.NARROW, message, corrected });
   }
   return film;
 }

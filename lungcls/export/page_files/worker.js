@@ -86,7 +86,7 @@ function boxOf(mask, height, width) {
 
 async function answer(bytes) {
   const known = await rules();
-  const film = await readFilm(bytes);
+  const film = await readFilm(bytes, known.film);
   const { height, width } = film;
   const { screening, feeds } = await screened(film, known);
   const found = await run(known.stages.segmenter, feeds);
