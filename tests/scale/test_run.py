@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -250,7 +251,12 @@ def test_a_killed_run_goes_on_and_two_starts_share_the_work(
 
 
 def workers_here() -> list[psutil.Process]:
-    return [one for one in psutil.Process().children() if "spawn_main" in " ".join(one.cmdline())]
+    workers = []
+    for one in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):  # a zombie has no command line
+            if "spawn_main" in " ".join(one.cmdline()):
+                workers.append(one)
+    return workers
 
 
 def test_a_worker_that_dies_is_replaced(films: list[str], options: Options, tmp_path: Path) -> None:
@@ -262,7 +268,8 @@ def test_a_worker_that_dies_is_replaced(films: list[str], options: Options, tmp_
         if snapshot.rows > 40 and not killed:
             for process in workers_here():
                 killed.append(process.pid)
-                process.kill()
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
 
     report = run([str(path)], tmp_path / "out", rows_per_shard=20, report=kill, workers=1, **options)
     assert killed
@@ -285,7 +292,8 @@ def test_a_shard_that_kills_its_workers_is_given_up_and_the_others_are_done(
         for process in workers_here():
             if len(killed) < 3 and process.pid not in killed:
                 killed.append(process.pid)
-                process.kill()
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
 
     report = run([str(pipe), str(good)], tmp_path / "out", report=kill, workers=1, **options)
     assert [(one.shard, one.problem) for one in report.lost] == [(0, "its worker process died 3 times")]
