@@ -85,6 +85,10 @@ class FilmError(LungclsError):
     """A row of a manifest names no film, or one that cannot be fetched."""
 
 
+class ForkError(LungclsError):
+    """A network was asked in a process that was forked after it had been loaded; use spawned processes."""
+
+
 class WeightsError(LungclsError):
     """A weight file or its card is missing, incomplete or does not match."""
 

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 Pixels = npt.NDArray[np.float32]
 
-_EXTREMES: Final = (0.5, 99.5)
+EXTREMES: Final = (0.5, 99.5)
 # Where these percentiles of 600 training films lie, in the median.
-_PLACED: Final = (0.005, 0.9)
+PLACED: Final = (0.005, 0.9)
 # On the validation part, spreading every film would cost macro-F1; spreading those below this costs none, and
 # twelve or fourteen bits in sixteen, and a gain down to a half, are below it (benchmarks/constancy.py).
-_FLAT: Final = 0.55
+FLAT: Final = 0.55
 _DARK, _BRIGHT = 0.2, 0.75
 
 
@@ -45,8 +45,8 @@ def stretch(pixels: Pixels) -> Pixels:
     few = sample.size // 100 + 2
     if np.count_nonzero(sample < _DARK) > few and np.count_nonzero(sample > _BRIGHT) > few:
         return pixels  # so that the percentiles are further apart; most films take this short way
-    low, high = np.percentile(sample, _EXTREMES)
-    return _placed(pixels, low, high) if high - low < _FLAT else pixels
+    low, high = np.percentile(sample, EXTREMES)
+    return _placed(pixels, low, high) if high - low < FLAT else pixels
 
 
 def level(pixels: Pixels) -> Pixels:
@@ -66,15 +66,15 @@ def level(pixels: Pixels) -> Pixels:
     float32 array [H, W] in [0, 1]
         `pixels` itself where the two percentiles are one, as in a constant image.
     """
-    return _placed(pixels, *np.percentile(_sample(pixels), _EXTREMES))
+    return _placed(pixels, *np.percentile(_sample(pixels), EXTREMES))
 
 
 def _placed(pixels: Pixels, low: float, high: float) -> Pixels:
     """Put two grey levels where those of every film are."""
     if not high > low:
         return pixels
-    scale = np.float32((_PLACED[1] - _PLACED[0]) / (high - low))
-    levelled: Pixels = np.clip((pixels - np.float32(low)) * scale + np.float32(_PLACED[0]), 0, 1)
+    scale = np.float32((PLACED[1] - PLACED[0]) / (high - low))
+    levelled: Pixels = np.clip((pixels - np.float32(low)) * scale + np.float32(PLACED[0]), 0, 1)
     return levelled
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lungcls.engines.forks import check_loaded_here, generation
 from lungcls.engines.graphs import find_graph
 from lungcls.errors import MissingExtraError, OptionError, WeightsError
 from lungcls.regions import View
@@ -26,6 +27,7 @@ class OnnxNetwork:
 
     def __init__(self, session: Any) -> None:
         self._session = session
+        self._loaded_in = generation()
 
     @property
     def device(self) -> str:
@@ -33,7 +35,8 @@ class OnnxNetwork:
         return "cuda" if self._session.get_providers()[0] == "CUDAExecutionProvider" else "cpu"
 
     def __call__(self, views: View) -> npt.NDArray[np.float32]:
-        """Run one batch."""
+        """Run one batch; ForkError in a process that was forked after the network was loaded."""
+        check_loaded_here(self._loaded_in, self.engine)
         (logits,) = self._session.run(["logits"], {"views": np.ascontiguousarray(views)})
         return np.asarray(logits)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lungcls.engines.forks import check_loaded_here, generation
 from lungcls.engines.graphs import find_graph
 from lungcls.errors import MissingExtraError, OptionError, WeightsError
 from lungcls.regions import View
@@ -31,7 +32,8 @@ class OpenVinoNetwork:
         self.device = device
 
     def __call__(self, views: View) -> npt.NDArray[np.float32]:
-        """Run one batch."""
+        """Run one batch; ForkError in a process that was forked after OpenVINO was loaded."""
+        check_loaded_here(_core()[1], self.engine)
         # A request of its own for each call, so that threads may share the network.
         request = self._compiled.create_infer_request()
         results = request.infer({"views": np.ascontiguousarray(views)}, share_inputs=True)
@@ -41,9 +43,10 @@ class OpenVinoNetwork:
 def load(weights: str | Path, task: str, device: str, precision: str) -> tuple[Card, OpenVinoNetwork]:
     """Load an ONNX or OpenVINO file; parameters and errors as :func:`lungcls.engines.load_network`."""
     try:
-        core = _core()
+        core, loaded_in = _core()
     except ModuleNotFoundError as error:
         raise MissingExtraError("openvino", "openvino", "the engine openvino") from error
+    check_loaded_here(loaded_in, "openvino")
     name = "CPU" if device == "auto" else device.upper().replace(":", ".")
     if name not in core.available_devices:
         raise OptionError(
@@ -63,10 +66,11 @@ def load(weights: str | Path, task: str, device: str, precision: str) -> tuple[C
 
 
 @lru_cache(maxsize=1)
-def _core() -> Any:
+def _core() -> tuple[Any, int]:
+    """OpenVINO's core, which has the threads of all its networks, and the generation that loaded it."""
     import openvino
 
-    return openvino.Core()
+    return openvino.Core(), generation()
 
 
 def _read(core: Any, path: Path) -> Any:

@@ -9,11 +9,15 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from lungcls.engines.forks import generation
 from lungcls.engines.graphs import find_graph
 from lungcls.errors import WeightsError
 from lungcls.models.runtime import load_network, resolve_device, run_network
 from lungcls.regions import View
 from lungcls.weights import Card
+
+
+_ran_in: int | None = None  # generation of the process in which a network ran last
 
 
 class TorchNetwork:
@@ -55,6 +59,7 @@ class TorchNetwork:
 
     def __call__(self, views: View) -> npt.NDArray[np.float32]:
         """Run one batch."""
+        _leave_threads_of_parent()
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             if self.takes_views:
                 with torch.inference_mode():
@@ -63,6 +68,14 @@ class TorchNetwork:
             else:
                 logits = run_network(self.module, self._card, views, self._device)
         return np.asarray(logits)
+
+
+def _leave_threads_of_parent() -> None:
+    """Run on one thread in a child that was forked after a network had run: OpenMP has no others there."""
+    global _ran_in
+    if _ran_in is not None and _ran_in < generation():
+        torch.set_num_threads(1)
+    _ran_in = generation()
 
 
 def load(weights: str | Path, task: str, device: str, precision: str) -> tuple[Card, TorchNetwork]:

@@ -130,7 +130,7 @@ def export_pipeline(
         },
         "differs_from_pipeline": [
             "masks keep their holes and all their parts (fill_holes=False, keep_parts=0)",
-            "grey levels of flat images are not spread; spread them first",
+            "pixels are taken for square",
             "the whole image stands in only where the mask covers less than 3% of it",
             "no quality gate",
             f"masks of images wider than {MAX_WIDTH} pixels are dilated as if they had that width",

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lungcls.models.runtime import load_network
 from lungcls.quality import MIN_AREA
 from lungcls.regions import Region
+from lungcls.tone import EXTREMES, FLAT, PLACED
 from lungcls.weights import Card
 
 MAX_WIDTH = 1024
@@ -48,10 +49,9 @@ def stage_module(weights: str | Path, task: str) -> tuple[Card, StageModule]:
 class PipelineModule(nn.Module):
     """Both stages and all between them, in tensors alone.
 
-    It does what :class:`lungcls.Pipeline` does with ``fill_holes=False, keep_parts=0`` and one batch of
-    images of one size, but for two things: it does not spread the grey levels of images that fill less than a
-    fifth of the range (:func:`lungcls.regions.stretch`), and the whole image stands in where the mask covers
-    less than 3% of it, not where only one lung was found.
+    It does what :class:`lungcls.Pipeline` does with ``fill_holes=False, keep_parts=0, gate=None`` and one
+    batch of images of one size, with square pixels, but for one thing: the whole image stands in where the
+    mask covers less than 3% of it, not where only one lung was found.
 
     Resizing is two products with matrices that hold Pillow's triangle filter, whose entries depend on the box
     alone; so the crop follows the mask without leaving the graph.
@@ -72,6 +72,7 @@ class PipelineModule(nn.Module):
         super().__init__()
         self.segmenter, self.classifier = segmenter, classifier
         self.first, self.second = segmenter_card.input_size, classifier_card.input_size
+        self.tones = segmenter_card.tone, classifier_card.tone
         self.threshold = float(segmenter_card.thresholds["mask"])
         self.temperature = float(classifier_card.temperature)
         self.multilabel = classifier_card.multilabel
@@ -100,9 +101,9 @@ class PipelineModule(nn.Module):
     def answer(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Do what :meth:`forward` does with grey levels as float32 tensor [B, H, W] in [0, 1]."""
         whole = _whole_box(pixels)
-        mask = lung_probability(self.segmenter, pixels, self.first) > self.threshold
+        mask = lung_probability(self.segmenter, pixels, self.first, self.tones[0]) > self.threshold
         usable = mask.to(torch.float32).mean((1, 2)) >= MIN_AREA
-        shown, seen = self._cut(pixels, mask, usable, whole)
+        shown, seen = self._cut(toned(pixels, self.tones[1]), mask, usable, whole)
         logits = self.classifier(_fit(shown, seen, self.second))
         box = torch.where(usable[:, None], _box(mask), whole)
         return mask, self._probabilities(logits), box.to(torch.int64)
@@ -131,7 +132,7 @@ class PipelineModule(nn.Module):
         )
 
 
-def lung_probability(segmenter: StageModule, pixels: Tensor, size: int) -> Tensor:
+def lung_probability(segmenter: StageModule, pixels: Tensor, size: int, name: str) -> Tensor:
     """Return the probability of lung of each pixel of films of one size.
 
     Parameters
@@ -140,13 +141,44 @@ def lung_probability(segmenter: StageModule, pixels: Tensor, size: int) -> Tenso
     pixels : float32 tensor [B, H, W] in [0, 1]
     size : int
         The card's ``input_size``.
+    name : str
+        The card's ``tone``.
 
     Returns
     -------
     float32 tensor [B, H, W] in [0, 1]
     """
-    logits = segmenter(_fit(pixels, _whole_box(pixels), size))[:, 0]
+    logits = segmenter(_fit(toned(pixels, name), _whole_box(pixels), size))[:, 0]
     return _unfit(torch.sigmoid(logits), pixels)
+
+
+def toned(pixels: Tensor, name: str) -> Tensor:
+    """Give films of one size the tone that a network was trained on, as :func:`lungcls.tone.apply` does.
+
+    Parameters
+    ----------
+    pixels : float32 tensor [B, H, W] in [0, 1]
+    name : str
+        One of :data:`lungcls.tone.TONES`.
+
+    Returns
+    -------
+    float32 tensor [B, H, W] in [0, 1]
+    """
+    height, width = pixels.shape[1], pixels.shape[2]
+    step = torch.sym_max(1, torch.sym_min(height, width) // 256)
+    rows, columns = (torch.arange(0, side, step, device=pixels.device) for side in (height, width))
+    ranked = pixels.index_select(1, rows).index_select(2, columns).flatten(1).sort(1).values
+    places = (torch.ones_like(ranked[0], dtype=torch.float64).sum() - 1) * torch.tensor(
+        [share / 100 for share in EXTREMES], dtype=torch.float64, device=pixels.device
+    )
+    below, above = (ranked.index_select(1, place.to(torch.int64)) for place in (places.floor(), places.ceil()))
+    low, high = (below + (above - below) * (places - places.floor()).to(torch.float32)).unbind(1)
+    spread = high - low
+    placed = (spread > 0) & (spread < FLAT) if name == "range" else spread > 0
+    scale = (PLACED[1] - PLACED[0]) / torch.where(placed, spread, torch.ones_like(spread))
+    levelled = ((pixels - low[:, None, None]) * scale[:, None, None] + PLACED[0]).clamp(0, 1)
+    return torch.where(placed[:, None, None], levelled, pixels)
 
 
 def _whole_box(pixels: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from lungcls.cards import Card
-from lungcls.errors import OptionError
 from lungcls.export.modules import PipelineModule, StageModule, lung_probability, stage_module
 from lungcls.models.build import create_model
 
@@ -23,22 +22,11 @@ class FilmModule(nn.Module):
     segmenter : Stage
     classifier : Stage or None, default=None
         None for lungs alone.
-
-    Raises
-    ------
-    OptionError
-        If a card asks for a treatment of the grey levels that tensors do not get (:mod:`lungcls.tone`).
     """
 
     def __init__(self, segmenter: Stage, classifier: Stage | None = None) -> None:
         super().__init__()
-        for card, _ in filter(None, (segmenter, classifier)):
-            if card.tone != "range":
-                raise OptionError(
-                    f"{card.name} sees films of the tone {card.tone!r}, which only lungcls makes; give "
-                    "weights of the tone 'range'"
-                )
-        self.size = segmenter[0].input_size
+        self.card = segmenter[0]
         self.pipeline = None if classifier is None else PipelineModule(*segmenter, *classifier)
         self.segmenter = segmenter[1] if classifier is None else None
         self.eval()
@@ -58,7 +46,9 @@ class FilmModule(nn.Module):
         """
         pixels = films[:, 0]
         if self.segmenter is not None:
-            return lung_probability(self.segmenter, pixels, self.size).unsqueeze(1)
+            return lung_probability(
+                self.segmenter, pixels, self.card.input_size, self.card.tone
+            ).unsqueeze(1)
         assert self.pipeline is not None
         return self.pipeline.answer(pixels)[1]
 
