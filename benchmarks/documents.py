@@ -273,7 +273,7 @@ def shortcuts_example() -> str:
     lines = []
     for model in _json("shortcuts_quick")["models"]:
         check = next(check for check in model["checks"] if check["name"] == "background_swap")
-        because = textwrap.wrap(check["because"], 100, initial_indent=" " * 15, subsequent_indent=" " * 15)
+        because = textwrap.wrap(check["because"], 80, initial_indent=" " * 15, subsequent_indent=" " * 15)
         lines += [f"{model['model']}, {model['images']} images", f"{check['verdict']:14} {check['title']}"]
         lines += because
     return "\n".join(["```text", *lines, "```"])

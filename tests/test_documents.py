@@ -10,6 +10,7 @@ from types import ModuleType
 
 import pytest
 
+import lungcls
 from lungcls.labels import NOTICE
 from lungcls.lineage import other_masks
 from lungcls.weights import load_card, released
@@ -52,6 +53,13 @@ def test_the_readme_says_what_it_is_not_for() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert "For research and education only" in NOTICE
     assert "never use it for diagnosis" in text
+
+
+def test_the_answers_that_documents_quote_are_those_of_the_shipped_weights() -> None:
+    film = ROOT / "docs" / "phantom.png"
+    said = [f"{region} {lungcls.predict(film, region=region).words()}" for region in ("full", "mask")]
+    for name in ("README.md", "docs/web.md"):
+        assert "\n".join(["```text", *said, "```"]) in (ROOT / name).read_text(encoding="utf-8"), name
 
 
 def test_the_log_of_experiments_is_the_one_that_its_histories_make(
