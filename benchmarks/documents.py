@@ -263,8 +263,8 @@ def trust_short() -> str:
     models = ("classifier-mask", "classifier-full")
     lines = []
     for what, metric in shown.items():
-        figures = [found[metric, model] for model in models]
-        lines.append([what, *(f"{one['value']:.3f} [{one['low']:.3f}, {one['high']:.3f}]" for one in figures)])
+        rows = [found[metric, model] for model in models]
+        lines.append([what, *(f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]" for row in rows)])
     return markdown_table(["what", *(f"`{model}`" for model in models)], lines)
 
 

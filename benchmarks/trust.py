@@ -11,8 +11,8 @@ measured on the test part, with test-time augmentation and as an ensemble too. W
 - ``trust``: all figures on the test part;
 - ``trust_answers.csv``: logits, spread and disagreement of every test image, to compute them again.
 
-The table in ``benchmarks/README.md`` is made of ``trust.json``; ``--table`` only writes it anew. ``--quick`` takes
-120 images of each part and writes ``trust-quick*`` and no table, to see that all runs.
+The table in ``benchmarks/README.md`` is made of ``trust.json``; ``--table`` only writes it anew. ``--quick``
+takes 120 images of each part and writes ``trust-quick*`` and no table, to see that all runs.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def test_the_readme_says_what_it_is_not_for() -> None:
 def test_the_answers_that_documents_quote_are_those_of_the_shipped_weights() -> None:
     film = ROOT / "docs" / "phantom.png"
     said = [f"{region} {lungcls.predict(film, region=region).words()}" for region in ("full", "mask")]
-    for name in ("README.md", "docs/web.md"):
+    for name in ("README.md", "docs/index.md", "docs/web.md"):
         assert "\n".join(["```text", *said, "```"]) in (ROOT / name).read_text(encoding="utf-8"), name
 
 

@@ -50,5 +50,6 @@ def test_documented_commands_and_options_exist(page: Path) -> None:
 
 
 def test_a_command_that_is_none_is_found() -> None:
-    text = "```sh\nlungcls predict a.png --no-such 1  # words\npip install . && lungcls nothing\n```\n`lungcls info --json`"
-    assert [wrong(words) for words in commands(text)] == ["predict has no ['--no-such']", "no command nothing", None]
+    block = "```sh\nlungcls predict a.png --no-such 1  # words\npip install . && lungcls nothing\n```\n"
+    found = [wrong(words) for words in commands(f"{block}`lungcls info --json`")]
+    assert found == ["predict has no ['--no-such']", "no command nothing", None]
