@@ -1,4 +1,4 @@
-"""The tables of ``benchmarks/README.md`` and ``README.md`` that other scripts' result files make.
+"""The tables of ``benchmarks/README.md``, ``README.md`` and ``docs/`` that other scripts' result files make.
 
     python benchmarks/documents.py
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import json
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -17,10 +18,11 @@ from typing import Any, Final
 from marks import between_marks
 
 from lungcls.files import atomic_write
-from lungcls.render.tables import format_table
+from lungcls.render.tables import format_table, markdown_table
 
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parent / "README.md"
+DOCS = README.parent.parent / "docs"
 
 Row = dict[str, Any]
 
@@ -244,6 +246,39 @@ def same_source() -> str:
     return f"{format_table(rows)}\n\n{about}"
 
 
+def trust_short() -> str:
+    """Sets, tiers and what tells errors, for the page about them; ``trust.py`` writes all of it."""
+    found = {(row["metric"], row["model"]): row for row in _json("trust")["rows"] if not row["class"]}
+    shown = {
+        "sets for 0.9: hold the true class": "conformal_coverage@0.9",
+        "sets for 0.9: mean size": "conformal_set_size@0.9",
+        "sets for 0.99: hold the true class": "conformal_coverage@0.99",
+        "sets for 0.99: mean size": "conformal_set_size@0.99",
+        "tier high: share of films": "tier_high_share",
+        "tier high: right": "tier_high_accuracy",
+        "tier moderate: right": "tier_moderate_accuracy",
+        "tier low: right": "tier_low_accuracy",
+        "AUROC of telling errors by confidence": "error_auroc_max_probability",
+    }
+    models = ("classifier-mask", "classifier-full")
+    lines = []
+    for what, metric in shown.items():
+        rows = [found[metric, model] for model in models]
+        lines.append([what, *(f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]" for row in rows)])
+    return markdown_table(["what", *(f"`{model}`" for model in models)], lines)
+
+
+def shortcuts_example() -> str:
+    """What ``lungcls shortcuts`` prints of check 1, for the page that explains it."""
+    lines = []
+    for model in _json("shortcuts_quick")["models"]:
+        check = next(check for check in model["checks"] if check["name"] == "background_swap")
+        because = textwrap.wrap(check["because"], 80, initial_indent=" " * 15, subsequent_indent=" " * 15)
+        lines += [f"{model['model']}, {model['images']} images", f"{check['verdict']:14} {check['title']}"]
+        lines += because
+    return "\n".join(["```text", *lines, "```"])
+
+
 TABLES: Final[dict[Path, tuple[Callable[[], str], ...]]] = {
     README: (
         speed,
@@ -258,6 +293,8 @@ TABLES: Final[dict[Path, tuple[Callable[[], str], ...]]] = {
         constancy,
     ),
     README.parent.parent / "README.md": (same_source, ablation_short, speed_short),
+    DOCS / "shortcuts.md": (shortcuts_example,),
+    DOCS / "trust.md": (trust_short,),
 }
 """By document; each function's name is in the document's marks."""
 

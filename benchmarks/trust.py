@@ -11,8 +11,8 @@ measured on the test part, with test-time augmentation and as an ensemble too. W
 - ``trust``: all figures on the test part;
 - ``trust_answers.csv``: logits, spread and disagreement of every test image, to compute them again.
 
-The table in ``docs/trust.md`` is made of ``trust.json``; ``--table`` only writes it anew. ``--quick`` takes
-120 images of each part and writes ``trust-quick*`` and no table, to see that all runs.
+The table in ``benchmarks/README.md`` is made of ``trust.json``; ``--table`` only writes it anew. ``--quick``
+takes 120 images of each part and writes ``trust-quick*`` and no table, to see that all runs.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from lungcls.versions import versions
 from lungcls.weights import Card
 
 RESULTS = Path(__file__).parent / "results"
-DOCUMENT = Path(__file__).parent.parent / "docs" / "trust.md"
+DOCUMENT = Path(__file__).parent / "README.md"
 SEED = 0
 HALVES = 50
 Floats = NDArray[np.float64]
@@ -321,7 +321,7 @@ def _cell(row: dict[str, Any]) -> str:
 
 def with_table(text: str) -> str:
     """Return the document's text with the table put between its two marks."""
-    return between_marks(text, "results", table())
+    return between_marks(text, "trust", table())
 
 
 def _test_logits(

@@ -10,6 +10,7 @@ from types import ModuleType
 
 import pytest
 
+import lungcls
 from lungcls.labels import NOTICE
 from lungcls.lineage import other_masks
 from lungcls.weights import load_card, released
@@ -54,6 +55,13 @@ def test_the_readme_says_what_it_is_not_for() -> None:
     assert "never use it for diagnosis" in text
 
 
+def test_the_answers_that_documents_quote_are_those_of_the_shipped_weights() -> None:
+    film = ROOT / "docs" / "phantom.png"
+    said = [f"{region} {lungcls.predict(film, region=region).words()}" for region in ("full", "mask")]
+    for name in ("README.md", "docs/index.md", "docs/web.md"):
+        assert "\n".join(["```text", *said, "```"]) in (ROOT / name).read_text(encoding="utf-8"), name
+
+
 def test_the_log_of_experiments_is_the_one_that_its_histories_make(
     benchmark_script: Callable[[str], ModuleType],
 ) -> None:
@@ -88,8 +96,8 @@ def test_the_tables_of_the_benchmarks_are_those_that_their_files_make(
             mark = f"<!-- {table.__name__}: written by benchmarks/documents.py -->\n"
             assert mark in text
             section = text.split(mark)[1].split("<!-- end of")[0]
-            assert section.startswith(("|", "### "))
-            assert "\n|" in f"\n{section}", "a section without a table"
+            assert section.startswith(("|", "### ", "```text"))
+            assert "\n|" in f"\n{section}" or section.startswith("```text\n"), "a section without a table"
 
 
 def test_the_table_of_options_is_the_one_that_its_file_makes(

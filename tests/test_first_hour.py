@@ -36,7 +36,9 @@ for kind, code in re.findall(r"^```(python|sh|text)\n(.*?)^```$", page, re.M | r
 """
 
 
-@pytest.mark.parametrize(("name", "outputs"), [("first_hour.md", 10), ("extend.md", 4)])
+@pytest.mark.parametrize(
+    ("name", "outputs"), [("first_hour.md", 10), ("extend.md", 4), ("trust.md", 2), ("quality.md", 1)]
+)
 def test_every_block_prints_what_stands_below_it(name: str, outputs: int, tmp_path: Path) -> None:
     for package in ("pandas", "pytorch_grad_cam", "lightning"):
         pytest.importorskip(package, reason="the documents use every extra")

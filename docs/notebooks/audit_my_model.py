@@ -105,6 +105,6 @@ for finding in json.loads(Path("audit/shortcuts.json").read_text())["models"][0]
 # ## What to do about it
 #
 # Train on the lungs alone (`region="mask"`) and ask again; compare with the arms of `lungcls ablate`, which trains the same network on lungs,
-# background, outline and thumbnail. All rules and limits: [the ten checks](../shortcuts.md).
+# background, outline and thumbnail. All rules and limits: [the checks](../shortcuts.md).
 #
 # For released weights or a run of your own: `lungcls shortcuts classifier-full --data DIR -o out`, `lungcls shortcuts RUN/name.safetensors ...`.

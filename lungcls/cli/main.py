@@ -28,7 +28,7 @@ COMMANDS = (
     LazyCommand("calibrate", "cli.calibrate:calibrate", "Fit a classifier's confidence.", _STUDIES),
     LazyCommand("report", "cli.report:report", "Plot and compare trained models.", _STUDIES, "train"),
     LazyCommand("paper", "cli.paper:paper", "Fill checklists from a run.", _STUDIES, "paper"),
-    LazyCommand("shortcuts", "cli.shortcuts:shortcuts", "Lungs, or hospital? Ten checks.", _STUDIES, "train"),
+    LazyCommand("shortcuts", "cli.shortcuts:shortcuts", "Lungs, or hospital? The checks.", _STUDIES, "train"),
     LazyCommand("audit", "cli.audit:audit", "Lungs, or hospital? Anybody's model.", _STUDIES, "train"),
     LazyCommand("drift", "cli.drift:drift", "Are new films like the old ones?", _STUDIES),
     LazyCommand("ablate", "cli.ablate:ablate", "Train on parts of the image.", _STUDIES, "train"),

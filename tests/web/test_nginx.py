@@ -1,11 +1,10 @@
-"""The configuration of docs/web.md, run by a real nginx on this machine."""
+"""The configuration in docs/nginx, run by a real nginx on this machine."""
 
 from __future__ import annotations
 
 import base64
 import http.client
 import json
-import re
 import shutil
 import socket
 import ssl
@@ -17,9 +16,8 @@ from typing import Any
 
 import pytest
 
-DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "web.md"
+CONFIGURATION = Path(__file__).parents[2] / "docs" / "nginx" / "lungcls.conf"
 HOST = "films.example.org"
-_CONFIGURATION = r"```nginx\n(# /etc/nginx/conf\.d/lungcls\.conf\n.*?)```"
 PASSWORD = {"Authorization": "Basic " + base64.b64encode(b"reader:open sesame").decode()}
 
 
@@ -41,14 +39,12 @@ def proxy(
     nginx, openssl = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/bin"), shutil.which("openssl")
     if nginx is None or openssl is None:
         pytest.skip("nginx or openssl is not installed: the documented configuration is not tried")
-    if not DOCUMENT.is_file():
-        pytest.skip("the tests run without the checkout: there is no document to try")
-    documented = re.search(_CONFIGURATION, DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
-    assert documented is not None
+    if not CONFIGURATION.is_file():
+        pytest.skip("the tests run without the checkout: there is no configuration to try")
     service = serve(make_settings(max_upload_mb=32, allowed_hosts=(HOST,)))
     folder = tmp_path_factory.mktemp("nginx")
     plain, encrypted = free_ports(2)
-    text = documented.group(1)
+    text = CONFIGURATION.read_text(encoding="utf-8")
     for written, here in (
         ("/etc/nginx/lungcls", str(folder / "lungcls")),
         ("127.0.0.1:8000", f"127.0.0.1:{service}"),
