@@ -36,6 +36,10 @@ class Finder:
         self.segmenter = segmenter
         self.gate = gate
 
+    def __repr__(self) -> str:
+        segmenter, gate = (stage and stage.card.name for stage in (self.segmenter, self.gate))
+        return f"Finder(segmenter={segmenter!r}, gate={gate!r})"
+
     @classmethod
     def load(
         cls,

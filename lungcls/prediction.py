@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from PIL import Image as PILImage
@@ -104,7 +105,7 @@ class Prediction:
     probabilities: dict[str, float]
     region: str
     fallback: bool
-    view: View = field(repr=False)
+    view: View
     classifier: str
     p_values: dict[str, float] | None = None
     coverage: float | None = None
@@ -333,6 +334,16 @@ class Prediction:
 
 class Predictions(list[Prediction]):
     """Predictions in the order of their films: a list that knows how to become a table."""
+
+    def __repr__(self) -> str:
+        counts = Counter(one.label or "no label" for one in self)
+        labels = "".join(f", {label} {count}" for label, count in counts.most_common())
+        return f"Predictions({len(self)} films{labels})"
+
+    def _repr_html_(self) -> str:
+        from lungcls.notebook import predictions_html
+
+        return predictions_html(self)
 
     def to_dataframe(self) -> pandas.DataFrame:
         """Return one row a film: path, label, a probability a class, confidence, quality and box.

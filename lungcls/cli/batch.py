@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import numpy as np
 import typer
 from PIL import Image as PILImage
 
@@ -29,6 +28,7 @@ from lungcls.pipeline import Pipeline
 from lungcls.pixels import checked_range
 from lungcls.prediction import Failure, Prediction
 from lungcls.progress import bar
+from lungcls.render.pictures import mask_picture
 from lungcls.weights import card_sha256
 
 if TYPE_CHECKING:
@@ -364,7 +364,7 @@ class Batch:
 
 def _mask(result: Lungs | Prediction) -> PILImage.Image:
     mask = result.lungs.mask if isinstance(result, Prediction) else result.mask
-    return PILImage.fromarray(mask.astype(np.uint8) * 255)
+    return mask_picture(mask)
 
 
 def save_png(picture: PILImage.Image, path: Path) -> None:

@@ -112,14 +112,14 @@ class Explaining(Batch):
 
     def _save(self, kind: str, result: Any, path: Path) -> None:
         import numpy as np
-        from PIL import Image
 
         from lungcls.files import atomic_write
+        from lungcls.render.pictures import grey_picture
 
         if kind == "figure":
             save_png(result.figure(self.panels), path)
         elif kind == "cam":
-            save_png(Image.fromarray(np.rint(result.cam * 255).astype(np.uint8)), path)
+            save_png(grey_picture(result.cam), path)
         else:
             with atomic_write(path) as file:
                 np.save(file, result.cam)

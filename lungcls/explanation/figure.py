@@ -16,6 +16,7 @@ from lungcls.errors import OptionError
 from lungcls.labels import NOTICE
 from lungcls.prediction import Prediction
 from lungcls.regions import Mask, Pixels, stretch
+from lungcls.render.pictures import grey_picture
 
 _PANEL, _GAP, _LINE = 440, 12, 22
 _HEAT = 0.7
@@ -66,7 +67,7 @@ def draw_figure(explanation: Explained, panels: int) -> Image.Image:
         raise OptionError(f"panels is {panels!r}; expected 2 or 4")
     prediction = explanation.prediction
     pixels = stretch(prediction.pixels())
-    image = Image.fromarray(np.rint(pixels * 255).astype(np.uint8)).convert("RGB")
+    image = grey_picture(pixels).convert("RGB")
     parts = [("image", image)]
     if panels == 4:
         parts.append(("lungs", prediction.overlay()))

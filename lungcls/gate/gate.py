@@ -152,6 +152,9 @@ class Gate:
         self.card = card
         self.network = network
 
+    def __repr__(self) -> str:
+        return f"Gate({self.card.name!r}, device={self.network.device!r}, engine={self.network.engine!r})"
+
     @classmethod
     def load(
         cls,

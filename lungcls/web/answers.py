@@ -15,10 +15,11 @@ from lungcls.errors import ImageError
 from lungcls.labels import NOTICE
 from lungcls.lungs import Lungs
 from lungcls.prediction import Prediction
+from lungcls.regions import stretch
+from lungcls.render.pictures import grey_picture, mask_picture, picture_url
 from lungcls.web import schemas
 from lungcls.web.forms import ExplainForm, PredictForm, SegmentForm
 from lungcls.web.models import Answer, Explained, ExplainJob, Job
-from lungcls.web.pictures import black_white, data_url, grey, to_bytes
 from lungcls.web.process import models
 from lungcls.web.uploads import Upload, image_problem
 
@@ -112,9 +113,9 @@ def _lungs(found: Lungs) -> schemas.Lungs:
 
 def _pictures(answer: Answer, options: SegmentForm | PredictForm) -> schemas.Pictures:
     draw: dict[str, Callable[[], str]] = {
-        "image": lambda: data_url(grey(answer.image.pixels), options.max_side),
-        "mask": lambda: data_url(black_white(answer.lungs.mask)),
-        "overlay": lambda: data_url(answer.lungs.overlay(), options.max_side),
+        "image": lambda: picture_url(grey_picture(stretch(answer.image.pixels)), options.max_side),
+        "mask": lambda: picture_url(mask_picture(answer.lungs.mask)),
+        "overlay": lambda: picture_url(answer.lungs.overlay(), options.max_side),
     }
     return schemas.Pictures(**{name: draw[name]() for name in set(options.pictures) & set(draw)})
 
@@ -133,7 +134,7 @@ def _region(found: Prediction, view: bool = False) -> schemas.RegionPrediction:
         region=found.region,
         fallback=found.fallback,
         classifier=found.classifier,
-        view=data_url(PILImage.fromarray(found.view)) if view else None,
+        view=picture_url(PILImage.fromarray(found.view)) if view else None,
     )
 
 
@@ -141,10 +142,10 @@ def _explained(task: ExplainTask, explained: Explained) -> schemas.ExplainAnswer
     found, options = explained.explanation, task.options
     draw: dict[str, Callable[[], PILImage.Image]] = {
         "overlay": found.overlay,
-        "cam": lambda: PILImage.fromarray(to_bytes(found.cam)),
+        "cam": lambda: grey_picture(found.cam),
         "figure": lambda: found.figure(4),
     }
-    pictures = {name: data_url(draw[name](), options.max_side) for name in set(options.pictures)}
+    pictures = {name: picture_url(draw[name](), options.max_side) for name in set(options.pictures)}
     return schemas.ExplainAnswer(
         notice=NOTICE,
         version=lungcls.__version__,
