@@ -12,7 +12,6 @@ from lungcls.phantom import chest_phantom
 from lungcls.regions import whole_view
 from lungcls.weights import load_card
 
-pytestmark = pytest.mark.usefixtures("real_gate")
 
 THRESHOLDS = {"chest": 0.5, "film": 0.5, "frontal": 0.5, "distance": 2.0, "inverted": 0.9}
 
