@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from lungcls.errors import OptionError
-from lungcls.gate.gate import SURE, Gate, Screening
+from lungcls.gate.screening import SURE, Gate, Screening
 from lungcls.images import Image
 from lungcls.lungs import Lungs
 from lungcls.quality import WITHHOLDING, Quality, Reason, film_reasons, mask_quality

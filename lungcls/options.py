@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from lungcls.classifier import Classifier
-    from lungcls.gate.gate import Gate
+    from lungcls.gate.screening import Gate
     from lungcls.segmenter import Segmenter
 
 _PRECISIONS = tuple(dict.fromkeys(name for names in PRECISIONS.values() for name in names))

@@ -17,7 +17,7 @@ from lungcls.errors import OptionError
 from lungcls.features import Features, film_features
 from lungcls.files import fingerprint
 from lungcls.finder import Finder
-from lungcls.gate.gate import Gate
+from lungcls.gate.screening import Gate
 from lungcls.images import Image, ImageSource, several_sources
 from lungcls.lineage import other_segmenter
 from lungcls.lungs import Lungs
@@ -404,8 +404,8 @@ class Pipeline(Streaming):
         if several is None:
             one = next(self.features_stream([source], masks=masks, value_range=value_range))
             return cast(Features, one).vector
-        found = self.features_stream(several, masks=masks, value_range=value_range)
-        vectors = [cast(Features, one).vector for one in found]
+        embeddings = self.features_stream(several, masks=masks, value_range=value_range)
+        vectors = [cast(Features, one).vector for one in embeddings]
         return np.stack(vectors) if vectors else np.empty((0, 0), np.float32)
 
     def features_stream(
@@ -434,8 +434,8 @@ class Pipeline(Streaming):
         lungs = self.finder.find(images, masks, read_options)
         refusals = [refused(one, self.on_reject) for one in lungs]
         taken = [one for one, refusal in zip(lungs, refusals) if refusal is None]
-        found = iter(film_features(self.classifier, taken) if taken else ())
-        return [refusal or next(found) for refusal in refusals]
+        embeddings = iter(film_features(self.classifier, taken) if taken else ())
+        return [refusal or next(embeddings) for refusal in refusals]
 
     def _loaded(self, classifier: str | Path | Classifier) -> Classifier:
         if isinstance(classifier, Classifier):

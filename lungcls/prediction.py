@@ -242,31 +242,33 @@ class Prediction:
             reasons = "; ".join(reason.message for reason in self.quality.reasons)
             return f"No label is given: {reasons or 'this does not look like a chest X-ray'}."
         if self.findings is not None:
-            parts = self._words_of_findings()
+            clauses = self._words_of_findings()
         else:
-            parts = [f"Most like {self.label}: {_percent(self.confidence)}, {self.tier} confidence"]
+            clauses = [f"Most like {self.label}: {_percent(self.confidence)}, {self.tier} confidence"]
         if self.second:
-            parts.append(f"second is {self.second} with {_percent(self.probabilities[self.second])}")
+            clauses.append(f"second is {self.second} with {_percent(self.probabilities[self.second])}")
         if self.coverage is not None and self.findings is None:
             members = self.conformal_set
             names = (
                 f"{members[0]} alone" if len(members) == 1 else f"{', '.join(members[:-1])} or {members[-1]}"
             )
-            parts.append(f"at {self.coverage:.3g} coverage: {names}")
+            clauses.append(f"at {self.coverage:.3g} coverage: {names}")
         if self.fallback:
-            parts.append(f"answered for the whole film by {self.classifier}")
+            clauses.append(f"answered for the whole film by {self.classifier}")
         if wrong := [reason.message for reason in self.quality.reasons if not reason.corrected]:
-            parts.append("doubtful, as " + ", ".join(wrong))
-        parts += [reason.message for reason in self.quality.reasons if reason.corrected]
-        return "; ".join(parts) + "."
+            clauses.append("doubtful, as " + ", ".join(wrong))
+        clauses += [reason.message for reason in self.quality.reasons if reason.corrected]
+        return "; ".join(clauses) + "."
 
     def _words_of_findings(self) -> list[str]:
         shown = [f"{name} {_percent(self.probabilities[name])}" for name in self.findings or ()]
-        parts = [f"Findings: {', '.join(shown) or 'none'}; {self.tier} confidence"]
+        clauses = [f"Findings: {', '.join(shown) or 'none'}; {self.tier} confidence"]
         if self.coverage is not None:
             others = [name for name in self.conformal_set if name not in (self.findings or ())]
-            parts.append(f"at {self.coverage:.3g} coverage not ruled out: {', '.join(others) or 'no other'}")
-        return parts
+            clauses.append(
+                f"at {self.coverage:.3g} coverage not ruled out: {', '.join(others) or 'no other'}"
+            )
+        return clauses
 
     def to_dict(self) -> dict[str, Any]:
         """Return all but the arrays as JSON-safe values."""

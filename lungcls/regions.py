@@ -306,8 +306,8 @@ def seen_box(shape: tuple[int, int], mask: Mask | None, region: Region, aspect: 
 def _widened(shape: tuple[int, ...], mask: Mask | None, region: Region, aspect: float) -> tuple[Mask, Box]:
     """The mask and the lung box as a region widens them."""
     if mask is None or mask.shape != shape:
-        found = "no mask" if mask is None else f"a mask of shape {mask.shape}"
-        raise ValueError(f"region {region.name!r} needs a lung mask of shape {shape}; got {found}")
+        what = "no mask" if mask is None else f"a mask of shape {mask.shape}"
+        raise ValueError(f"region {region.name!r} needs a lung mask of shape {shape}; got {what}")
     mask = dilate_mask(mask, region.dilate, aspect)
     box = lung_box(mask, region.margin, aspect)
     if box is None:

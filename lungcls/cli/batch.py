@@ -17,11 +17,11 @@ from PIL import Image as PILImage
 import lungcls
 from lungcls.cli.inputs import PICTURES, Input, collect, is_result_folder
 from lungcls.cli.journal import Journal, Row, journal_name, remove_partial_files
-from lungcls.cli.tables import doubts, print_table, printable, write_csv, write_json
+from lungcls.cli.tables import doubts, print_table, printable, write_csv
 from lungcls.cli.unlike import compared, mark, numbers_of
 from lungcls.ensemble import Ensemble
 from lungcls.errors import ImageError, LungclsError, OptionError
-from lungcls.files import Fingerprint, atomic_write, fingerprint
+from lungcls.files import Fingerprint, atomic_write, fingerprint, write_json
 from lungcls.labels import NOTICE
 from lungcls.options import PipelineOptions
 from lungcls.pipeline import Pipeline
@@ -191,7 +191,8 @@ class Batch:
             rows = self._compared(self._work(inputs, journal))
             self.write_csv(self.out / f"{self.name}.csv", rows)
             drift = {} if self.drift is None else {"drift": self.drift.to_dict()}
-            write_json(self.out / f"{self.name}.json", {**self.about(), **drift}, self.name, rows)
+            about = {**self.about(), **drift, self.name: list(rows)}
+            write_json(self.out / f"{self.name}.json", about, allow_nan=False)
             journal.remove()
         finally:
             journal.close()

@@ -328,11 +328,11 @@ def _this_process() -> dict[str, Any]:
 
 def _machine() -> str:
     """What tells this machine, and this container on it, from others."""
-    parts = [socket.gethostname()]
+    marks = [socket.gethostname()]
     with suppress(OSError):
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
-        parts.append(os.readlink("/proc/self/ns/pid"))
-    return " ".join(parts)
+        marks.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        marks.append(os.readlink("/proc/self/ns/pid"))
+    return " ".join(marks)
 
 
 def _runs(pid: int, began: float) -> bool:

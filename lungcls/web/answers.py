@@ -91,7 +91,7 @@ def _answered(task: PredictTask, answer: Answer) -> schemas.PredictedImage | sch
     if isinstance(task.options, SegmentForm):
         return schemas.SegmentedImage(file=file, lungs=lungs, pictures=pictures)
     view = "view" in task.options.pictures
-    predictions = {region: _region(found, view) for region, found in answer.predictions.items()}
+    predictions = {region: _region(prediction, view) for region, prediction in answer.predictions.items()}
     return schemas.PredictedImage(file=file, lungs=lungs, predictions=predictions, pictures=pictures)
 
 
@@ -106,9 +106,9 @@ def _file(upload: Upload, answer: Answer | Explained) -> schemas.File:
     )
 
 
-def _lungs(found: Lungs) -> schemas.Lungs:
-    quality = schemas.QualityReport.model_validate(found.quality.to_dict())
-    return schemas.Lungs(box=found.box, quality=quality, segmenter=found.segmenter)
+def _lungs(lungs: Lungs) -> schemas.Lungs:
+    quality = schemas.QualityReport.model_validate(lungs.quality.to_dict())
+    return schemas.Lungs(box=lungs.box, quality=quality, segmenter=lungs.segmenter)
 
 
 def _pictures(answer: Answer, options: SegmentForm | PredictForm) -> schemas.Pictures:
@@ -120,30 +120,30 @@ def _pictures(answer: Answer, options: SegmentForm | PredictForm) -> schemas.Pic
     return schemas.Pictures(**{name: draw[name]() for name in set(options.pictures) & set(draw)})
 
 
-def _region(found: Prediction, view: bool = False) -> schemas.RegionPrediction:
+def _region(prediction: Prediction, view: bool = False) -> schemas.RegionPrediction:
     return schemas.RegionPrediction(
-        label=found.label,
-        findings=None if found.findings is None else list(found.findings),
-        confidence=found.confidence,
-        tier=found.tier,
-        second=found.second,
-        probabilities=found.probabilities,
-        conformal_set=list(found.conformal_set),
-        coverage=found.coverage,
-        words=found.words(),
-        region=found.region,
-        fallback=found.fallback,
-        classifier=found.classifier,
-        view=picture_url(PILImage.fromarray(found.view)) if view else None,
+        label=prediction.label,
+        findings=None if prediction.findings is None else list(prediction.findings),
+        confidence=prediction.confidence,
+        tier=prediction.tier,
+        second=prediction.second,
+        probabilities=prediction.probabilities,
+        conformal_set=list(prediction.conformal_set),
+        coverage=prediction.coverage,
+        words=prediction.words(),
+        region=prediction.region,
+        fallback=prediction.fallback,
+        classifier=prediction.classifier,
+        view=picture_url(PILImage.fromarray(prediction.view)) if view else None,
     )
 
 
 def _explained(task: ExplainTask, explained: Explained) -> schemas.ExplainAnswer:
-    found, options = explained.explanation, task.options
+    explanation, options = explained.explanation, task.options
     draw: dict[str, Callable[[], PILImage.Image]] = {
-        "overlay": found.overlay,
-        "cam": lambda: grey_picture(found.cam),
-        "figure": lambda: found.figure(4),
+        "overlay": explanation.overlay,
+        "cam": lambda: grey_picture(explanation.cam),
+        "figure": lambda: explanation.figure(4),
     }
     pictures = {name: picture_url(draw[name](), options.max_side) for name in set(options.pictures)}
     return schemas.ExplainAnswer(
@@ -151,9 +151,9 @@ def _explained(task: ExplainTask, explained: Explained) -> schemas.ExplainAnswer
         version=lungcls.__version__,
         file=_file(task.upload, explained),
         region=task.region,
-        method=found.method,
-        target=found.target,
-        shares=found.to_dict()["shares"],
-        prediction=_region(found.prediction),
+        method=explanation.method,
+        target=explanation.target,
+        shares=explanation.to_dict()["shares"],
+        prediction=_region(explanation.prediction),
         pictures=schemas.ExplainPictures(**pictures),
     )

@@ -144,8 +144,8 @@ def create_review(reviewed: Reviewed) -> FastAPI:
 
     @app.get("/masks/{number}")
     def mask(number: int) -> Response:
-        found, _ = reviewed.mask(_film(reviewed, number))
-        return _png(mask_picture(found))
+        drawn, _ = reviewed.mask(_film(reviewed, number))
+        return _png(mask_picture(drawn))
 
     @app.put("/masks/{number}")
     async def save(number: int, request: Request) -> dict[str, str]:

@@ -16,7 +16,7 @@ from PIL import Image as PILImage
 
 from lungcls import conformal
 from lungcls.finder import assess
-from lungcls.gate.gate import judge
+from lungcls.gate.screening import judge
 from lungcls.images import read_image
 from lungcls.phantom import chest_phantom
 from lungcls.pipeline import Pipeline

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lungcls.data import open_radiography
-from lungcls.gate.gate import KINDS, Gate
+from lungcls.gate.screening import KINDS, Gate
 from lungcls.gate.training import GateRecipe, refit_thresholds, train_gate
 from lungcls.phantom import chest_phantom
 from lungcls.weights import load_card

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from lungcls.cli.main import app
 from lungcls.errors import RejectedError
-from lungcls.gate.gate import Gate
+from lungcls.gate.screening import Gate
 from lungcls.labels import CLASSES
 from lungcls.phantom import chest_phantom
 from lungcls.pipeline import Pipeline
