@@ -16,6 +16,7 @@ from lungcls.lungs import Lungs
 from lungcls.quality import WITHHOLDING, Quality, Reason, film_reasons, mask_quality
 from lungcls.regions import Mask
 from lungcls.segmenter import Segmenter
+from lungcls.weights import load_card
 
 OWN_MASK: Final = "own mask"
 """What stands in :attr:`lungcls.lungs.Lungs.segmenter` where the caller gave the mask."""
@@ -69,6 +70,9 @@ class Finder:
         OptionError
             If options contradict each other, or the device is not available.
         """
+        for weights in (segmenter, gate):
+            if isinstance(weights, (str, Path)):
+                load_card(weights)  # a wrong name is told before anything is loaded
         running: dict[str, Any] = {"engine": engine, "precision": precision}
         if isinstance(segmenter, (str, Path)):
             segmenter = Segmenter.load(segmenter, device, **running, **cleaning)
