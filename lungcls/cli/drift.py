@@ -144,6 +144,8 @@ def _statistics(
         typer.echo(f"lungcls: {failure.error}", err=True)
     if len(failures) > 3:
         typer.echo(f"lungcls: and {len(failures) - 3} more films of {path} could not be read", err=True)
+    if withheld := len(files) - len(statistics) - len(failures):
+        typer.echo(f"lungcls: left out, as they get no label: {withheld} films of {path}", err=True)
     return statistics
 
 
