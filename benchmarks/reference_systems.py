@@ -34,8 +34,8 @@ from lungcls.recipes import Recipe, load_recipe
 from lungcls.regions import Region
 from lungcls.render.tables import format_table
 from lungcls.reports.measure import measure
-from lungcls.reports.report import write_comparison
 from lungcls.reports.text import estimate, pair_values, probability
+from lungcls.reports.write import write_comparison
 from lungcls.study.answers import Answers
 from lungcls.study.compare import Comparison, compare
 from lungcls.study.context import RunContext

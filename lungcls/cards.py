@@ -151,11 +151,11 @@ def check_card(values: Any, path: Path) -> Card:
             f"{path}: the card has format {_shown(values['format'])}; this lungcls reads {FORMAT}. Update "
             "lungcls"
         )
-    known = {field.name for field in fields(Card)}
+    field_names = {field.name for field in fields(Card)}
     needed = {f.name for f in fields(Card) if f.default is MISSING and f.default_factory is MISSING}
     if missing := sorted(needed - values.keys()):
         raise WeightsError(f"{path}: the card lacks the fields {', '.join(missing)}")
-    if unknown := sorted(map(str, values.keys() - known)):
+    if unknown := sorted(map(str, values.keys() - field_names)):
         raise WeightsError(f"{path}: the card has unknown fields {', '.join(unknown)}")
     problems = [
         f"{name} is {_shown(values[name])}; expected {wanted}"
@@ -208,8 +208,8 @@ def _contradictions_of_findings(values: Mapping[str, Any]) -> list[str]:
     classes, platt, thresholds = set(values["classes"]), values.get("platt", {}), values["thresholds"]
     if values["task"] != "classification":
         problems.append("activation is 'sigmoid', which goes with classification")
-    for name, found in (("platt", platt), ("thresholds", thresholds)):
-        if found and set(found) != classes:
+    for name, by_finding in (("platt", platt), ("thresholds", thresholds)):
+        if by_finding and set(by_finding) != classes:
             problems.append(f"{name} must have an entry for each of {_shown(sorted(classes))}")
     if not all(
         isinstance(v, (list, tuple)) and len(v) == 2 and all(map(is_number, v)) for v in platt.values()

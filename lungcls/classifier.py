@@ -35,6 +35,12 @@ class Classifier:
         self.network = network
         self.region = Region(**(card.region or {}))
 
+    def __repr__(self) -> str:
+        return (
+            f"Classifier({self.card.name!r}, region={self.region.name!r}, classes={list(self.card.classes)}, "
+            f"device={self.device!r}, engine={self.network.engine!r})"
+        )
+
     @classmethod
     def load(
         cls,

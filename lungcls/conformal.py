@@ -101,10 +101,10 @@ def p_values(probabilities: ArrayLike, stored: Mapping[str, Any], classes: Seque
     scores = nonconformity(probabilities, stored["score"])
     result = np.ones_like(scores)
     for column, name in enumerate(classes):
-        known = stored["classes"][name]
-        groups = known["groups"]
-        below = np.concatenate([[0.0], known["below"]])
-        better = np.searchsorted(np.asarray(known["scores"], np.float64), scores[:, column], side="left")
+        of_class = stored["classes"][name]
+        groups = of_class["groups"]
+        below = np.concatenate([[0.0], of_class["below"]])
+        better = np.searchsorted(np.asarray(of_class["scores"], np.float64), scores[:, column], side="left")
         result[:, column] = (groups + 1 - below[better]) / (groups + 1)
     return result
 
@@ -176,10 +176,10 @@ def check_stored(stored: Any, classes: Sequence[str]) -> None:
     by_class = stored.get("classes")
     if not isinstance(by_class, dict) or set(by_class) != set(classes):
         raise ValueError(f"classes must have an entry for each of {', '.join(classes)}")
-    for name, known in by_class.items():
-        if not isinstance(known, dict) or not {"groups", "below", "scores"} <= known.keys():
+    for name, of_class in by_class.items():
+        if not isinstance(of_class, dict) or not {"groups", "below", "scores"} <= of_class.keys():
             raise ValueError(f"{name} lacks groups, below or scores")
-        groups, below, scores = known["groups"], known["below"], known["scores"]
+        groups, below, scores = of_class["groups"], of_class["below"], of_class["scores"]
         if (
             not (_rising(below) and _rising(scores))
             or len(below) != len(scores)

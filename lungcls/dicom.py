@@ -144,8 +144,8 @@ def _checked(dataset: Dataset, name: str) -> DicomScan:
             "the file is damaged or incomplete: export it again",
         )
     height, width = _checked_layout(dataset, name)
-    spacing = next(filter(None, (_pair(dataset, key) for key in _SPACINGS)), None)
-    down, across = spacing or _pair(dataset, "PixelAspectRatio") or (1.0, 1.0)
+    spacing = next(filter(None, (number_pair(dataset, key) for key in _SPACINGS)), None)
+    down, across = spacing or number_pair(dataset, "PixelAspectRatio") or (1.0, 1.0)
     aspect, notes = checked_aspect(down / across)
     return DicomScan(dataset, name, height, width, _transfer_syntax(dataset), spacing, aspect, notes)
 
@@ -225,11 +225,12 @@ def _transfer_syntax(dataset: Dataset) -> str:
     return str(ExplicitVRBigEndian if little is False else ExplicitVRLittleEndian)
 
 
-def _pair(dataset: Dataset, key: str) -> tuple[float, float] | None:
+def number_pair(dataset: Dataset, key: str) -> tuple[float, float] | None:
+    """Return two positive numbers of an element; None where it is absent, empty or something else."""
     try:
         down, across = (float(number) for number in dataset[key].value)
     except (KeyError, TypeError, ValueError):
-        return None  # absent, empty or not two numbers: of no use, and no reason to refuse the image
+        return None  # of no use, and no reason to refuse the image
     return (down, across) if 0 < down < math.inf and 0 < across < math.inf else None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from lungcls.errors import OptionError
 from lungcls.finder import Finder
 from lungcls.images import Image
 from lungcls.lungs import Lungs
+from lungcls.options import MemberKeywords
 from lungcls.pipeline import Pipeline
 from lungcls.pixels import MAX_MEGAPIXELS
 from lungcls.prediction import Failure, Prediction
@@ -23,6 +24,9 @@ from lungcls.segmenter import Segmenter
 from lungcls.streaming import Streaming
 from lungcls.uncertainty import disagreement
 from lungcls.weights import load_card
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class Ensemble(Streaming):
@@ -71,8 +75,9 @@ class Ensemble(Streaming):
         *,
         batch_size: int | None = None,
         max_megapixels: float = MAX_MEGAPIXELS,
-        **options: Any,
+        **options: Unpack[MemberKeywords],
     ) -> None:
+        of_members: dict[str, Any] = dict(options)
         if isinstance(members, (str, Path)) or not members:
             raise OptionError(f"the members are {members!r}; expected a list of pipelines or weights")
         if fixed := sorted({"region", "classifier"} & options.keys()):
@@ -84,15 +89,15 @@ class Ensemble(Streaming):
         shared = next((member for member in single if isinstance(member, Pipeline)), None)
         if shared:
             own = {"segmenter": shared.segmenter, "gate": shared.gate}
-            options = {**own, "coverage": shared.coverage, "on_reject": shared.on_reject, **options}
+            of_members = {**own, "coverage": shared.coverage, "on_reject": shared.on_reject, **of_members}
         for member in single:
             if not isinstance(member, Pipeline):
-                member = Pipeline(classifier=member, **_fitting(options, member))
+                member = Pipeline(classifier=member, **_fitting(of_members, member))
                 # What stage 1 does is settled by now.
-                options = {
-                    key: value for key, value in options.items() if key not in ("fill_holes", "keep_parts")
+                of_members = {
+                    key: value for key, value in of_members.items() if key not in ("fill_holes", "keep_parts")
                 }
-                options |= {"segmenter": member.segmenter, "gate": member.gate}
+                of_members |= {"segmenter": member.segmenter, "gate": member.gate}
             self.members.append(member)
         orders = {member.classifier.card.classes for member in self.members}
         if len(orders) > 1:
@@ -101,7 +106,7 @@ class Ensemble(Streaming):
         if any(member.classifier.card.multilabel for member in self.members):
             raise OptionError("an ensemble is of classifiers that give one class; a member gives findings")
         super().__init__(first.batch_size if batch_size is None else batch_size, max_megapixels)
-        self.coverage = options.get("coverage", first.coverage)
+        self.coverage = of_members.get("coverage", first.coverage)
 
     def __repr__(self) -> str:
         return f"Ensemble({[member.classifier.card.name for member in self.members]})"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import hashlib
+import json
 import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final, TypeAlias
@@ -97,6 +99,27 @@ def _owned(number: int, path: Path) -> bool:
         return os.path.samestat(state, os.stat(path)) and state.st_nlink == 1 and stat.S_ISREG(state.st_mode)
     except OSError:
         return False
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a text file (UTF-8), and no half of one."""
+    with atomic_write(path, "w") as file:
+        file.write(text)
+
+
+def write_json(path: str | os.PathLike[str], values: Any, **options: Any) -> None:
+    """Write values as JSON with an indent of 1, and no half of a file; options are those of json.dumps."""
+    write_text(path, json.dumps(values, **{"indent": 1, **options}) + "\n")
+
+
+def write_rows(
+    path: str | os.PathLike[str], columns: Sequence[str], rows: Iterable[Mapping[str, Any]]
+) -> None:
+    """Write a CSV file with one line a row, empty where a row lacks a column, and no half of a file."""
+    with atomic_write(path, "w") as file:
+        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def fingerprint(path: str | os.PathLike[str]) -> Fingerprint | None:

@@ -10,12 +10,13 @@ from typing import Any, Final
 import numpy as np
 
 from lungcls.errors import OptionError
-from lungcls.gate.gate import SURE, Gate, Screening
+from lungcls.gate.screening import SURE, Gate, Screening
 from lungcls.images import Image
 from lungcls.lungs import Lungs
 from lungcls.quality import WITHHOLDING, Quality, Reason, film_reasons, mask_quality
 from lungcls.regions import Mask
 from lungcls.segmenter import Segmenter
+from lungcls.weights import load_card
 
 OWN_MASK: Final = "own mask"
 """What stands in :attr:`lungcls.lungs.Lungs.segmenter` where the caller gave the mask."""
@@ -35,6 +36,10 @@ class Finder:
     def __init__(self, segmenter: Segmenter | None, gate: Gate | None) -> None:
         self.segmenter = segmenter
         self.gate = gate
+
+    def __repr__(self) -> str:
+        segmenter, gate = (stage and stage.card.name for stage in (self.segmenter, self.gate))
+        return f"Finder(segmenter={segmenter!r}, gate={gate!r})"
 
     @classmethod
     def load(
@@ -65,6 +70,9 @@ class Finder:
         OptionError
             If options contradict each other, or the device is not available.
         """
+        for weights in (segmenter, gate):
+            if isinstance(weights, (str, Path)):
+                load_card(weights)  # a wrong name is told before anything is loaded
         running: dict[str, Any] = {"engine": engine, "precision": precision}
         if isinstance(segmenter, (str, Path)):
             segmenter = Segmenter.load(segmenter, device, **running, **cleaning)

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from lungcls.cards import Card, is_stem
 from lungcls.errors import MissingExtraError, WeightsError
-from lungcls.files import atomic_write
+from lungcls.files import atomic_write, write_json, write_text
 from lungcls.labels import NOTICE
 from lungcls.render.tables import markdown_table
 from lungcls.versions import versions
@@ -91,8 +91,7 @@ def save_folder(
             if part.resolve() != (folder / part.name).resolve():
                 with part.open("rb") as content, atomic_write(folder / part.name) as copy:
                     shutil.copyfileobj(content, copy)
-    with atomic_write(folder / "README.md", "w") as file:
-        file.write(text)
+    write_text(folder / "README.md", text)
     stated = {
         "format": _FORMAT,
         "library": "lungcls",
@@ -101,8 +100,7 @@ def save_folder(
         "options": {key: options[key] for key in OPTIONS if key in options},
     }
     # Last: a folder with it is whole.
-    with atomic_write(folder / CONFIG, "w") as file:
-        file.write(json.dumps(stated, indent=1) + "\n")
+    write_json(folder / CONFIG, stated)
     return folder
 
 
@@ -143,8 +141,8 @@ def read_folder(folder: str | Path) -> dict[str, Any]:
             raise WeightsError(f"{path}: {stage} is {stem!r}; expected the stem of a file's name")
     if not stages.get("classifier") or not stages.get("segmenter"):
         raise WeightsError(f"{path}: expected a classifier and a segmenter among the stages")
-    found = {stage: stem and str(folder / f"{stem}.safetensors") for stage, stem in stages.items()}
-    return {**dict.fromkeys(STAGES), **found, **options}
+    paths = {stage: stem and str(folder / f"{stem}.safetensors") for stage, stem in stages.items()}
+    return {**dict.fromkeys(STAGES), **paths, **options}
 
 
 def fetch(
@@ -186,7 +184,7 @@ def fetch(
     """
     hub = _hub("loading from the hub")
     try:
-        found = hub.snapshot_download(
+        folder = hub.snapshot_download(
             name,
             revision=revision,
             token=token,
@@ -202,7 +200,7 @@ def fetch(
             f"{name}: not had from the hub ({type(error).__name__}: {said[:300]}); give a name such as "
             "user/name, or a folder of Pipeline.save_pretrained"
         ) from error
-    return Path(found)
+    return Path(folder)
 
 
 def push(
@@ -297,7 +295,7 @@ def _readme(cards: Mapping[str, Card], name: str, licence: str, datasets: Sequen
         tags=["chest-x-ray", "lung-segmentation", "medical-imaging", "research-only"],
         datasets=list(datasets) or None,
         model_name=title,
-        metrics=sorted({metric for stage in cards.values() for metric, *_ in _figures(stage)}) or None,
+        metrics=sorted({metric for stage in cards.values() for metric, *_ in _headlines(stage)}) or None,
         eval_results=[one for stage in cards.values() for one in _results(hub, stage)] or None,
         **own,
     )
@@ -321,26 +319,26 @@ def _readme(cards: Mapping[str, Card], name: str, licence: str, datasets: Sequen
     lines.append(
         markdown_table(["stage", "weights", "task", "trained on", "licence of the weights", "SHA-256"], table)
     )
-    figures = [
-        [one.name, metric, part, _interval(found)]
+    rows = [
+        [one.name, metric, part, _interval(estimate)]
         for one in cards.values()
-        for metric, part, found in _figures(one)
+        for metric, part, estimate in _headlines(one)
     ]
-    if figures:
-        lines += ["", markdown_table(["weights", "metric", "on", "value (95% interval)"], figures)]
+    if rows:
+        lines += ["", markdown_table(["weights", "metric", "on", "value (95% interval)"], rows)]
     return "\n".join(lines) + "\n"
 
 
-def _figures(card: Card) -> list[tuple[str, str, Mapping[str, Any]]]:
+def _headlines(card: Card) -> list[tuple[str, str, Mapping[str, Any]]]:
     """Metric, part and value of the headline figures of a card."""
-    found: list[tuple[str, str, Mapping[str, Any]]] = []
+    rows: list[tuple[str, str, Mapping[str, Any]]] = []
     for part, report in card.metrics.items():
         overall = report.get("overall", {}) if isinstance(report, dict) else {}
         for metric in _SHOWN:
             value = overall.get(metric)
             if isinstance(value, dict) and isinstance(value.get("value"), (int, float)):
-                found.append((metric, part, value))
-    return found
+                rows.append((metric, part, value))
+    return rows
 
 
 def _results(hub: Any, card: Card) -> list[Any]:
@@ -359,7 +357,7 @@ def _results(hub: Any, card: Card) -> list[Any]:
                 "high": _rounded(value.get("high")),
             },
         )
-        for metric, part, value in _figures(card)
+        for metric, part, value in _headlines(card)
     ]
 
 

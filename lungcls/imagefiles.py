@@ -103,11 +103,11 @@ def find_images(inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]
         raise ImageError(
             "<inputs>: found an empty list, expected at least one file, folder or pattern; name one"
         )
-    found: dict[str, Path] = {}
+    images: dict[str, Path] = {}
     for entry in entries:
         for path in _expand(os.fsdecode(os.fspath(entry))):
-            found.setdefault(os.path.abspath(path), path)
-    return list(found.values())
+            images.setdefault(os.path.abspath(path), path)
+    return list(images.values())
 
 
 def _expand(text: str) -> list[Path]:
@@ -213,11 +213,11 @@ def _listed_images(path: Path) -> list[Path]:
     files = [path.parent.joinpath(*step) for step in steps if ".." not in step]
     missing = [file for file in files if not file.is_file()]
     if missing or not files:
-        found = (
+        images = (
             f"{len(missing)} of the {len(files)} files that it names missing" if files else "no file named"
         )
         raise ImageError(
-            f"{path}: found a DICOMDIR with {found}{f', such as {missing[0]}' if missing else ''}, expected "
+            f"{path}: found a DICOMDIR with {images}{f', such as {missing[0]}' if missing else ''}, expected "
             "the whole medium; copy it whole, or pass the folder that it lies in"
         )
     return sorted(files)
@@ -265,9 +265,9 @@ def image_format(head: bytes, name: str) -> str:
             f"found no bytes (an empty file, or one read to its end), expected {_FORMATS}",
             "fetch the file again, or rewind it with seek(0)",
         )
-    known = _known_format(head)
-    if known is not None:
-        return known
+    kind = _known_format(head)
+    if kind is not None:
+        return kind
     if is_bare_dataset(head) or name.lower().endswith(DICOM_SUFFIXES):
         return "DICOM"
     foreign = next((kind for magic, kind in _FOREIGN if head.lstrip().startswith(magic)), None)

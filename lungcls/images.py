@@ -28,6 +28,7 @@ from lungcls.pixels import (
 from lungcls.quietly import library_warnings
 from lungcls.rasters import picture_to_unit, read_raster
 from lungcls.reasons import Reason
+from lungcls.render.pictures import grey_picture, picture_html
 
 if TYPE_CHECKING:
     import torch
@@ -58,7 +59,7 @@ NOTES: Final = (
 """Names of what the reader notices about an image."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Image:
     """One grey image, as every part of lungcls takes it.
 
@@ -86,6 +87,14 @@ class Image:
     pixel_aspect: float = 1.0
     notes: tuple[Reason, ...] = ()
     path: str | None = None
+
+    def __repr__(self) -> str:
+        notes = "".join(f", {note.name}" for note in self.notes)
+        return f"Image({self.name!r}, {self.width} x {self.height}{notes})"
+
+    def _repr_html_(self) -> str:
+        notes = [note.message for note in self.notes]
+        return picture_html(grey_picture(self.pixels), self.name, alt="the film", notes=notes)
 
     @property
     def height(self) -> int:

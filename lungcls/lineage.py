@@ -43,17 +43,17 @@ def ancestors(
     direct = [("segmenter", segmenter), ("init", init), *(("teacher", name) for name in teachers)]
     if pretrained not in ("none", "imagenet"):
         direct.append(("pretrained", pretrained))
-    found: list[dict[str, str]] = []
+    entries: list[dict[str, str]] = []
     if imagenet := provenance(architecture):
-        found.append(imagenet)
+        entries.append(imagenet)
     for role, name in direct:
         if not name:
             continue
         card = load_card(name)
-        found.append({"role": role, "name": card.name, "sha256": card.sha256})
+        entries.append({"role": role, "name": card.name, "sha256": card.sha256})
         # What is older already says through which weights it came.
-        found += [{"through": card.name, **older} for older in card.ancestors]
-    return tuple(one for index, one in enumerate(found) if one not in found[:index])
+        entries += [{"through": card.name, **older} for older in card.ancestors]
+    return tuple(one for index, one in enumerate(entries) if one not in entries[:index])
 
 
 def other_segmenter(classifier: Card, segmenter: Card) -> str | None:

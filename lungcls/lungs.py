@@ -16,6 +16,7 @@ from lungcls.images import read_image
 from lungcls.labels import NOTICE
 from lungcls.quality import Quality
 from lungcls.regions import Box, Mask, Pixels, Region, View, lung_box, stretch, view, view_and_lungs
+from lungcls.render.pictures import grey_picture
 
 WHOLE = Region("full")
 """The region that stands in for any other where no two lungs were found."""
@@ -25,7 +26,7 @@ TINT = 0.25
 """Colour of the lungs on a film, RGB in [0, 1], and how much of it lies within the outline."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Lungs:
     """One film, upright, with the lungs that were found on it: what a finder makes and classifiers answer.
 
@@ -46,16 +47,16 @@ class Lungs:
     """
 
     path: str
-    mask: Mask = field(repr=False)
+    mask: Mask
     quality: Quality
     pixel_spacing: tuple[float, float] | None
     segmenter: str
-    pixel_aspect: float = field(default=1.0, repr=False)
-    _pixels: Pixels | None = field(default=None, repr=False)
+    pixel_aspect: float = 1.0
+    _pixels: Pixels | None = None
     # A path is read again when pixels are wanted, so that a long list of lungs stays small.
-    _source: str | None = field(default=None, repr=False)
-    _read_options: dict[str, Any] = field(default_factory=dict, repr=False)
-    _checksum: int | None = field(default=None, repr=False)  # of the pixels that were let go
+    _source: str | None = None
+    _read_options: dict[str, Any] = field(default_factory=dict)
+    _checksum: int | None = None  # of the pixels that were let go
 
     def __repr__(self) -> str:
         height, width = self.mask.shape
@@ -173,7 +174,7 @@ class Lungs:
         for _ in range(max(mask.shape) // 1000):
             outline = _grown(outline)
         picture[outline] = LUNG_COLOUR
-        return PILImage.fromarray(np.rint(picture * 255).astype(np.uint8))
+        return grey_picture(picture)
 
     def _repr_html_(self) -> str:
         from lungcls.notebook import lungs_html

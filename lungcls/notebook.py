@@ -1,24 +1,24 @@
-"""What notebooks show of results: the film with its lungs, and bars of the class probabilities."""
+"""What notebooks show of results: pictures, words, and bars of the class probabilities."""
 
 from __future__ import annotations
 
-import base64
-import io
+from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Final
 
 from lungcls.labels import NOTICE
+from lungcls.render.pictures import picture_html
 
 if TYPE_CHECKING:
     from lungcls.lungs import Lungs
     from lungcls.prediction import Prediction
 
-_SIDE: Final = 320
+_ROWS: Final = 20
 
 
 def lungs_html(lungs: Lungs) -> str:
     """Return the film with its lungs and what is wrong with it, as HTML."""
-    return _card(lungs, f"<p><b>{escape(lungs.path)}</b></p>")
+    return picture_html(lungs.overlay(), lungs.path, alt="the film with its lungs", notes=_messages(lungs))
 
 
 def prediction_html(prediction: Prediction) -> str:
@@ -29,23 +29,26 @@ def prediction_html(prediction: Prediction) -> str:
         f"<td>{value:.1%}</td></tr>"
         for name, value in prediction.probabilities.items()
     )
-    words = f"<p><b>{escape(prediction.path)}</b></p><p>{escape(prediction.words())}</p>"
-    return _card(prediction.lungs, f"{words}<table>{bars}</table>")
-
-
-def _card(lungs: Lungs, body: str) -> str:
-    reasons = "".join(f"<li>{escape(reason.message)}</li>" for reason in lungs.quality.reasons)
-    return (
-        '<div style="display:flex;gap:1em;flex-wrap:wrap;align-items:flex-start">'
-        f'<img alt="the film with its lungs" src="data:image/png;base64,{_picture(lungs)}">'
-        f'<div style="max-width:36em">{body}<ul>{reasons}</ul>'
-        f"<p><small>{escape(NOTICE)}</small></p></div></div>"
+    return picture_html(
+        prediction.overlay(),
+        prediction.path,
+        f"<p>{escape(prediction.words())}</p><table>{bars}</table>",
+        alt="the film with its lungs",
+        notes=_messages(prediction.lungs),
     )
 
 
-def _picture(lungs: Lungs) -> str:
-    picture = lungs.overlay()
-    picture.thumbnail((_SIDE, _SIDE))
-    target = io.BytesIO()
-    picture.save(target, "PNG")
-    return base64.b64encode(target.getvalue()).decode()
+def predictions_html(predictions: Sequence[Prediction]) -> str:
+    """Return a row a film with its path and its answer in words, the first 20 of them, as HTML."""
+    rows = "".join(
+        f'<tr><td style="text-align:left">{escape(one.path)}</td>'
+        f'<td style="text-align:left">{escape(one.words())}</td></tr>'
+        for one in predictions[:_ROWS]
+    )
+    more = len(predictions) - _ROWS
+    rest = f"<p>... and {more} more</p>" if more > 0 else ""
+    return f"<table>{rows}</table>{rest}<p><small>{escape(NOTICE)}</small></p>"
+
+
+def _messages(lungs: Lungs) -> list[str]:
+    return [reason.message for reason in lungs.quality.reasons]

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from lungcls.conformal import checked_coverage
 from lungcls.engines import ENGINES, PRECISIONS
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from lungcls.classifier import Classifier
-    from lungcls.gate.gate import Gate
+    from lungcls.gate.screening import Gate
     from lungcls.segmenter import Segmenter
 
 _PRECISIONS = tuple(dict.fromkeys(name for names in PRECISIONS.values() for name in names))
@@ -50,6 +50,32 @@ def option(
     """
     says = {"help": help, "metavar": metavar or "|".join(choices) or None, "choices": choices, "low": low}
     return field(default=default, metadata=says)
+
+
+class MemberKeywords(TypedDict, total=False):
+    """The options of a pipeline that the members of an ensemble share, for type checkers and editors."""
+
+    segmenter: str | Path | Segmenter | nn.Module
+    gate: str | Path | Gate | None
+    fallback: str | Path | Classifier | None
+    device: str
+    engine: str
+    precision: str
+    on_bad_mask: Literal["whole", "refuse"]
+    on_reject: Literal["flag", "raise", "abstain"]
+    fill_holes: bool | None
+    keep_parts: int | None
+    tta: int
+    coverage: float | None
+
+
+class PipelineKeywords(MemberKeywords, total=False):
+    """The options of :class:`lungcls.Pipeline`, where a call passes them on."""
+
+    region: str | None
+    classifier: str | Path | Classifier | nn.Module | None
+    batch_size: int
+    max_megapixels: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,11 +17,11 @@ from lungcls.errors import OptionError
 from lungcls.features import Features, film_features
 from lungcls.files import fingerprint
 from lungcls.finder import Finder
-from lungcls.gate.gate import Gate
+from lungcls.gate.screening import Gate
 from lungcls.images import Image, ImageSource, several_sources
 from lungcls.lineage import other_segmenter
 from lungcls.lungs import Lungs
-from lungcls.options import PipelineOptions
+from lungcls.options import PipelineKeywords, PipelineOptions
 from lungcls.pixels import MAX_MEGAPIXELS
 from lungcls.prediction import Failure, Prediction, Predictions
 from lungcls.regions import Mask, Region
@@ -31,6 +31,7 @@ from lungcls.weights import Card, find_weights, load_card, released
 
 if TYPE_CHECKING:
     from torch import nn
+    from typing_extensions import Unpack
 
     from lungcls.explanation import Explanation
 
@@ -251,7 +252,7 @@ class Pipeline(Streaming):
         cache: str | Path | None = None,
         offline: bool = False,
         endpoint: str | None = None,
-        **options: Any,
+        **options: Unpack[PipelineKeywords],
     ) -> Pipeline:
         """Load a pipeline from the hub, or from a folder of :meth:`save_pretrained`.
 
@@ -403,8 +404,8 @@ class Pipeline(Streaming):
         if several is None:
             one = next(self.features_stream([source], masks=masks, value_range=value_range))
             return cast(Features, one).vector
-        found = self.features_stream(several, masks=masks, value_range=value_range)
-        vectors = [cast(Features, one).vector for one in found]
+        embeddings = self.features_stream(several, masks=masks, value_range=value_range)
+        vectors = [cast(Features, one).vector for one in embeddings]
         return np.stack(vectors) if vectors else np.empty((0, 0), np.float32)
 
     def features_stream(
@@ -433,8 +434,8 @@ class Pipeline(Streaming):
         lungs = self.finder.find(images, masks, read_options)
         refusals = [refused(one, self.on_reject) for one in lungs]
         taken = [one for one, refusal in zip(lungs, refusals) if refusal is None]
-        found = iter(film_features(self.classifier, taken) if taken else ())
-        return [refusal or next(found) for refusal in refusals]
+        embeddings = iter(film_features(self.classifier, taken) if taken else ())
+        return [refusal or next(embeddings) for refusal in refusals]
 
     def _loaded(self, classifier: str | Path | Classifier) -> Classifier:
         if isinstance(classifier, Classifier):
@@ -504,13 +505,19 @@ def predict(
     *,
     masks: Iterable[MaskSource | None] | None = None,
     value_range: ValueRange = None,
-    **options: Any,
+    **options: Unpack[PipelineKeywords],
 ) -> Predictions: ...
 @overload
 def predict(
-    source: ImageSource, *, masks: MaskSource | None = None, value_range: ValueRange = None, **options: Any
+    source: ImageSource,
+    *,
+    masks: MaskSource | None = None,
+    value_range: ValueRange = None,
+    **options: Unpack[PipelineKeywords],
 ) -> Prediction: ...
-def predict(source: Any, *, masks: Any = None, value_range: ValueRange = None, **options: Any) -> Any:
+def predict(
+    source: Any, *, masks: Any = None, value_range: ValueRange = None, **options: Unpack[PipelineKeywords]
+) -> Any:
     """Classify one chest X-ray, or several, with a pipeline that stays loaded.
 
     Parameters
@@ -555,11 +562,13 @@ def segment(
     source: list[Any] | tuple[Any, ...] | Iterator[Any],
     *,
     value_range: ValueRange = None,
-    **options: Any,
+    **options: Unpack[PipelineKeywords],
 ) -> list[Lungs]: ...
 @overload
-def segment(source: ImageSource, *, value_range: ValueRange = None, **options: Any) -> Lungs: ...
-def segment(source: Any, *, value_range: ValueRange = None, **options: Any) -> Any:
+def segment(
+    source: ImageSource, *, value_range: ValueRange = None, **options: Unpack[PipelineKeywords]
+) -> Lungs: ...
+def segment(source: Any, *, value_range: ValueRange = None, **options: Unpack[PipelineKeywords]) -> Any:
     """Find the lungs of one chest X-ray, or of several; parameters and errors as :func:`predict`.
 
     Returns
@@ -577,7 +586,7 @@ def explain(
     target: str | None = None,
     layer: str | None = None,
     value_range: ValueRange = None,
-    **options: Any,
+    **options: Unpack[PipelineKeywords],
 ) -> list[Explanation]: ...
 @overload
 def explain(
@@ -587,7 +596,7 @@ def explain(
     target: str | None = None,
     layer: str | None = None,
     value_range: ValueRange = None,
-    **options: Any,
+    **options: Unpack[PipelineKeywords],
 ) -> Explanation: ...
 def explain(
     source: Any,
@@ -596,7 +605,7 @@ def explain(
     target: str | None = None,
     layer: str | None = None,
     value_range: ValueRange = None,
-    **options: Any,
+    **options: Unpack[PipelineKeywords],
 ) -> Any:
     """Show where one chest X-ray, or each of several, holds what speaks for a class.
 
@@ -625,7 +634,7 @@ def explain(
     return pipeline.explain(source, method=method, target=target, layer=layer, value_range=value_range)
 
 
-def _loaded(options: dict[str, Any]) -> Pipeline:
+def _loaded(options: PipelineKeywords) -> Pipeline:
     classifier = options.get("classifier")
     if isinstance(classifier, (list, tuple)):
         raise OptionError(f"classifier is {classifier!r}; expected one, for several use lungcls.Ensemble")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from PIL import Image as PILImage
@@ -104,7 +105,7 @@ class Prediction:
     probabilities: dict[str, float]
     region: str
     fallback: bool
-    view: View = field(repr=False)
+    view: View
     classifier: str
     p_values: dict[str, float] | None = None
     coverage: float | None = None
@@ -241,31 +242,33 @@ class Prediction:
             reasons = "; ".join(reason.message for reason in self.quality.reasons)
             return f"No label is given: {reasons or 'this does not look like a chest X-ray'}."
         if self.findings is not None:
-            parts = self._words_of_findings()
+            clauses = self._words_of_findings()
         else:
-            parts = [f"Most like {self.label}: {_percent(self.confidence)}, {self.tier} confidence"]
+            clauses = [f"Most like {self.label}: {_percent(self.confidence)}, {self.tier} confidence"]
         if self.second:
-            parts.append(f"second is {self.second} with {_percent(self.probabilities[self.second])}")
+            clauses.append(f"second is {self.second} with {_percent(self.probabilities[self.second])}")
         if self.coverage is not None and self.findings is None:
             members = self.conformal_set
             names = (
                 f"{members[0]} alone" if len(members) == 1 else f"{', '.join(members[:-1])} or {members[-1]}"
             )
-            parts.append(f"at {self.coverage:.3g} coverage: {names}")
+            clauses.append(f"at {self.coverage:.3g} coverage: {names}")
         if self.fallback:
-            parts.append(f"answered for the whole film by {self.classifier}")
+            clauses.append(f"answered for the whole film by {self.classifier}")
         if wrong := [reason.message for reason in self.quality.reasons if not reason.corrected]:
-            parts.append("doubtful, as " + ", ".join(wrong))
-        parts += [reason.message for reason in self.quality.reasons if reason.corrected]
-        return "; ".join(parts) + "."
+            clauses.append("doubtful, as " + ", ".join(wrong))
+        clauses += [reason.message for reason in self.quality.reasons if reason.corrected]
+        return "; ".join(clauses) + "."
 
     def _words_of_findings(self) -> list[str]:
         shown = [f"{name} {_percent(self.probabilities[name])}" for name in self.findings or ()]
-        parts = [f"Findings: {', '.join(shown) or 'none'}; {self.tier} confidence"]
+        clauses = [f"Findings: {', '.join(shown) or 'none'}; {self.tier} confidence"]
         if self.coverage is not None:
             others = [name for name in self.conformal_set if name not in (self.findings or ())]
-            parts.append(f"at {self.coverage:.3g} coverage not ruled out: {', '.join(others) or 'no other'}")
-        return parts
+            clauses.append(
+                f"at {self.coverage:.3g} coverage not ruled out: {', '.join(others) or 'no other'}"
+            )
+        return clauses
 
     def to_dict(self) -> dict[str, Any]:
         """Return all but the arrays as JSON-safe values."""
@@ -333,6 +336,16 @@ class Prediction:
 
 class Predictions(list[Prediction]):
     """Predictions in the order of their films: a list that knows how to become a table."""
+
+    def __repr__(self) -> str:
+        counts = Counter(one.label or "no label" for one in self)
+        labels = "".join(f", {label} {count}" for label, count in counts.most_common())
+        return f"Predictions({len(self)} films{labels})"
+
+    def _repr_html_(self) -> str:
+        from lungcls.notebook import predictions_html
+
+        return predictions_html(self)
 
     def to_dataframe(self) -> pandas.DataFrame:
         """Return one row a film: path, label, a probability a class, confidence, quality and box.

@@ -13,7 +13,7 @@ A region of one's own, in three lines::
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -59,7 +59,7 @@ class RegionKind:
 
     name: str
     words: str
-    cut: Callable[[Any, Any, Any], Any]
+    cut: Callable[[Any, Any, Any], Any] = field(repr=False)
     shows: Literal["both", "lungs", "around", "outline"]
     crops: bool = False
     needs_mask: bool = True
@@ -131,8 +131,8 @@ class Region:
     def __post_init__(self) -> None:
         if self.name not in REGIONS:
             raise OptionError(f"unknown region {self.name!r}; the regions are {', '.join(REGIONS)}")
-        for field in ("margin", "dilate"):
-            value = getattr(self, field)
+        for fraction in ("margin", "dilate"):
+            value = getattr(self, fraction)
             if not 0 <= value <= 1:
                 raise OptionError(f"region {field} is {value}; expected a fraction in [0, 1]")
 
@@ -306,8 +306,8 @@ def seen_box(shape: tuple[int, int], mask: Mask | None, region: Region, aspect: 
 def _widened(shape: tuple[int, ...], mask: Mask | None, region: Region, aspect: float) -> tuple[Mask, Box]:
     """The mask and the lung box as a region widens them."""
     if mask is None or mask.shape != shape:
-        found = "no mask" if mask is None else f"a mask of shape {mask.shape}"
-        raise ValueError(f"region {region.name!r} needs a lung mask of shape {shape}; got {found}")
+        what = "no mask" if mask is None else f"a mask of shape {mask.shape}"
+        raise ValueError(f"region {region.name!r} needs a lung mask of shape {shape}; got {what}")
     mask = dilate_mask(mask, region.dilate, aspect)
     box = lung_box(mask, region.margin, aspect)
     if box is None:

@@ -47,6 +47,12 @@ class Segmenter:
         self.fill_holes = fill_holes
         self.keep_parts = keep_parts
 
+    def __repr__(self) -> str:
+        return (
+            f"Segmenter({self.card.name!r}, fill_holes={self.fill_holes}, keep_parts={self.keep_parts}, "
+            f"device={self.device!r}, engine={self.network.engine!r})"
+        )
+
     @classmethod
     def load(
         cls,

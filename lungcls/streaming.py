@@ -281,6 +281,17 @@ class Streaming(ABC):
         masks: Iterable[MaskSource | None] | None = None,
         batch_size: int | None = None,
         value_range: ValueRange = None,
+        on_error: OnError,
+        classify: Literal[False],
+    ) -> Iterator[Lungs | Failure]: ...
+    @overload
+    def stream(
+        self,
+        sources: Iterable[ImageSource],
+        *,
+        masks: Iterable[MaskSource | None] | None = None,
+        batch_size: int | None = None,
+        value_range: ValueRange = None,
         on_error: OnError = "raise",
         classify: bool = True,
     ) -> Iterator[Prediction | Lungs | Failure]: ...

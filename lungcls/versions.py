@@ -23,10 +23,10 @@ def versions() -> dict[str, str]:
     dict of str to str
         ``python`` first, and the kind of ``machine`` last.
     """
-    found = {"python": platform.python_version()}
+    packages = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            packages[package] = version(package)
         except PackageNotFoundError:
             continue
-    return {**found, "machine": platform.machine()}
+    return {**packages, "machine": platform.machine()}

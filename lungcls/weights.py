@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 from lungcls.cards import FORMAT as FORMAT
 from lungcls.cards import Card as Card
 from lungcls.cards import check_card
-from lungcls.errors import WeightsError
-from lungcls.files import atomic_write, file_sha256
+from lungcls.errors import OptionError, WeightsError
+from lungcls.files import atomic_write, file_sha256, write_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -242,10 +242,17 @@ def card_sha256(card: Card) -> str:
     return hashlib.sha256(json.dumps(card.to_dict(), sort_keys=True).encode()).hexdigest()
 
 
+def card_for(name: str | Path, task: str) -> Card:
+    """Return the card of weights that must be made for a task; WeightsError or OptionError otherwise."""
+    card = load_card(name)
+    if card.task != task:
+        raise OptionError(f"{name} is made for {card.task}; expected weights for {task}")
+    return card
+
+
 def write_card(path: str | Path, card: Card) -> None:
     """Write the card of the weight file `path` beside it."""
-    with atomic_write(Path(path).with_suffix(".json"), "w") as file:
-        file.write(json.dumps(card.to_dict(), indent=1) + "\n")
+    write_json(Path(path).with_suffix(".json"), card.to_dict())
 
 
 def write_card_of(path: Path, card: Card, *, also: str = "") -> None:

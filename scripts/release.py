@@ -31,9 +31,7 @@ def main() -> None:
     )
     parser.add_argument("--layout", help="of the dataset; if left out, told by what is in the folder")
     parser.add_argument("--classes", help="other classes: binary, three, four or a TOML file")
-    parser.add_argument(
-        "--split-file", type=Path, help="of `lungcls data split`; by default the recipes' seed"
-    )
+    parser.add_argument("--split", type=Path, help="of `lungcls data split`; by default the recipes' seed")
     parser.add_argument(
         "--external",
         type=Path,
@@ -62,7 +60,7 @@ def main() -> None:
             database,
             options.out,
             schedule=options.schedule,
-            split=Split.read_csv(options.split_file) if options.split_file else None,
+            split=Split.read_csv(options.split) if options.split else None,
             external=external,
             epochs=options.epochs,
             context=RunContext(

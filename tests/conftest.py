@@ -66,22 +66,6 @@ def benchmark_script() -> Callable[[str], ModuleType]:
     return importlib.import_module
 
 
-@pytest.fixture(autouse=True)
-def _open_gate(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the quality gate accept every image, as most tests draw no chests; `real_gate` leaves it alone."""
-    if "real_gate" in request.fixturenames:
-        return
-    from lungcls.gate.gate import KINDS, Gate, Screening
-
-    frontal = Screening({kind: float(kind == "frontal") for kind in KINDS}, 1.0, True, ())
-    monkeypatch.setattr(Gate, "screen", lambda self, images, aspects=None: [frontal] * len(images))
-
-
-@pytest.fixture
-def real_gate() -> None:
-    """For tests in which the quality gate judges as it does for users."""
-
-
 def _save(pixels: np.ndarray, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.rint(pixels * 255).astype(np.uint8)).save(path)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lungcls.finder import assess
-from lungcls.gate.gate import KINDS, Screening
+from lungcls.gate.screening import KINDS, Screening
 from lungcls.quality import REASONS, Quality, Reason
 
 LUNGS = np.zeros((100, 100), bool)

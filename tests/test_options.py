@@ -14,7 +14,7 @@ import pytest
 
 import lungcls
 from lungcls.errors import LungclsError, OptionError
-from lungcls.options import PipelineOptions
+from lungcls.options import PipelineKeywords, PipelineOptions
 
 
 @pytest.mark.parametrize(
@@ -66,6 +66,10 @@ def test_they_are_the_options_of_the_pipeline() -> None:
     defaults = {name: parameter.default for name, parameter in keywords.items()}
     here = {each.name: each.default for each in fields(PipelineOptions)}
     assert {name: here[name] for name in defaults} == defaults
+
+
+def test_type_checkers_know_the_same_options() -> None:
+    assert set(PipelineKeywords.__annotations__) == {each.name for each in fields(PipelineOptions)}
 
 
 def test_every_option_says_what_it_is_for() -> None:

@@ -35,7 +35,7 @@ import numpy as np
 from typing_extensions import assert_type
 
 import lungcls
-from lungcls import Pipeline, Prediction, Predictions
+from lungcls import Explanation, Failure, Lungs, Pipeline, Prediction, Predictions
 from lungcls.data import Record, open_dataset
 
 one = lungcls.predict("film.png", device="cpu")
@@ -43,6 +43,9 @@ assert_type(one, Prediction)
 assert_type(one.label, str | None)
 assert_type(one.probabilities, dict[str, float])
 assert_type(lungcls.predict(["a.png", "b.dcm"]), Predictions)
+assert_type(lungcls.explain("film.png", gate=None), Explanation)
+for kept in Pipeline().stream(["a.png"], on_error="return", classify=False):
+    assert_type(kept, Lungs | Failure)
 
 
 def lungs_share(path: str) -> float:
@@ -57,6 +60,8 @@ def labels(paths: list[str]) -> list[str | None]:
 records: list[Record] = open_dataset("films").records
 wrong: int = one.label  # type: ignore[assignment]
 lungcls.predict(3.5)  # type: ignore[call-overload]
+lungcls.predict("film.png", regoin="full")  # type: ignore[call-overload]
+lungcls.Ensemble(["a", "b"], region="full")  # type: ignore[call-arg]
 """
 
 

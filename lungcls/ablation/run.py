@@ -30,7 +30,7 @@ from lungcls.evaluation.calibration import fit_temperature
 from lungcls.evaluation.sampling import limit_records
 from lungcls.files import atomic_write
 from lungcls.finder import Finder
-from lungcls.gate.gate import Gate
+from lungcls.gate.screening import Gate
 from lungcls.lungs import Lungs
 from lungcls.recipes import Recipe
 from lungcls.regions import Region, View
@@ -388,7 +388,7 @@ def _tables(bench: _Bench, jobs: Sequence[_Job], seeds: int, n_resamples: int) -
     own = compare(
         {job.name: bench.answers(job, seeds, job, networks) for job in jobs}, reference=REFERENCE, **options
     )
-    rows = [{**by_name[row["model"]].columns(), **_without(row, "model")} for row in own.figures]
+    rows = [{**by_name[row["model"]].columns(), **_without(row, "model")} for row in own.metrics]
     renamed = {"only_first": "only_reference", "only_second": "only_arm"}
     differences = [
         {
@@ -406,7 +406,7 @@ def _tables(bench: _Bench, jobs: Sequence[_Job], seeds: int, n_resamples: int) -
                 **shown.columns("tested", "tested_masks"),
                 **_without(row, "model", "class"),
             }
-            for row in compare(runs, reference="", **options).figures
+            for row in compare(runs, reference="", **options).metrics
             if row["metric"] in _SWAPPED
         ]
     return rows, differences, swaps

@@ -79,7 +79,7 @@ def ablate(
     if segmenter is not None:
         check_weights([segmenter], "segmentation")
     new_figure(1, 1)  # a missing matplotlib is told before hours of training, not after
-    found = run(
+    ablation = run(
         chosen,
         open_dataset(data, layout=layout, classes=classes),
         out,
@@ -92,11 +92,11 @@ def ablate(
         context=RunContext(device=device, workers=workers, cache=cache, show_progress=True, progress=bar),
     )
     results = out / "results"
-    written = [*write_results(results, "ablation", found.rows, found.payload)]
-    written.append(write_csv(results, "ablation_differences", found.differences))
-    written.append(write_csv(results, "ablation_swaps", found.swaps))
-    written += write_plots(results, "ablation", found.rows, found.swaps)
-    print_tables(found.payload)
+    written = [*write_results(results, "ablation", ablation.rows, ablation.payload)]
+    written.append(write_csv(results, "ablation_differences", ablation.differences))
+    written.append(write_csv(results, "ablation_swaps", ablation.swaps))
+    written += write_plots(results, "ablation", ablation.rows, ablation.swaps)
+    print_tables(ablation.payload)
     typer.echo(f"\nwritten: {', '.join(str(path) for path in written)}")
 
 

@@ -11,24 +11,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import numpy as np
 import typer
 from PIL import Image as PILImage
 
 import lungcls
 from lungcls.cli.inputs import PICTURES, Input, collect, is_result_folder
 from lungcls.cli.journal import Journal, Row, journal_name, remove_partial_files
-from lungcls.cli.tables import doubts, print_table, printable, write_csv, write_json
+from lungcls.cli.tables import doubts, print_table, printable, write_csv
 from lungcls.cli.unlike import compared, mark, numbers_of
 from lungcls.ensemble import Ensemble
 from lungcls.errors import ImageError, LungclsError, OptionError
-from lungcls.files import Fingerprint, atomic_write, fingerprint
+from lungcls.files import Fingerprint, atomic_write, fingerprint, write_json
 from lungcls.labels import NOTICE
 from lungcls.options import PipelineOptions
 from lungcls.pipeline import Pipeline
 from lungcls.pixels import checked_range
 from lungcls.prediction import Failure, Prediction
 from lungcls.progress import bar
+from lungcls.render.pictures import mask_picture
 from lungcls.weights import card_sha256
 
 if TYPE_CHECKING:
@@ -191,7 +191,8 @@ class Batch:
             rows = self._compared(self._work(inputs, journal))
             self.write_csv(self.out / f"{self.name}.csv", rows)
             drift = {} if self.drift is None else {"drift": self.drift.to_dict()}
-            write_json(self.out / f"{self.name}.json", {**self.about(), **drift}, self.name, rows)
+            about = {**self.about(), **drift, self.name: list(rows)}
+            write_json(self.out / f"{self.name}.json", about, allow_nan=False)
             journal.remove()
         finally:
             journal.close()
@@ -364,7 +365,7 @@ class Batch:
 
 def _mask(result: Lungs | Prediction) -> PILImage.Image:
     mask = result.lungs.mask if isinstance(result, Prediction) else result.mask
-    return PILImage.fromarray(mask.astype(np.uint8) * 255)
+    return mask_picture(mask)
 
 
 def save_png(picture: PILImage.Image, path: Path) -> None:

@@ -84,26 +84,26 @@ def calibrate(
             n_resamples=resamples,
             progress=bar,
         )
-        found = recalibrate(study, classifier, bias=bias, progress=bar)
+        recalibration = recalibrate(study, classifier, bias=bias, progress=bar)
     typer.echo(f"{classifier.card.name} on {len(records)} images of {dataset.title}, part {part}")
     notes = study.notes(classifier.card)
     if chosen is None:
         notes = [f"all images were taken: make sure that {classifier.card.name} was trained on none of them"]
     for note in notes:
         typer.echo(f"Note: {note}")
-    _show(found)
+    _show(recalibration)
     if out is None:
         typer.echo("nothing is written without --out")
         return
-    path = write_calibrated(found, weights, out)
+    path = write_calibrated(recalibration, weights, out)
     typer.echo(f"written: {path.with_suffix('.json')}; use it with --classifier {path}")
 
 
-def _show(found: Recalibration) -> None:
+def _show(recalibration: Recalibration) -> None:
     from lungcls.evaluation.trust import AFTER
     from lungcls.render.tables import format_table
 
-    reports = {"old card": found.before, "new card": found.after}
+    reports = {"old card": recalibration.before, "new card": recalibration.after}
     rows: list[dict[str, Any]] = []
     for when, report in reports.items():
         rows.append({"": when, "metric": "temperature", "value": report.temperature})
@@ -111,8 +111,8 @@ def _show(found: Recalibration) -> None:
             rows.append({"": when, "metric": metric, **report.calibration[AFTER][metric, ""].to_dict()})
     typer.echo(format_table(rows))
     rows = [
-        {"class": name, "images": known["images"], "groups": known["groups"]}
-        for name, known in found.card.conformal["classes"].items()
+        {"class": name, "images": scores["images"], "groups": scores["groups"]}
+        for name, scores in recalibration.card.conformal["classes"].items()
     ]
-    typer.echo(f"\nConformal sets ({found.card.conformal['score']}), calibrated class by class:")
+    typer.echo(f"\nConformal sets ({recalibration.card.conformal['score']}), calibrated class by class:")
     typer.echo(format_table(rows))

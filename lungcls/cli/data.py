@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from lungcls.cli.lazy import Commands
-from lungcls.cli.options import Classes, Layout, Seed
+from lungcls.cli.options import Classes, Layout, OptionalData, Seed
 from lungcls.cli.renamed import say_renamed
 from lungcls.errors import OptionError
 from lungcls.progress import bar
@@ -25,15 +25,6 @@ app = typer.Typer(help="Download, count, audit, split and draw datasets.", cls=C
 
 # Once the folder was named without --data.
 Folder: TypeAlias = Annotated[Path | None, typer.Argument(hidden=True)]
-DataOption: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(
-        "--data",
-        envvar="LUNGCLS_DATA",
-        help="Folder of the dataset, or a TOML file that merges several.",
-        show_envvar=True,
-    ),
-]
 Cropped: TypeAlias = Annotated[
     bool, typer.Option("--cropped-copies", help="Look for copies of which a part was cut off, too (slow).")
 ]
@@ -54,7 +45,7 @@ def download(
 @app.command()
 def summary(
     folder: Folder = None,
-    data: DataOption = None,
+    data: OptionalData = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -87,7 +78,7 @@ def plots(
             "-o", "--out", file_okay=False, help="Folder for the pictures, the tables and index.html."
         ),
     ] = Path("data-plots"),
-    data: DataOption = None,
+    data: OptionalData = None,
     layout: Layout = None,
     classes: Classes = None,
     augment_to: Annotated[
@@ -118,7 +109,7 @@ def plots(
 def split(
     out: Annotated[Path, typer.Option("-o", "--out", dir_okay=False, help="The CSV file to write.")],
     folder: Folder = None,
-    data: DataOption = None,
+    data: OptionalData = None,
     layout: Layout = None,
     classes: Classes = None,
     seed: Seed = 0,
@@ -141,15 +132,15 @@ def split(
 
     dataset = _open(folder, data, layout, classes)
     if official:
-        made = official_split(dataset, seed=seed, cache=cache, progress=bar)
+        assignment = official_split(dataset, seed=seed, cache=cache, progress=bar)
     else:
-        made = split_dataset(dataset, seed=seed, cache=cache, cropped=cropped, progress=bar)
-    made.write_csv(out)
-    counts = ", ".join(f"{count} {part}" for part, count in made.counts().items())
-    typer.echo(f"{out}: {counts}; {len(set(made.groups.values()))} groups; hash {made.hash}")
-    for part, names in absent_classes(made, dataset).items():
+        assignment = split_dataset(dataset, seed=seed, cache=cache, cropped=cropped, progress=bar)
+    assignment.write_csv(out)
+    counts = ", ".join(f"{count} {part}" for part, count in assignment.counts().items())
+    typer.echo(f"{out}: {counts}; {len(set(assignment.groups.values()))} groups; hash {assignment.hash}")
+    for part, names in absent_classes(assignment, dataset).items():
         typer.echo(f"Note: the part {part} holds no image of {', '.join(names)}", err=True)
-    leaks = crossing(made)
+    leaks = crossing(assignment)
     if leaks:
         typer.echo(
             f"Note: {len(leaks)} groups ({sum(map(len, leaks))} images) of copies or of one patient lie in "
@@ -164,7 +155,7 @@ def split(
 @app.command()
 def audit(
     folder: Folder = None,
-    data: DataOption = None,
+    data: OptionalData = None,
     split: Annotated[
         Path | None,
         typer.Option(
@@ -183,14 +174,13 @@ def audit(
 ) -> None:
     """Report duplicates, unreadable files, constant images and mixtures of sizes and modes."""
     from lungcls.data import Split
-    from lungcls.files import atomic_write
+    from lungcls.files import write_json
 
     parts = dict(Split.read_csv(split).parts) if split else None
-    found = _audit(_named(folder, data), layout, parts, cropped)
-    typer.echo(found.summary())
+    findings = _audit(_named(folder, data), layout, parts, cropped)
+    typer.echo(findings.summary())
     if out is not None:
-        with atomic_write(out, "w") as file:
-            file.write(json.dumps(found.to_dict(), indent=1) + "\n")
+        write_json(out, findings.to_dict())
         typer.echo(f"written: {out}")
 
 
@@ -243,11 +233,11 @@ def _survey(dataset: Dataset, seed: int) -> Survey:
     return take_survey(dataset, seed=seed, progress=bar)
 
 
-def _print(found: Mapping[str, Any], as_json: bool) -> None:
+def _print(values: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        typer.echo(json.dumps(values, indent=1, ensure_ascii=False))
         return
-    for key, value in found.items():
+    for key, value in values.items():
         if isinstance(value, dict):
             if value:
                 typer.echo(f"{key}:")

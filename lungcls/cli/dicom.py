@@ -177,7 +177,7 @@ def pull_films(
     filters = dict(_pair(text) for text in where or ())
     films = find_films(_client(url, user), filters, page)
     chosen = itertools.islice(films, limit) if limit else films
-    _report(pull(_client(url, user), chosen, out, _deidentifier(deidentify, keep)), "fetched")
+    _sum_up(pull(_client(url, user), chosen, out, _deidentifier(deidentify, keep)), "fetched")
 
 
 @app.command("push")
@@ -200,7 +200,7 @@ def push_files(
     paths = [path for entry in files for path in _dicom_files(entry)]
     if not paths:
         raise OptionError("found no DICOM file (*.dcm) there, expected at least one; name files or folders")
-    _report(push(_client(url, user), paths, journal, _deidentifier(deidentify, keep)), "sent")
+    _sum_up(push(_client(url, user), paths, journal, _deidentifier(deidentify, keep)), "sent")
 
 
 def _dicom_files(entry: Path) -> list[Path]:
@@ -242,7 +242,7 @@ def _pair(text: str) -> tuple[str, str]:
     return keyword, value
 
 
-def _report(results: Iterable[Transferred], done: str) -> None:
+def _sum_up(results: Iterable[Transferred], done: str) -> None:
     counts = {"done": 0, "known": 0, "failed": 0}
     for result in results:
         counts[result.state] += 1

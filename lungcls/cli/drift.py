@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lungcls.cli.options import Layout, Seed, SplitFile, takes
+from lungcls.cli.options import Layout, Part, Seed, SplitFile, takes
 from lungcls.errors import OptionError
 from lungcls.options import PipelineOptions
 
@@ -43,10 +43,7 @@ def drift(
             "weights, as NAME.reference.npz, `lungcls predict` finds them.",
         ),
     ] = None,
-    part: Annotated[
-        str,
-        typer.Option("--part", help="Part of a dataset as reference: train, validation, test, all."),
-    ] = "all",
+    part: Part = "all",
     split: SplitFile = None,
     layout: Layout = None,
     limit: Annotated[
@@ -65,20 +62,40 @@ def drift(
 
     if new is None and save is None:
         raise OptionError("name the new films, or --save to keep the statistics of the reference")
+    if save is not None and save.suffix != ".npz":
+        raise OptionError(f"--save is {save}; expected a name that ends in .npz")
+    stored = [_stored(text) for text in (reference, new) if text is not None]
+    if stored[0] and (part != "all" or split or layout):
+        raise OptionError(
+            f"{reference} has its statistics already; --part, --split and --layout are for a folder of films"
+        )
     pipeline = Pipeline(**options.keywords())
     first = _statistics(reference, pipeline, part, split, layout, limit, seed)
     if save is not None:
-        if save.suffix != ".npz":
-            raise OptionError(f"--save is {save}; expected a name that ends in .npz")
         typer.echo(f"{len(first)} films: {first.save(save)}")
     if new is None:
         return
     second = _statistics(new, pipeline, "all", None, None, limit, seed)
-    found = compare(first, second, seed=seed)
-    _print(found)
+    result = compare(first, second, seed=seed)
+    _print(result)
     if out is not None:
-        written = write_results(out, "drift", found.tests, found.to_dict())
+        written = write_results(out, "drift", result.tests, result.to_dict())
         typer.echo(f"written: {', '.join(map(str, written))}")
+
+
+def _stored(text: str) -> Path | None:
+    """Where the statistics of a side are kept; None for a folder whose films are to be looked at."""
+    from lungcls.drift.reference import beside
+
+    path = Path(text)
+    if path.suffix == ".npz" or path.exists():
+        return path if path.suffix == ".npz" else None
+    if stored := beside(text):
+        return stored
+    raise OptionError(
+        f"{text}: neither a folder nor statistics, and no weights of this name have them; make them with "
+        "`lungcls drift DIR --save FILE.npz`"
+    )
 
 
 def _statistics(
@@ -87,20 +104,12 @@ def _statistics(
     from lungcls.cli.inputs import collect as collect_inputs
     from lungcls.cli.parts import chosen_part
     from lungcls.data import open_dataset
-    from lungcls.drift.reference import FilmStatistics, beside, collect
+    from lungcls.drift.reference import FilmStatistics, collect
     from lungcls.errors import DataError
     from lungcls.progress import bar
 
     path = Path(text)
-    if path.suffix == ".npz":
-        return FilmStatistics.load(path)
-    if not path.exists():
-        stored = beside(text)
-        if stored is None:
-            raise OptionError(
-                f"{text}: neither a folder nor statistics, and no weights of this name have them; make them "
-                "with `lungcls drift DIR --save FILE.npz`"
-            )
+    if stored := _stored(text):
         return FilmStatistics.load(stored)
     card = pipeline.classifier.card
     about: dict[str, Any] = {
@@ -130,15 +139,17 @@ def _statistics(
         chosen_at = np.random.default_rng(seed).choice(len(files), limit, replace=False)
         files = [files[i] for i in sorted(chosen_at.tolist())]
     answers = bar(pipeline.stream(files, on_error="return"), len(files), f"looking at {path.name}")
-    found, failures = collect(answers, card.classes, labels.get if labels else None, about)  # type: ignore[arg-type]
+    statistics, failures = collect(answers, card.classes, labels.get if labels else None, about)  # type: ignore[arg-type]
     for failure in failures[:3]:
         typer.echo(f"lungcls: {failure.error}", err=True)
     if len(failures) > 3:
         typer.echo(f"lungcls: and {len(failures) - 3} more films of {path} could not be read", err=True)
-    return found
+    if withheld := len(files) - len(statistics) - len(failures):
+        typer.echo(f"lungcls: left out, as they get no label: {withheld} films of {path}", err=True)
+    return statistics
 
 
-def _print(found: Drift) -> None:
+def _print(result: Drift) -> None:
     from lungcls.render.tables import format_table
 
     words = {
@@ -147,17 +158,17 @@ def _print(found: Drift) -> None:
         "films": "The films are unlike the reference",
         "cannot tell": "It cannot be told",
     }
-    typer.echo(f"{words[found.kind]}: {found.because}.")
-    if not found.promised:
+    typer.echo(f"{words[result.kind]}: {result.because}.")
+    if not result.promised:
         typer.echo("Neither confidence nor sets keep what they promise on such films.")
-    if found.prevalence and found.kind != "cannot tell":
+    if result.prevalence and result.kind != "cannot tell":
         rows = [
             {"class": row["class"], "reference": row["reference"], "value": row["new"]}
             | {"low": row["low"], "high": row["high"]}
-            for row in found.prevalence
+            for row in result.prevalence
         ]
         typer.echo(
             "\nShares of the classes, estimated as if nothing else had changed:\n" + format_table(rows)
         )
-    if found.tests:
-        typer.echo("\n" + format_table(sorted(found.tests, key=lambda row: row["p"])))
+    if result.tests:
+        typer.echo("\n" + format_table(sorted(result.tests, key=lambda row: row["p"])))

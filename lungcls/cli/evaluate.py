@@ -119,8 +119,8 @@ def evaluate(
             n_resamples=resamples,
             progress=bar,
         )
-        found = run(study, finder.segmenter, answerers, bar)
-    payload = found.payload
+        evaluation = run(study, finder.segmenter, answerers, bar)
+    payload = evaluation.payload
     typer.echo(f"{payload['images']} images of {payload['dataset']}, part {payload['part']}")
     films = payload["films"]
     typer.echo(
@@ -129,22 +129,22 @@ def evaluate(
     )
     for note in payload["notes"]:
         typer.echo(f"Note: {note}")
-    headlines = [row for row in found.rows if row["metric"] in HEADLINES and not row.get("class")]
-    typer.echo(format_table(found.rows if table else headlines))
+    headlines = [row for row in evaluation.rows if row["metric"] in HEADLINES and not row.get("class")]
+    typer.echo(format_table(evaluation.rows if table else headlines))
     for model, report in payload["reports"].items():
         if "confusion_matrix" in report:
             typer.echo(f"\n{model}, rows true, columns predicted:")
             typer.echo(format_confusion(report["classes"], report["confusion_matrix"]["counts"]))
     if out is not None:
-        written = [*write_results(out, name, found.rows, payload)]
-        if found.answers:
-            written.append(write_csv(out, f"{name}_answers", found.answers))
+        written = [*write_results(out, name, evaluation.rows, payload)]
+        if evaluation.answers:
+            written.append(write_csv(out, f"{name}_answers", evaluation.answers))
         if plots:
             written += _diagrams(out, name, payload)
         typer.echo(f"\nwritten: {', '.join(str(path) for path in written)}")
     if not table:
         place = "in the CSV file" if out is not None else "printed with --table, and written with -o"
-        typer.echo(f"{len(found.rows)} figures, by class and by source, are {place}")
+        typer.echo(f"{len(evaluation.rows)} figures, by class and by source, are {place}")
 
 
 def _answerers(

@@ -9,9 +9,10 @@ import typer
 
 from lungcls.cli.batch import collect_files, load_pipeline, work
 from lungcls.cli.explanations import Explaining
-from lungcls.cli.options import Inputs, Out, ValueRange, takes
+from lungcls.cli.options import Inputs, Out, ValueRange, one_of, takes
 from lungcls.errors import OptionError
 from lungcls.explanation.explain import check_options
+from lungcls.explanation.maps import METHODS
 from lungcls.options import PipelineOptions
 
 
@@ -26,7 +27,8 @@ def explain(
         typer.Option(
             "--method",
             metavar="METHOD",
-            help="gradcam, gradcam++, hirescam, layercam, integrated_gradients or occlusion.",
+            callback=one_of("--method", METHODS),
+            help=f"{', '.join(METHODS[:-1])} or {METHODS[-1]}.",
         ),
     ] = "gradcam",
     target: Annotated[

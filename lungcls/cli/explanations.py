@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,12 +55,9 @@ class Explaining(Batch):
 
     def write_csv(self, path: Path, rows: Sequence[Row]) -> None:
         """Write the table of the rows."""
-        from lungcls.files import atomic_write
+        from lungcls.files import write_rows
 
-        with atomic_write(path, "w") as file:
-            writer = csv.DictWriter(file, _COLUMNS, restval="", lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(map(_cells, rows))
+        write_rows(path, _COLUMNS, map(_cells, rows))
 
     def print_table(self, rows: Sequence[Row]) -> None:
         """Print the table of the rows for people."""
@@ -112,14 +108,14 @@ class Explaining(Batch):
 
     def _save(self, kind: str, result: Any, path: Path) -> None:
         import numpy as np
-        from PIL import Image
 
         from lungcls.files import atomic_write
+        from lungcls.render.pictures import grey_picture
 
         if kind == "figure":
             save_png(result.figure(self.panels), path)
         elif kind == "cam":
-            save_png(Image.fromarray(np.rint(result.cam * 255).astype(np.uint8)), path)
+            save_png(grey_picture(result.cam), path)
         else:
             with atomic_write(path) as file:
                 np.save(file, result.cam)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from lungcls.cli.options import Classes, Layout, Seed, SplitFile, one_of
+from lungcls.cli.options import Classes, Layout, OptionalData, Seed, SplitFile, one_of
 from lungcls.cli.parts import chosen_part
 from lungcls.errors import OptionError
 from lungcls.export import FORMATS, export_pipeline, export_stage, write_graph
@@ -60,10 +60,7 @@ def export(
         bool,
         typer.Option("--int8", help="8-bit integers, for openvino, calibrated on the training part."),
     ] = False,
-    data: Annotated[
-        Path | None,
-        typer.Option("--data", envvar="LUNGCLS_DATA", show_envvar=True, help="Dataset to calibrate int8 on."),
-    ] = None,
+    data: OptionalData = None,
     split: SplitFile = None,
     layout: Layout = None,
     classes: Classes = None,
@@ -155,6 +152,6 @@ def _calibration_views(
 
 
 def _say(path: Path) -> None:
-    parts = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
-    size = sum(part.stat().st_size for part in parts)
+    files = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
+    size = sum(file.stat().st_size for file in files)
     typer.echo(f"{path} ({size / 1e6:.1f} MB)")

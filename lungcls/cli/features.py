@@ -57,18 +57,19 @@ def features(
     pipeline = Pipeline(**replace(options, engine="torch", fallback=None).keywords())
     failed = [item.problem for item in files if item.problem]
     paths = [item.path for item in files if not item.problem]
-    found: list[Features] = []
+    embeddings: list[Features] = []
     stream = pipeline.features_stream(paths, value_range=value_range, on_error="return")
     for one in bar(stream, len(paths), "embedding"):
         if isinstance(one, Failure):
             failed.append(str(one.error))
         else:
-            found.append(one)
-    if found:
-        written = (_write_parquet if out.suffix == ".parquet" else _write_npy)(out, found, pipeline)
-        size, whole = len(found[0].vector), sum(one.fallback for one in found)
+            embeddings.append(one)
+    if embeddings:
+        written = (_write_parquet if out.suffix == ".parquet" else _write_npy)(out, embeddings, pipeline)
+        size, whole = len(embeddings[0].vector), sum(one.fallback for one in embeddings)
+        region = pipeline.classifier.region.name
         typer.echo(
-            f"{len(found)} films, {size} features each of the region {pipeline.classifier.region.name!r} by "
+            f"{len(embeddings)} films, {size} features each of the region {region!r} by "
             f"{pipeline.classifier.card.name}: {' and '.join(map(str, written))}"
         )
         if whole:
@@ -79,12 +80,12 @@ def features(
         raise typer.Exit(1)
 
 
-def _rows(found: Sequence[Features]) -> dict[str, list[Any]]:
+def _rows(embeddings: Sequence[Features]) -> dict[str, list[Any]]:
     return {
-        "path": [one.path for one in found],
-        "fallback": [one.fallback for one in found],
-        "ok": [one.quality.ok for one in found],
-        "reasons": [";".join(reason.name for reason in one.quality.reasons) for one in found],
+        "path": [one.path for one in embeddings],
+        "fallback": [one.fallback for one in embeddings],
+        "ok": [one.quality.ok for one in embeddings],
+        "reasons": [";".join(reason.name for reason in one.quality.reasons) for one in embeddings],
     }
 
 
@@ -95,31 +96,31 @@ def _require_pyarrow() -> None:
         raise MissingExtraError("pyarrow", "scale", "a Parquet file; .npy needs nothing") from error
 
 
-def _write_parquet(out: Path, found: Sequence[Features], pipeline: Pipeline) -> list[Path]:
+def _write_parquet(out: Path, embeddings: Sequence[Features], pipeline: Pipeline) -> list[Path]:
     import numpy as np
     import pyarrow
     from pyarrow import parquet
 
     from lungcls.files import atomic_write
 
-    vectors = np.stack([one.vector for one in found])
+    vectors = np.stack([one.vector for one in embeddings])
     column = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(vectors.ravel()), vectors.shape[1])
     card = pipeline.classifier.card
-    table = pyarrow.table({**_rows(found), "features": column})
+    table = pyarrow.table({**_rows(embeddings), "features": column})
     table = table.replace_schema_metadata({"lungcls.classifier": card.name, "lungcls.sha256": card.sha256})
     with atomic_write(out) as file:
         parquet.write_table(table, file)
     return [out]
 
 
-def _write_npy(out: Path, found: Sequence[Features], pipeline: Pipeline) -> list[Path]:
+def _write_npy(out: Path, embeddings: Sequence[Features], pipeline: Pipeline) -> list[Path]:
     import numpy as np
 
     from lungcls.evaluation.results import write_csv
     from lungcls.files import atomic_write
 
-    rows = _rows(found)
+    rows = _rows(embeddings)
     beside = write_csv(out.parent, out.stem, [dict(zip(rows, values)) for values in zip(*rows.values())])
     with atomic_write(out) as file:
-        np.save(file, np.stack([one.vector for one in found]))
+        np.save(file, np.stack([one.vector for one in embeddings]))
     return [out, beside]

@@ -87,7 +87,7 @@ def finetune(
     check_weights([segmenter], "segmentation")
     _check_name(name)
     dataset = _opened(data, layout, classes, task)
-    found = run(
+    result = run(
         dataset,
         out,
         start=chosen,
@@ -100,11 +100,11 @@ def finetune(
         n_resamples=resamples,
         context=RunContext(device=device, workers=workers, cache=cache, show_progress=True, progress=bar),
     )
-    _write_report(out, dataset, found, task)
+    _write_report(out, dataset, result, task)
     typer.echo((out / "report.md").read_text(encoding="utf-8"))
-    typer.echo(f"written: {found.weights} and its card, {out / 'report.md'}, {out / 'test.json'}")
+    typer.echo(f"written: {result.weights} and its card, {out / 'report.md'}, {out / 'test.json'}")
     option = "--segmenter" if task == "segmentation" else "--classifier"
-    typer.echo(f"use it with: lungcls predict FILES {option} {found.best}")
+    typer.echo(f"use it with: lungcls predict FILES {option} {result.best}")
 
 
 def _check_name(name: str) -> None:
@@ -122,16 +122,16 @@ def _opened(data: Path, layout: str | None, classes: str | None, task: str) -> D
     return open_dataset(data, layout=layout, classes=classes)
 
 
-def _write_report(out: Path, dataset: Dataset, found: Finetuned, task: str) -> None:
+def _write_report(out: Path, dataset: Dataset, result: Finetuned, task: str) -> None:
     """Write ``report.md``: what was trained on what, and the figures on the test part."""
-    from lungcls.files import atomic_write
+    from lungcls.files import write_text
     from lungcls.labels import NOTICE
     from lungcls.render.tables import format_table
     from lungcls.weights import load_card
 
-    card = load_card(found.weights)
+    card = load_card(result.weights)
     wanted = _OF_MASKS if task == "segmentation" else _HEADLINES
-    rows = [row for row in found.rows if row["metric"] in wanted and row.get("films", "all") == "all"]
+    rows = [row for row in result.rows if row["metric"] in wanted and row.get("films", "all") == "all"]
     counts: dict[str, dict[str, int]] = card.training_data["images"]
     films = [
         {"class": one, **{part: counts[part].get(one, 0) for part in counts}}
@@ -144,26 +144,25 @@ def _write_report(out: Path, dataset: Dataset, found: Finetuned, task: str) -> N
         "",
         NOTICE,
         "",
-        f"From {origin}, on {dataset.title}: split {found.split.hash}, {found.split.counts()}.",
+        f"From {origin}, on {dataset.title}: split {result.split.hash}, {result.split.counts()}.",
         "No patient and no near duplicate is in two parts. Figures are of the test part, with 95% intervals.",
         "",
         format_table(films),
         "",
         format_table([{key: value for key, value in row.items() if key != "films"} for row in rows]),
         "",
-        *(f"- {note}" for note in [*_choice(out, found), *notes]),
+        *(f"- {note}" for note in [*_choice(out, result), *notes]),
     ]
-    with atomic_write(out / "report.md", "w") as file:
-        file.write("\n".join(lines).rstrip() + "\n")
+    write_text(out / "report.md", "\n".join(lines).rstrip() + "\n")
 
 
-def _choice(out: Path, found: Finetuned) -> list[str]:
+def _choice(out: Path, result: Finetuned) -> list[str]:
     """Say where the linear model of frozen features is the better one."""
-    if found.best == found.weights:
+    if result.best == result.weights:
         return []
     return [
         f"On the validation part the frozen features have the lower Brier score: take "
-        f"{found.best.relative_to(out)}, or train on more films."
+        f"{result.best.relative_to(out)}, or train on more films."
     ]
 
 

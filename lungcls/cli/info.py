@@ -42,7 +42,7 @@ def info(
         else:
             _print_card(card, path)
         return
-    found = {
+    sections = {
         "notice": NOTICE,
         "versions": _versions(),
         "weights": _weights(),
@@ -50,10 +50,10 @@ def info(
         **({"devices": _devices()} if devices else {}),
     }
     if as_json:
-        typer.echo(json.dumps(found, indent=1))
+        typer.echo(json.dumps(sections, indent=1))
     else:
-        _print_all(found)
-    if any("error" in row for row in found["weights"]):
+        _print_all(sections)
+    if any("error" in row for row in sections["weights"]):
         raise typer.Exit(1)
 
 
@@ -98,13 +98,13 @@ def _versions() -> dict[str, str | None]:
 
     import lungcls
 
-    found: dict[str, str | None] = {"lungcls": lungcls.__version__, "python": platform.python_version()}
+    versions: dict[str, str | None] = {"lungcls": lungcls.__version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
-            found[package] = None
-    return found
+            versions[package] = None
+    return versions
 
 
 def _weights() -> list[dict[str, Any]]:
@@ -159,12 +159,12 @@ def _recipes() -> list[dict[str, Any]]:
 def _devices() -> list[dict[str, str]]:
     import torch
 
-    found = [{"name": "cpu", "what": f"{torch.get_num_threads()} threads"}]
+    devices = [{"name": "cpu", "what": f"{torch.get_num_threads()} threads"}]
     for index in range(torch.cuda.device_count()):
-        found.append({"name": f"cuda:{index}", "what": torch.cuda.get_device_name(index)})
+        devices.append({"name": f"cuda:{index}", "what": torch.cuda.get_device_name(index)})
     if torch.backends.mps.is_available():
-        found.append({"name": "mps", "what": "Apple GPU"})
-    return found
+        devices.append({"name": "mps", "what": "Apple GPU"})
+    return devices
 
 
 def _headline(card: Card) -> tuple[str, Any]:
@@ -189,17 +189,17 @@ def _estimate(value: Any) -> str:
     return text
 
 
-def _print_all(found: dict[str, Any]) -> None:
+def _print_all(sections: dict[str, Any]) -> None:
     from lungcls.recipes.listing import grouped_recipes
 
-    versions = {name: version or "not installed" for name, version in found["versions"].items()}
+    versions = {name: version or "not installed" for name, version in sections["versions"].items()}
     _section("Versions", versions)
-    for row in found.get("devices", []):
+    for row in sections.get("devices", []):
         _section(f"Device {row['name']}", {"": row["what"]})
     typer.echo("\nWeights")
-    if not found["weights"]:
+    if not sections["weights"]:
         typer.echo("  none are installed; train them with `lungcls train`")
-    for row in found["weights"]:
+    for row in sections["weights"]:
         if "error" in row:
             typer.echo(f"  {row['name']:18} damaged: {row['error']}")
             continue
@@ -218,7 +218,7 @@ def _print_all(found: dict[str, Any]) -> None:
         for entry in entries:
             facts = "; ".join(fact for fact in (entry.time, entry.result) if fact)
             typer.echo(f"    {entry.name:30} {entry.description}{f' ({facts})' if facts else ''}")
-    typer.echo(f"\n{found['notice']}")
+    typer.echo(f"\n{sections['notice']}")
 
 
 def _print_card(card: Card, path: Path) -> None:
@@ -235,8 +235,8 @@ def _print_card(card: Card, path: Path) -> None:
     if conformal:
         # The scores themselves are hundreds of numbers, which tell nobody anything.
         sizes = {
-            name: f"{known['images']} images, {known['groups']} groups"
-            for name, known in conformal["classes"].items()
+            name: f"{scores['images']} images, {scores['groups']} groups"
+            for name, scores in conformal["classes"].items()
         }
         data = {name: _flat(value) for name, value in conformal.get("data", {}).items()}
         _section(f"Conformal sets by the score {conformal['score']}, calibrated on", {**sizes, **data})
@@ -245,10 +245,10 @@ def _print_card(card: Card, path: Path) -> None:
             _section(f"Metrics, {part}", dict(_listed(report)))
             continue
         counts = f"{report.get('n_images', '?')} images, {report.get('n_groups', '?')} groups"
-        figures = {name: _estimate(value) for name, value in report["overall"].items()}
+        values = {name: _estimate(value) for name, value in report["overall"].items()}
         for label, row in report.get("per_class", {}).items():
-            figures |= {f"{label}: {name}": _estimate(value) for name, value in row.items()}
-        _section(f"Metrics, {part} ({counts})", figures)
+            values |= {f"{label}: {name}": _estimate(value) for name, value in row.items()}
+        _section(f"Metrics, {part} ({counts})", values)
     typer.echo(f"\n{NOTICE}")
 
 

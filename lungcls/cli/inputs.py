@@ -73,7 +73,7 @@ def collect(entries: Sequence[str], out: Path | None = None) -> list[Input]:
     list of Input
     """
     own = _Own(out)
-    found: dict[str, Input] = {}
+    inputs: dict[str, Input] = {}
     folders: dict[str, str] = {}  # the folder that a file's picture is named relative to
     for entry in entries:
         try:
@@ -87,15 +87,15 @@ def collect(entries: Sequence[str], out: Path | None = None) -> list[Input]:
                     "the X-rays"
                 )
         except ImageError as error:
-            found.setdefault(os.path.abspath(entry), Input(entry, problem=str(error)))
+            inputs.setdefault(os.path.abspath(entry), Input(entry, problem=str(error)))
             continue
         for path in paths:
             key = os.path.abspath(path)
-            found.setdefault(key, Input(path))
+            inputs.setdefault(key, Input(path))
             folders.setdefault(key, os.path.abspath(entry) if os.path.isdir(entry) else os.path.dirname(key))
     names = picture_names(list(folders), _common(list(folders.values())))
     pictures = dict(zip(folders, names))
-    return [item if item.problem else Input(item.path, pictures[key]) for key, item in found.items()]
+    return [item if item.problem else Input(item.path, pictures[key]) for key, item in inputs.items()]
 
 
 class _Own:

@@ -64,8 +64,8 @@ class Journal:
 
     def forget(self, pictures: Iterable[str]) -> None:
         """Give up the rows, if there are any, whose pictures are about to be drawn anew."""
-        known = [picture for picture in pictures if self._rows.pop(picture, None)]
-        self._append({"picture": picture} for picture in known)
+        forgotten = [picture for picture in pictures if self._rows.pop(picture, None)]
+        self._append({"picture": picture} for picture in forgotten)
 
     def add(self, rows: Iterable[tuple[str, Fingerprint, Row]]) -> None:
         """Append finished rows; a kill after this call does not lose them."""

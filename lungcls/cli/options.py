@@ -29,12 +29,12 @@ def one_of(name: str, choices: Iterable[str]) -> Callable[[Any], Any]:
         Of the option, such as ``--part``.
     choices : iterable of str
     """
-    known = tuple(choices)
+    allowed = tuple(choices)
 
     def check(value: Any) -> Any:
         for word in [value] if isinstance(value, str) else value or ():
-            if word not in known:
-                raise OptionError(f"{name} is {word!r}; expected one of {', '.join(known)}")
+            if word not in allowed:
+                raise OptionError(f"{name} is {word!r}; expected one of {', '.join(allowed)}")
         return value
 
     return check
@@ -124,15 +124,14 @@ def takes(options: type[Any], without: Collection[str] = ()) -> Callable[[Functi
 
 _OF_PIPELINE = {each.name: each for each in fields(PipelineOptions)}
 
-Data: TypeAlias = Annotated[
-    Path,
-    typer.Option(
-        "--data",
-        envvar="LUNGCLS_DATA",
-        help="Folder of the dataset, a CSV file of paths and labels, or a TOML file that merges several.",
-        show_envvar=True,
-    ),
-]
+_DATA: Final = typer.Option(
+    "--data",
+    envvar="LUNGCLS_DATA",
+    help="Folder of the dataset, a CSV file of paths and labels, or a TOML file that merges several.",
+    show_envvar=True,
+)
+Data: TypeAlias = Annotated[Path, _DATA]
+OptionalData: TypeAlias = Annotated[Path | None, _DATA]
 SplitFile: TypeAlias = Annotated[
     Path | None,
     typer.Option(
@@ -146,7 +145,10 @@ SplitFile: TypeAlias = Annotated[
 Part: TypeAlias = Annotated[
     str,
     typer.Option(
-        "--part", metavar="|".join(PARTS), callback=one_of("--part", PARTS), help="Part of the split."
+        "--part",
+        metavar="|".join(PARTS),
+        callback=one_of("--part", PARTS),
+        help="Part of the split, or all images.",
     ),
 ]
 Layout: TypeAlias = Annotated[

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lungcls.cli.lazy import Commands
+from lungcls.cli.parts import check_weights
 from lungcls.export.page import build_page
 from lungcls.labels import NOTICE
 
@@ -53,6 +54,9 @@ def build(
 
     Exit code: 0 done, 2 wrong use.
     """
+    check_weights([segmenter], "segmentation")
+    check_weights([gate], "gate")
+    check_weights([classifier, *([] if fallback in ("auto", "none") else [fallback])], "classification")
     size = build_page(
         out,
         segmenter=segmenter,

@@ -49,6 +49,8 @@ def paper(
     unknown = [word for word in chosen if word not in FORMATS]
     if unknown or not chosen:
         raise OptionError(f"--formats is {formats!r}; expected some of {','.join(FORMATS)}")
+    if (layout or classes) and not data:
+        raise OptionError("--layout and --classes say how to read the dataset; name it with --data")
     dataset = open_dataset(data, layout=layout, classes=classes) if data else None
     written = write_paper(runs, out, dataset=dataset, model=model, formats=chosen)
     for name, states in written.states.items():

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lungcls.errors import OptionError
-from lungcls.weights import load_card
+from lungcls.weights import card_for
 
 if TYPE_CHECKING:
     from lungcls.data import Dataset, Record, Split
@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 def check_weights(names: Iterable[str], task: str) -> None:
     """Refuse names that stand for no weights of a task: WeightsError, OptionError, in milliseconds."""
     for name in names:
-        card = load_card(name)
-        if card.task != task:
-            raise OptionError(f"{name} is made for {card.task}; expected weights for {task}")
+        card_for(name, task)
 
 
 def chosen_part(

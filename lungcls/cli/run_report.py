@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import time
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ import typer
 
 import lungcls
 from lungcls.errors import LungclsError, OptionError
-from lungcls.files import atomic_write
+from lungcls.files import write_json
 from lungcls.labels import NOTICE
 from lungcls.versions import versions
 
@@ -94,8 +93,7 @@ def write_report(context: Any, code: int, error: str | None) -> None:
         "versions": {**versions(), "lungcls": lungcls.__version__},
         "system": platform.platform(),
     }
-    with atomic_write(path, "w") as file:
-        file.write(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_json(path, content, ensure_ascii=False)
 
 
 def _plain(value: Any) -> Any:
@@ -110,7 +108,7 @@ def _weights(options: Mapping[str, Any]) -> dict[str, str]:
     """SHA-256 by name of the weights that options name."""
     from lungcls.weights import load_card
 
-    found = {}
+    hashes = {}
     for option in _WEIGHTS:
         value = options.get(option)
         for name in [value] if isinstance(value, str) else value or ():
@@ -118,8 +116,8 @@ def _weights(options: Mapping[str, Any]) -> dict[str, str]:
                 card = load_card(name)
             except LungclsError:  # "none", or what was refused: the error says so
                 continue
-            found[card.name] = card.sha256
-    return found
+            hashes[card.name] = card.sha256
+    return hashes
 
 
 def _written(out: Any, start: float) -> dict[str, Any]:

@@ -109,10 +109,10 @@ def shortcuts(
     choose_checks(names)  # wrong names are told before minutes of work, not after
     check_weights([segmenter], "segmentation")
     new_figure(1, 1)  # as is a missing matplotlib
-    subjects = [load_subject(model, device) for model in models]
     database = open_dataset(data, layout=layout, classes=classes)
     database.require_one_class("this suite")
     others = open_externals(external or [])
+    subjects = [load_subject(model, device) for model in models]
     chosen = Split.read_csv(split) if split else split_dataset(database, seed=seed, progress=bar)
     records = database.records if part == "all" else chosen.select(database.records, part)
     if limit:

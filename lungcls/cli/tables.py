@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,15 +32,6 @@ def write_csv(path: Path, rows: Iterable[Row], classes: Sequence[str] | None) ->
         for row in rows:
             cells = _cells(row)
             writer.writerow([printable(cells.get(name, "")) for name in names])
-
-
-def write_json(path: Path, about: Mapping[str, Any], name: str, rows: Sequence[Row]) -> None:
-    """Write what the run was, and its rows under `name`."""
-    from lungcls.files import atomic_write
-
-    with atomic_write(path, "w") as file:
-        json.dump({**about, name: list(rows)}, file, indent=1, allow_nan=False)
-        file.write("\n")
 
 
 def print_table(rows: Sequence[Row], classes: Sequence[str] | None) -> None:

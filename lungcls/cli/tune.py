@@ -72,7 +72,7 @@ def tune(
     chosen = load_recipe(recipe)
     if seed is not None:
         chosen = replace(chosen, seed=seed)
-    found = run(
+    best = run(
         chosen if epochs is None else chosen.cut(epochs),
         open_dataset(data, layout=layout, classes=classes),
         out,
@@ -83,4 +83,4 @@ def tune(
         context=RunContext(device=device, workers=workers, cache=cache),
         on_trial=show,
     )
-    typer.echo(f"best on validation: {found.score:.4f}; recipe {out / 'best.toml'}, weights {found.weights}")
+    typer.echo(f"best on validation: {best.score:.4f}; recipe {out / 'best.toml'}, weights {best.weights}")

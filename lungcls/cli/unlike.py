@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from lungcls.streaming import Streaming
 
 
-def numbers_of(found: Prediction) -> dict[str, float | None]:
+def numbers_of(prediction: Prediction) -> dict[str, float | None]:
     """Return the numbers of one film for its row, None where it has none."""
     return {
         name: round(value, 6) if np.isfinite(value) else None
-        for name, value in film_statistics(found).items()
+        for name, value in film_statistics(prediction).items()
     }
 
 

@@ -173,7 +173,7 @@ def audit(
     folder = Path(root)
     files, masks = _list(folder)
     scan = scan_images([folder / file for file in files], progress=progress)
-    return report(
+    return audit_of(
         str(folder),
         files,
         scan,
@@ -209,7 +209,7 @@ def audit_dataset(
     """
     files = [record.file for record in dataset.records]
     scan = scan_images([dataset.path(record) for record in dataset.records], progress=progress)
-    return report(
+    return audit_of(
         str(dataset.root),
         files,
         scan,
@@ -254,7 +254,7 @@ def find_copies(scan: Scan, *, cropped: bool = False) -> Copies:
     return Copies(by_bytes, by_pixels, matches.pairs, [int(cluster) for cluster in clusters])
 
 
-def report(
+def audit_of(
     root: str,
     files: Sequence[str],
     scan: Scan,
@@ -336,15 +336,15 @@ def _list(folder: Path) -> tuple[list[str], int]:
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; give a folder of chest X-rays")
     try:
-        found = [path.relative_to(folder).as_posix() for path in find_images([folder])]
+        images = [path.relative_to(folder).as_posix() for path in find_images([folder])]
     except ImageError as error:
         raise DataError(f"{folder} holds no image to audit: {error}") from error
-    files = [file for file in found if "masks" not in PurePosixPath(file.lower()).parts[:-1]]
+    files = [file for file in images if "masks" not in PurePosixPath(file.lower()).parts[:-1]]
     if not files:
         raise DataError(
-            f"{folder} holds only masks ({len(found)} files in folders named masks), no image to audit"
+            f"{folder} holds only masks ({len(images)} files in folders named masks), no image to audit"
         )
-    return sorted(files), len(found) - len(files)
+    return sorted(files), len(images) - len(files)
 
 
 def _class_of(file: str) -> str:

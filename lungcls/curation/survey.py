@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lungcls.curation.audit import Audit, find_copies, report
+from lungcls.curation.audit import Audit, audit_of, find_copies
 from lungcls.curation.scan import Scan, scan_images
 from lungcls.data.dataset import Dataset, Record
 from lungcls.data.splits import Split, make_split, official_split
@@ -87,21 +87,21 @@ class Survey:
     def summary(self) -> dict[str, Any]:
         """Return the dataset's counts, with what only reading its files can tell, ready for JSON."""
         facts = self.scan.facts
-        found = self.dataset.summary()
-        found["readable"] = len(self.usable())
-        found["unreadable"] = dict(self.audit.unreadable)
-        found["constant"] = list(self.audit.constant)
-        found["sizes"] = dict(self.audit.sizes)
-        found["modes"] = dict(self.audit.modes)
-        found["masks"] = dict(Counter(mask.state for mask in self.masks))
+        values = self.dataset.summary()
+        values["readable"] = len(self.usable())
+        values["unreadable"] = dict(self.audit.unreadable)
+        values["constant"] = list(self.audit.constant)
+        values["sizes"] = dict(self.audit.sizes)
+        values["modes"] = dict(self.audit.modes)
+        values["masks"] = dict(Counter(mask.state for mask in self.masks))
         for name in ("identical_files", "identical_pixels", "near", "across_parts", "across_classes"):
             groups = getattr(self.audit, name)
-            found[name] = {"groups": len(groups), "images": sum(len(group.files) for group in groups)}
-        found["bytes"] = sum(one.bytes for one in facts)
-        found["split"] = self.split_note
-        found["split_hash"] = self.split.hash if self.split else ""
-        found["split_counts"] = self.split.counts() if self.split else {}
-        return found
+            values[name] = {"groups": len(groups), "images": sum(len(group.files) for group in groups)}
+        values["bytes"] = sum(one.bytes for one in facts)
+        values["split"] = self.split_note
+        values["split_hash"] = self.split.hash if self.split else ""
+        values["split_counts"] = self.split.counts() if self.split else {}
+        return values
 
 
 def take_survey(
@@ -137,7 +137,7 @@ def take_survey(
     masks = _read_masks(dataset, records, progress)
     copies = find_copies(scan)
     split, official, note = _split(dataset, copies.clusters, seed)
-    audit = report(
+    audit = audit_of(
         str(dataset.root),
         [record.file for record in records],
         scan,

@@ -152,8 +152,8 @@ def _groups_of_patients(rows: list[dict[str, str]]) -> dict[str, str]:
     for patient, name in zip(patients, joined):
         members.setdefault(name, set()).add(patient)
     return {
-        patient: f"patients {' '.join(sorted(found))}"
-        for found in members.values()
-        if len(found) > 1
-        for patient in found
+        patient: f"patients {' '.join(sorted(patients))}"
+        for patients in members.values()
+        if len(patients) > 1
+        for patient in patients
     }

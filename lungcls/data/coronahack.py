@@ -200,5 +200,5 @@ def _patient(name: str) -> str:
     >>> [_patient(name) for name in ("person124_virus_232.jpeg", "NORMAL2-IM-0689-0001.jpeg", "x.jpg")]
     ['person124', 'NORMAL2-IM-0689', '']
     """
-    found = re.match(r"(person\d+)_|((?:NORMAL\d*-)?IM-\d+)-", name)
-    return (found[1] or found[2]) if found else ""
+    match = re.match(r"(person\d+)_|((?:NORMAL\d*-)?IM-\d+)-", name)
+    return (match[1] or match[2]) if match else ""

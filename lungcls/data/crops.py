@@ -115,8 +115,8 @@ def _matched(
             if value >= threshold:
                 pair = (min(first, second), max(first, second))
                 best[pair] = max(value, best.get(pair, -1.0))
-    found = [(*pair, min(value, 1.0)) for pair, value in best.items()]
-    return sorted(found, key=lambda pair: (-pair[2], pair[0], pair[1]))
+    matches = [(*pair, min(value, 1.0)) for pair, value in best.items()]
+    return sorted(matches, key=lambda pair: (-pair[2], pair[0], pair[1]))
 
 
 def _candidates(small: Floats, codes: Integers | None, apart: int) -> tuple[Integers, Integers, Floats]:

@@ -71,9 +71,9 @@ def _class_root(folder: Path) -> Path:
         for candidate in sorted(folder.glob(pattern)) if pattern != "." else [folder]:
             if all((candidate / name / "images").is_dir() for name in CLASSES):
                 return candidate
-    found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:10]) or "nothing"
+    entries = ", ".join(sorted(entry.name for entry in folder.iterdir())[:10]) or "nothing"
     raise DataError(
-        f"{folder}: the download of {DATASET} holds {found}; expected the folders "
+        f"{folder}: the download of {DATASET} holds {entries}; expected the folders "
         + ", ".join(f"'{name}/images'" for name in CLASSES)
         + f". {_BY_HAND}"
     )

@@ -85,10 +85,10 @@ class Duplicates:
 
     def joined(self, pairs: Sequence[tuple[int, int, float]]) -> Duplicates:
         """Return these duplicates and further `pairs` of the same images; known pairs stay as they are."""
-        known = {pair[:2] for pair in self.pairs}
-        found = [*self.pairs, *(pair for pair in pairs if pair[:2] not in known)]
-        found.sort(key=lambda pair: (-pair[2], pair[0], pair[1]))
-        return Duplicates(join_pairs(len(self.clusters), [pair[:2] for pair in found]), found)
+        own = {pair[:2] for pair in self.pairs}
+        all_pairs = [*self.pairs, *(pair for pair in pairs if pair[:2] not in own)]
+        all_pairs.sort(key=lambda pair: (-pair[2], pair[0], pair[1]))
+        return Duplicates(join_pairs(len(self.clusters), [pair[:2] for pair in all_pairs]), all_pairs)
 
 
 def find_near_duplicates(
@@ -135,25 +135,25 @@ def find_near_duplicates(
     identity = _identity(paths, [list(labels) if labels is not None else None, threshold, cropped])
     place = Path(cache) if cache is not None else cache_folder() / "near-duplicates" / f"{identity}.npz"
     try:
-        known = _read_cache(place, identity)
+        cached = _read_cache(place, identity)
     except DataError:
         if cache is not None:
             raise
-        known = None  # ours, and damaged: found anew
-    if known is not None:
-        return known
+        cached = None  # ours, and damaged: found anew
+    if cached is not None:
+        return cached
     small = thumbnails(paths, progress=progress)
-    found = match_thumbnails(small, labels=labels, threshold=threshold)
+    pairs = match_thumbnails(small, labels=labels, threshold=threshold)
     if cropped:
-        found = found.joined(match_crops(small, labels=labels))
+        pairs = pairs.joined(match_crops(small, labels=labels))
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        _write_cache(place, identity, found)
+        _write_cache(place, identity, pairs)
     except OSError as error:
         if cache is not None:
             raise
         logger.warning("%s: near duplicates cannot be kept for the next time (%s)", place, error)
-    return found
+    return pairs
 
 
 def _identity(paths: Sequence[str | os.PathLike[str]], options: list[object]) -> str:
@@ -182,14 +182,14 @@ def _read_cache(path: Path, identity: str) -> Duplicates | None:
         ) from error
 
 
-def _write_cache(path: Path, identity: str, found: Duplicates) -> None:
+def _write_cache(path: Path, identity: str, duplicates: Duplicates) -> None:
     with atomic_write(path) as file:
         np.savez(
             file,
             identity=np.asarray(identity),
-            clusters=found.clusters,
-            pairs=np.asarray([pair[:2] for pair in found.pairs], np.int64).reshape(-1, 2),
-            similarities=np.asarray([pair[2] for pair in found.pairs], np.float64),
+            clusters=duplicates.clusters,
+            pairs=np.asarray([pair[:2] for pair in duplicates.pairs], np.int64).reshape(-1, 2),
+            similarities=np.asarray([pair[2] for pair in duplicates.pairs], np.float64),
         )
 
 
@@ -261,22 +261,22 @@ def match_thumbnails(
     coarse = _normalise(_high_pass(coarse, _COARSE_SIGMA)).reshape(count, (SIZE // 2) ** 2)
     fine = _normalise(_high_pass(small, _FINE_SIGMA))
 
-    found: list[tuple[int, int, float]] = []
+    matches: list[tuple[int, int, float]] = []
     looked_at = 0
     for first, second, correlation in _candidates(coarse, codes):
         looked_at += len(first)
         registered = _registered_correlation(fine, first, second)
         similarity = np.maximum(correlation, registered)
         keep = (similarity >= threshold) & (registered >= _DISAGREE)
-        found += zip(
+        matches += zip(
             first[keep].tolist(),
             second[keep].tolist(),
             np.minimum(similarity[keep], 1.0).astype(float).tolist(),
             strict=True,
         )
-    found.sort(key=lambda pair: (-pair[2], pair[0], pair[1]))
-    logger.debug("%d images: %d pairs looked at twice, %d of them duplicates", count, looked_at, len(found))
-    return Duplicates(join_pairs(count, [pair[:2] for pair in found]), found)
+    matches.sort(key=lambda pair: (-pair[2], pair[0], pair[1]))
+    logger.debug("%d images: %d pairs looked at twice, %d of them duplicates", count, looked_at, len(matches))
+    return Duplicates(join_pairs(count, [pair[:2] for pair in matches]), matches)
 
 
 def _check(count: int, labels: Sequence[str] | None, threshold: float) -> None:

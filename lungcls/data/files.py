@@ -67,7 +67,7 @@ def pair_masks(images: Iterable[Path], masks: Iterable[Path]) -> tuple[dict[Path
     for mask in masks:
         by_stem.setdefault(mask.stem, []).append(mask)
         by_core.setdefault(_AFFIX.sub("", mask.stem), []).append(mask)
-    found: dict[Path, Path] = {}
+    mask_of: dict[Path, Path] = {}
     owner: dict[Path, Path] = {}
     for image in images:
         fitting = by_stem.get(image.stem) or by_core.get(image.stem) or []
@@ -80,8 +80,8 @@ def pair_masks(images: Iterable[Path], masks: Iterable[Path]) -> tuple[dict[Path
                     f"{image} and {owner[mask].name} have one name, and {mask.name} could be the mask of "
                     "either; rename one of the images and its mask"
                 )
-            found[image], owner[mask] = mask, image
-    return found, [mask for group in by_stem.values() for mask in group if mask not in owner]
+            mask_of[image], owner[mask] = mask, image
+    return mask_of, [mask for group in by_stem.values() for mask in group if mask not in owner]
 
 
 def _natural(stem: str) -> tuple[str, int]:

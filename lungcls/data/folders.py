@@ -107,13 +107,13 @@ class ClassFolders(Dataset):
                 self.dropped["mask of something else"] = self.dropped.get("mask of something else", 0) + 1
             else:
                 images[path] = "/".join(step for step in between.parts if step.lower() not in _IMAGES)
-        found, orphans = pair_masks(images, masks)
+        mask_of, orphans = pair_masks(images, masks)
         if orphans:
             self.dropped["mask without an image"] = self.dropped.get("mask without an image", 0) + len(
                 orphans
             )
         for path, source in images.items():
-            mask = found.get(path)
+            mask = mask_of.get(path)
             self.records.append(
                 Record(
                     file=path.relative_to(self.root).as_posix(),
@@ -127,12 +127,12 @@ class ClassFolders(Dataset):
 
 def class_folders(root: Path) -> list[tuple[str, str, Path]]:
     """Return part (or ""), class and folder of all folders of classes below `root`, sorted by path."""
-    found = []
+    folders = []
     for folder in _folders(root):
         part = PART_NAMES.get(folder.name.lower())
         inner = _folders(folder) if part else [folder]
-        found += [(part or "", one.name, one) for one in inner if _is_class(one)]
-    return found
+        folders += [(part or "", one.name, one) for one in inner if _is_class(one)]
+    return folders
 
 
 def _is_class(folder: Path) -> bool:

@@ -92,9 +92,9 @@ class RadiographyDatabase(Dataset):
         """Return the counts of every dataset, and the number of masks without an image."""
         return {**super().summary(), "orphan_masks": len(self.orphan_masks)}
 
-    def _expected(self, found: str) -> str:
+    def _expected(self, what: str) -> str:
         return (
-            f"{self.root} is not a copy of the COVID-19 Radiography Database: {found}. Expected a "
+            f"{self.root} is not a copy of the COVID-19 Radiography Database: {what}. Expected a "
             f"{MANIFEST} with the columns file and label, or the folders "
             f"{', '.join(f'{name}/images' for name in CLASSES)}. "
             "`lungcls data download radiography` says how to get it."
@@ -102,7 +102,7 @@ class RadiographyDatabase(Dataset):
 
     def _read_manifest(self) -> list[Record]:
         path = self.root / MANIFEST
-        known = [
+        of_record = [
             field.name
             for field in fields(Record)
             if isinstance(field.default, str) or field.default is MISSING
@@ -136,7 +136,7 @@ class RadiographyDatabase(Dataset):
             if file is None:
                 self.missing_files.append(row["file"])
                 continue
-            values: dict[str, Any] = {name: row.get(name, "") for name in known}
+            values: dict[str, Any] = {name: row.get(name, "") for name in of_record}
             record = Record(**{**values, "file": file, "label": label})
             if records.setdefault(file, record) != record:
                 raise DataError(

@@ -89,16 +89,16 @@ class RegionDataset(torch.utils.data.Dataset[tuple[Any, int]]):
         self.classes = dataset.classes
         self.targets = [self.classes.index(label) for label in dataset.labels]
         if masks is None and self.region.needs_mask:
-            found = drawn_lungs(dataset, dataset.records, progress=progress)
+            lungs = drawn_lungs(dataset, dataset.records, progress=progress)
         else:
-            found = find_lungs(
+            lungs = find_lungs(
                 dataset,
                 dataset.records,
                 _finder(masks if self.region.needs_mask else None, device),
                 cache,
                 progress=progress,
             )
-        self.lungs = [found[record.file] for record in dataset.records]
+        self.lungs = [lungs[record.file] for record in dataset.records]
 
     def __len__(self) -> int:
         return len(self.lungs)

@@ -281,9 +281,9 @@ def crossing(split: Split) -> list[list[str]]:
 
 def absent_classes(split: Split, dataset: Dataset) -> dict[str, list[str]]:
     """Return for each part that lacks some the classes without an image in it."""
-    found = {part: {r.label for r in dataset.records if split.parts.get(r.file) == part} for part in PARTS}
-    absent = {part: [name for name in dataset.classes if name not in found[part]] for part in PARTS}
-    return {part: names for part, names in absent.items() if names and found[part]}
+    present = {part: {r.label for r in dataset.records if split.parts.get(r.file) == part} for part in PARTS}
+    absent = {part: [name for name in dataset.classes if name not in present[part]] for part in PARTS}
+    return {part: names for part, names in absent.items() if names and present[part]}
 
 
 def _clusters(
@@ -293,8 +293,8 @@ def _clusters(
     logger.info("%s: looking for near duplicates", dataset.root)
     paths = [dataset.path(record) for record in dataset.records]
     # Without regard to the class: a copy under another label gives the answer away all the same.
-    found = find_near_duplicates(paths, cache=cache, cropped=cropped, progress=progress)
-    return [int(cluster) for cluster in found.clusters]
+    copies = find_near_duplicates(paths, cache=cache, cropped=cropped, progress=progress)
+    return [int(cluster) for cluster in copies.clusters]
 
 
 def join_keys(links: Sequence[Sequence[str]]) -> list[str]:

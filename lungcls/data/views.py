@@ -19,7 +19,7 @@ from lungcls.data.dataset import Dataset, Record
 from lungcls.data.mapped import new_views
 from lungcls.files import atomic_write
 from lungcls.finder import Finder
-from lungcls.gate.gate import Gate
+from lungcls.gate.screening import Gate
 from lungcls.images import Image, read_image
 from lungcls.lungs import Lungs
 from lungcls.progress import Progress, quiet

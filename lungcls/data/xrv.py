@@ -104,9 +104,14 @@ class XrvFilms(Dataset):
                 self.missing_files.append(file)
                 continue
             patient = row.get("patientid")
-            known = patient is not None and patient == patient  # NaN is not equal to itself
+            has_patient = patient is not None and patient == patient  # NaN is not equal to itself
             self.records.append(
-                Record(file=file, label=label, source=source, patient=f"{source} {patient}" if known else "")
+                Record(
+                    file=file,
+                    label=label,
+                    source=source,
+                    patient=f"{source} {patient}" if has_patient else "",
+                )
             )
         self.dropped = dict(sorted(dropped.items()))
         if not self.records:
@@ -193,13 +198,13 @@ def _label(names: list[str], values: Any, mapping: ClassMap | None) -> tuple[str
     present = [name for name, value in zip(names, values) if value > 0]
     if not present and np.isnan(values).any():
         return "", "pathologies not known"
-    found = present or [NO_FINDING]
+    findings = present or [NO_FINDING]
     if mapping is None:
-        labels = found
+        labels = findings
     else:
         named = {key: value for key, value in mapping.items() if key != REST}
-        labels = list(dict.fromkeys(filter(None, (map_name(named, name) for name in found))))
+        labels = list(dict.fromkeys(filter(None, (map_name(named, name) for name in findings))))
         labels = labels or list(filter(None, [mapping.get(REST, "")]))
     if len(labels) > 1:
         return "", "several classes"
-    return (labels[0], "") if labels else ("", f"class {', '.join(found)}")
+    return (labels[0], "") if labels else ("", f"class {', '.join(findings)}")

@@ -137,8 +137,8 @@ def compare(reference: FilmStatistics, new: FilmStatistics, *, seed: int = 0) ->
         why = f"{min(sizes)} films; at least {MIN_FILMS} are needed to tell"
         return Drift("cannot tell", why, [], [], prevalence, *sizes, reference.about)
     tests = _tests(reference, new, rng)
-    found = _alarms(tests)
-    if not found:
+    alarms = _alarms(tests)
+    if not alarms:
         why = f"no test finds the {len(new)} films unlike the {len(reference)} of the reference"
         return Drift("none", why, tests, [], prevalence, *sizes, reference.about)
     beyond: list[dict[str, Any]] = []
@@ -155,8 +155,8 @@ def compare(reference: FilmStatistics, new: FilmStatistics, *, seed: int = 0) ->
         if not left:
             why = f"the shares of the classes differ ({_shares(prevalence)}), and nothing else is found"
             return Drift("mix of classes", why, tests, beyond, prevalence, *sizes, reference.about)
-        found = left
-    names = [name for name in dict.fromkeys(found) if name != "all"]
+        alarms = left
+    names = [name for name in dict.fromkeys(alarms) if name != "all"]
     what = f"differ in {', '.join(names[:6])}" if names else "differ as a whole, in no one number"
     if len(names) > 6:
         what += f" and {len(names) - 6} more"
@@ -231,17 +231,17 @@ def energy_test(first: Floats, second: Floats, rng: np.random.Generator) -> tupl
 def _tests(reference: FilmStatistics, new: FilmStatistics, rng: np.random.Generator) -> list[dict[str, Any]]:
     rows = []
     for k, name in enumerate(reference.classes):
-        found = ks_2samp(*(side.probabilities[:, k].round(_DIGITS) for side in (reference, new)))
-        rows.append(_row("answers", f"probability of {name}", found.statistic, found.pvalue))
+        test = ks_2samp(*(side.probabilities[:, k].round(_DIGITS) for side in (reference, new)))
+        rows.append(_row("answers", f"probability of {name}", test.statistic, test.pvalue))
     for name in (*TONE, *GEOMETRY):
         if name not in reference.numbers or name not in new.numbers:
             continue
         one, two = (side.numbers[name].round(_DIGITS) for side in (reference, new))
         one, two = one[np.isfinite(one)], two[np.isfinite(two)]
         if min(len(one), len(two)) >= MIN_FILMS:
-            found = ks_2samp(one, two)
+            test = ks_2samp(one, two)
             kind = "tone" if name in TONE else "geometry"
-            rows.append(_row(kind, name, found.statistic, found.pvalue))
+            rows.append(_row(kind, name, test.statistic, test.pvalue))
     one, two = _scaled(reference, new)
     one = one[rng.permutation(len(one))[:_LARGEST]]
     two = two[rng.permutation(len(two))[:_LARGEST]]

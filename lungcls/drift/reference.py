@@ -94,7 +94,7 @@ class FilmStatistics:
                 meta = json.loads(stored["meta"].tobytes())
                 prefix = "number_"
                 names = [name for name in stored.files if name.startswith(prefix)]
-                found = cls(
+                statistics = cls(
                     tuple(meta["classes"]),
                     stored["probabilities"].astype(np.float64),
                     {name[len(prefix) :]: stored[name].astype(np.float64) for name in names},
@@ -107,7 +107,7 @@ class FilmStatistics:
             ) from error
         if meta.get("format") != FORMAT:
             raise DataError(f"{path}: of format {meta.get('format')}, expected {FORMAT}; make the file anew")
-        return found
+        return statistics
 
 
 def beside(name: str | Path) -> Path | None:
@@ -172,7 +172,7 @@ def collect(
             labels.append(list(classes).index(name))
     if not rows:
         raise DataError("no film could be read and answered: there is nothing to compare")
-    known = np.asarray(labels, np.int64) if label_of is not None else None
+    labelled = np.asarray(labels, np.int64) if label_of is not None else None
     return FilmStatistics(
-        tuple(classes), np.asarray(probabilities), as_columns(rows), known, dict(about or {})
+        tuple(classes), np.asarray(probabilities), as_columns(rows), labelled, dict(about or {})
     ), failures

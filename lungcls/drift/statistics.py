@@ -31,7 +31,7 @@ GEOMETRY: Final = (
 and centre of the lungs' box as shares of the film's; and three measures of :mod:`lungcls.quality`."""
 
 
-def film_statistics(found: Prediction) -> dict[str, float]:
+def film_statistics(prediction: Prediction) -> dict[str, float]:
     """Return :data:`TONE` and :data:`GEOMETRY` of one film.
 
     Parameters
@@ -43,7 +43,7 @@ def film_statistics(found: Prediction) -> dict[str, float]:
     dict of str to float
         nan where a film has no such number, such as the place of lungs that were not found.
     """
-    return {**_tone(found.view), **_geometry(found)}
+    return {**_tone(prediction.view), **_geometry(prediction)}
 
 
 def _tone(view: View) -> dict[str, float]:
@@ -60,14 +60,14 @@ def _tone(view: View) -> dict[str, float]:
     return dict(zip(TONE, (float(values.mean()), spread, float(low), float(high), sharpness)))
 
 
-def _geometry(found: Prediction) -> dict[str, float]:
-    height, width = found.lungs.mask.shape
-    quality = found.quality
+def _geometry(prediction: Prediction) -> dict[str, float]:
+    height, width = prediction.lungs.mask.shape
+    quality = prediction.quality
     numbers = dict.fromkeys(GEOMETRY, np.nan)
-    numbers["film_aspect"] = width / (height * found.lungs.pixel_aspect)
-    if found.box is None or not quality.both_lungs:
+    numbers["film_aspect"] = width / (height * prediction.lungs.pixel_aspect)
+    if prediction.box is None or not quality.both_lungs:
         return numbers
-    x0, y0, x1, y1 = found.box
+    x0, y0, x1, y1 = prediction.box
     return {
         **numbers,
         "lung_area": quality.mask_area,

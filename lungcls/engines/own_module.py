@@ -114,11 +114,11 @@ def _check(network: nn.Module, task: str, classes: Sequence[str], size: int, dev
             f"the module does not take a batch [2, 1, {size}, {size}]: {error}; give the input_size that it "
             "was made for"
         ) from error
-    found: Any = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+    shape: Any = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
     expected = (2, len(classes)) if task == "classification" else (2, 1, size, size)
-    if found != expected:
+    if shape != expected:
         raise OptionError(
-            f"the module gives {found} for a batch of 2, expected logits {expected}; wrap it so that it "
+            f"the module gives {shape} for a batch of 2, expected logits {expected}; wrap it so that it "
             "does, or name its classes"
         )
 

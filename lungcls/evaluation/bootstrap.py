@@ -213,11 +213,11 @@ def bootstrap_estimates(
     values: dict[Key, list[NDArray[np.float64]]] = {key: [] for key in point}
     if resamples.n_groups > 1:
         for weights in resamples:
-            for key, figures in statistics(weights).items():
-                values[key].append(figures)
+            for key, column in statistics(weights).items():
+                values[key].append(column)
     estimates: dict[Key, Estimate] = {}
-    for key, figure in point.items():
-        value = float(figure[0])
+    for key, column in point.items():
+        value = float(column[0])
         pieces = values[key]
         # An interval around a figure that the sample cannot tell would suggest that it can.
         if not pieces or math.isnan(value):
@@ -227,7 +227,7 @@ def bootstrap_estimates(
     return estimates
 
 
-def exact_share(found: Estimate, n: int, level: float = 0.95) -> Estimate:
+def exact_share(estimate: Estimate, n: int, level: float = 0.95) -> Estimate:
     """Return a share with the exact binomial interval where resampling cannot give one.
 
     All resamples of a share of 0 or 1 have the same share, however small the sample is.
@@ -245,10 +245,10 @@ def exact_share(found: Estimate, n: int, level: float = 0.95) -> Estimate:
     Clopper, Pearson (1934), The use of confidence or fiducial limits illustrated in the case of the binomial,
     Biometrika 26(4), 404-413.
     """
-    if found.value not in (0.0, 1.0) or n < 1:
-        return found
-    ends = binomtest(round(found.value * n), n).proportion_ci(level)
-    return Estimate(found.value, float(ends.low), float(ends.high))
+    if estimate.value not in (0.0, 1.0) or n < 1:
+        return estimate
+    ends = binomtest(round(estimate.value * n), n).proportion_ci(level)
+    return Estimate(estimate.value, float(ends.low), float(ends.high))
 
 
 def weighted_quantile(

@@ -23,7 +23,7 @@ _BIAS_SPREAD = 3.0  # standard deviation of the prior of a class's bias, in logi
 # A probability that underflowed to 0 costs -log of this (about 36), not infinity.
 _SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)
 
-Figures = dict[tuple[str, str], NDArray[np.float64]]
+MetricValues = dict[tuple[str, str], NDArray[np.float64]]
 """By (metric, class), class "" for figures over all classes: one value a row of weights."""
 
 
@@ -97,8 +97,8 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
         return float(-_log_softmax(scores, math.exp(log_temperature))[rows, truth].mean())
 
     bounds = (math.log(TEMPERATURE_RANGE[0]), math.log(TEMPERATURE_RANGE[1]))
-    found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6})
-    log_temperature = float(found.x)
+    optimum = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6})
+    log_temperature = float(optimum.x)
     if loss(log_temperature) >= loss(0.0):
         return 1.0
     return math.exp(log_temperature)
@@ -148,13 +148,13 @@ def fit_bias(logits: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
         return float(prior - _log_softmax(shifted, 1.0)[rows, truth].mean())
 
     lowest, highest = (math.log(limit) for limit in TEMPERATURE_RANGE)
-    found = minimize(
+    optimum = minimize(
         loss,
         np.concatenate([[math.log(start)], np.zeros(classes)]),
         method="L-BFGS-B",
         bounds=[(lowest, highest), *[(None, None)] * classes],
     )
-    bias = math.exp(found.x[0]) * found.x[1:]
+    bias = math.exp(optimum.x[0]) * optimum.x[1:]
     return np.asarray(bias - bias.mean())
 
 
@@ -231,7 +231,7 @@ def calibration_metrics(
     probabilities: NDArray[np.float64],
     weights: NDArray[np.float64],
     classes: Sequence[str],
-) -> Figures:
+) -> MetricValues:
     """Compute the figures that tell whether probabilities are as high as they are right.
 
     Parameters
@@ -260,7 +260,7 @@ def calibration_metrics(
     log_likelihood = np.log(np.maximum(probabilities[np.arange(len(labels)), labels], _SMALLEST_PROBABILITY))
     squared = ((probabilities - true) ** 2).sum(axis=1)
     gaps = calibration_gaps(probabilities, labels)
-    figures: Figures = {
+    metrics: MetricValues = {
         ("brier", ""): divide(weights @ squared, total),
         ("nll", ""): divide(weights @ -log_likelihood, total),
         ("ece", ""): divide(np.abs(weights @ gaps).sum(axis=1), total),
@@ -269,11 +269,11 @@ def calibration_metrics(
         own = probabilities[:, column]
         gaps = _in_bins(true[:, column] - own, confidence_bins(own), ECE_BINS)
         present = weights @ true[:, column] > 0
-        figures["ece", name] = np.where(present, divide(np.abs(weights @ gaps).sum(axis=1), total), np.nan)
-    by_class = np.stack([figures["ece", name] for name in classes])
+        metrics["ece", name] = np.where(present, divide(np.abs(weights @ gaps).sum(axis=1), total), np.nan)
+    by_class = np.stack([metrics["ece", name] for name in classes])
     counted = (~np.isnan(by_class)).sum(axis=0).astype(np.float64)
-    figures["classwise_ece", ""] = divide(np.nansum(by_class, axis=0), counted)
-    return figures
+    metrics["classwise_ece", ""] = divide(np.nansum(by_class, axis=0), counted)
+    return metrics
 
 
 def divide(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -111,7 +111,7 @@ def calibration_errors(
         shifted = np.clip(confidence + scale * top.observed(right), 0, 1)
         drawn.append(top.error(chance < shifted))
         moved.append(float(top.error(shifted[None])[0]))
-    found = {("ece", ""): _looked_up(float(top.error(right[None])[0]), drawn, moved, level)}
+    errors = {("ece", ""): _looked_up(float(top.error(right[None])[0]), drawn, moved, level)}
 
     own = [_Binned(values[:, k]) for k in range(len(classes))]
     present = [k for k in range(len(classes)) if (truth == k).any()]
@@ -129,11 +129,11 @@ def calibration_errors(
     plain = [float(own[k].error((truth == k)[None])[0]) for k in present]
     for place, k in enumerate(present):
         one = [errors[place] for errors in by_class]
-        found["ece", classes[k]] = _looked_up(plain[place], one, [m[place] for m in moved_class], level)
+        errors["ece", classes[k]] = _looked_up(plain[place], one, [m[place] for m in moved_class], level)
     means = [errors.mean(axis=0) for errors in by_class]
     moved = [float(m.mean()) for m in moved_class]
-    found["classwise_ece", ""] = _looked_up(float(np.mean(plain)), means, moved, level)
-    return found
+    errors["classwise_ece", ""] = _looked_up(float(np.mean(plain)), means, moved, level)
+    return errors
 
 
 def with_calibration_errors(
@@ -168,14 +168,14 @@ def with_calibration_errors(
     }
     if resamples.n_groups < 2 or not len(resamples):
         return plain
-    found = calibration_errors(
+    errors = calibration_errors(
         probabilities, labels, resamples.codes, classes, seed=resamples.seed, level=level
     )
     return {
         **plain,
-        ("ece_debiased", ""): found["ece", ""].estimate,
-        ("classwise_ece_debiased", ""): found["classwise_ece", ""].estimate,
-        ("calibration_p", ""): Estimate(found["ece", ""].p),
+        ("ece_debiased", ""): errors["ece", ""].estimate,
+        ("classwise_ece_debiased", ""): errors["classwise_ece", ""].estimate,
+        ("calibration_p", ""): Estimate(errors["ece", ""].p),
     }
 
 

@@ -17,7 +17,7 @@ from lungcls.evaluation.bootstrap import (
     finite,
     group_resamples,
 )
-from lungcls.evaluation.calibration import Figures, calibration_metrics, check_labels, divide
+from lungcls.evaluation.calibration import MetricValues, calibration_metrics, check_labels, divide
 from lungcls.evaluation.calibration_error import with_calibration_errors
 
 COVID = "COVID"
@@ -77,9 +77,9 @@ class ClassificationReport:
             "per_class": {
                 name: {
                     "support": self.support[name],
-                    **{metric: estimate.to_dict() for metric, estimate in figures.items()},
+                    **{metric: estimate.to_dict() for metric, estimate in metrics.items()},
                 }
-                for name, figures in self.per_class.items()
+                for name, metrics in self.per_class.items()
             },
             "confusion_matrix": {"rows": "true", "columns": "predicted", "counts": self.confusion.tolist()},
         }
@@ -93,8 +93,8 @@ class ClassificationReport:
         for metric, estimate in self.overall.items():
             n = self.support[COVID] if metric == "covid_false_negative_rate" else self.n_images
             rows.append(_row(metric, "", estimate, n))
-        for name, figures in self.per_class.items():
-            rows += [_row(metric, name, estimate, self.support[name]) for metric, estimate in figures.items()]
+        for name, metrics in self.per_class.items():
+            rows += [_row(metric, name, estimate, self.support[name]) for metric, estimate in metrics.items()]
         return rows
 
 
@@ -168,7 +168,7 @@ def classification_report(
         raise DataError(f"the majority class {majority_class!r} is not one of the classes {list(names)}")
     majority = majority_class
 
-    def statistics(weights: NDArray[np.float64]) -> Figures:
+    def statistics(weights: NDArray[np.float64]) -> MetricValues:
         return {
             **classification_metrics(truth, scores, weights, names),
             **_baseline_metrics(truth, names.index(majority), weights, len(names)),
@@ -204,7 +204,7 @@ def classification_metrics(
     probabilities: NDArray[np.float64],
     weights: NDArray[np.float64],
     classes: Sequence[str],
-) -> Figures:
+) -> MetricValues:
     """Compute every figure of a classifier under each row of weights.
 
     Parameters
@@ -236,7 +236,7 @@ def classification_metrics(
         [weighted_auroc(probabilities[:, k], labels == k, weights) for k in range(len(classes))], axis=1
     )
 
-    figures: Figures = {
+    metrics: MetricValues = {
         ("accuracy", ""): divide(right.sum(axis=1), total),
         ("macro_precision", ""): _mean_of_defined(precision),
         ("macro_recall", ""): _mean_of_defined(recall),
@@ -245,10 +245,10 @@ def classification_metrics(
         **calibration_metrics(labels, probabilities, weights, classes),
     }
     if COVID in classes:
-        figures["covid_false_negative_rate", ""] = 1 - recall[:, list(classes).index(COVID)]
+        metrics["covid_false_negative_rate", ""] = 1 - recall[:, list(classes).index(COVID)]
     for metric, values in zip(PER_CLASS[:4], (precision, recall, f1, auroc), strict=True):
-        figures.update({(metric, name): values[:, k] for k, name in enumerate(classes)})
-    return figures
+        metrics.update({(metric, name): values[:, k] for k, name in enumerate(classes)})
+    return metrics
 
 
 def weighted_auroc(
@@ -294,7 +294,7 @@ def weighted_auroc(
 
 def _baseline_metrics(
     labels: NDArray[np.int64], majority: int, weights: NDArray[np.float64], n_classes: int
-) -> Figures:
+) -> MetricValues:
     """Accuracy and macro-F1 of always answering one class, by the formulas of the classifier itself."""
     support = weights @ np.eye(n_classes)[labels]
     share = divide(support[:, majority], support.sum(axis=1))

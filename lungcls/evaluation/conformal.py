@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lungcls.conformal import nonconformity
 from lungcls.evaluation.bootstrap import group_resamples
-from lungcls.evaluation.calibration import Figures, check_labels, divide
+from lungcls.evaluation.calibration import MetricValues, check_labels, divide
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def conformal_metrics(
     sets: NDArray[np.bool_],
     weights: NDArray[np.float64],
     classes: Sequence[str],
-) -> Figures:
+) -> MetricValues:
     """Measure sets of classes under each row of weights.
 
     Parameters
@@ -101,16 +101,16 @@ def conformal_metrics(
         (share of sets with the true class), ``set_size`` (mean) and ``single`` (share of sets of one class).
         Values [R], nan where undefined.
     """
-    held = sets[np.arange(len(labels)), labels].astype(np.float64)
+    covered = sets[np.arange(len(labels)), labels].astype(np.float64)
     size = sets.sum(axis=1).astype(np.float64)
     single = (size == 1).astype(np.float64)
-    figures: Figures = {}
+    metrics: MetricValues = {}
     for index, name in ((None, ""), *enumerate(classes)):
         rows = weights if index is None else weights * (labels == index)
         total = rows.sum(axis=1)
-        for metric, values in (("coverage", held), ("set_size", size), ("single", single)):
-            figures[metric, name] = divide(rows @ values, total)
-    return figures
+        for metric, values in (("coverage", covered), ("set_size", size), ("single", single)):
+            metrics[metric, name] = divide(rows @ values, total)
+    return metrics
 
 
 def _kept(fits: NDArray[np.float64], codes: NDArray[np.int64]) -> dict[str, Any]:

@@ -53,7 +53,7 @@ class Evaluation:
 def evaluate(
     study: Study,
     segmenter: Segmenter | None,
-    asked: Sequence[Classifier | Answerer] = (),
+    classifiers: Sequence[Classifier | Answerer] = (),
     progress: Progress[Any] = quiet,
 ) -> Evaluation:
     """Evaluate both stages.
@@ -63,7 +63,7 @@ def evaluate(
     study : Study
     segmenter : Segmenter or None
         That drew the study's masks; they are compared with the dataset's own, where it has any.
-    asked : sequence of Classifier or Answerer
+    classifiers : sequence of Classifier or Answerer
         As :meth:`Study.answers` takes them. Empty for a dataset without classes.
     progress : callable, optional
 
@@ -82,7 +82,7 @@ def evaluate(
     start = time.perf_counter()
     notes = list(study.dataset.notes)
     if not any(record.mask for record in study.records):
-        if not asked:
+        if not classifiers:
             raise DataError(
                 f"{study.dataset.root}: nothing to evaluate; none of the {len(study)} images has a lung mask "
                 "for stage 1, and there is no classifier with its classes for stage 2"
@@ -96,17 +96,17 @@ def evaluate(
         masks = segmentation_on(study, progress)
         reports[segmenter.card.name] = masks.to_dict()
         rows += [{"model": segmenter.card.name, "films": "all", **row} for row in masks.to_rows()]
-    for one in asked:
+    for one in classifiers:
         classifier = one.classifier if isinstance(one, Answerer) else one
         stages += [classifier, *([one.fallback] if isinstance(one, Answerer) and one.fallback else [])]
-        card, found = classifier.card, study.answers(one, progress)
-        reports[card.name], figures = _report(study, card, found)
-        labelled = found.labelled()
-        if 0 < len(labelled) < len(found):
-            reports[card.name]["labelled"], fewer = _report(study, card, labelled)
-            figures += [{**row, "films": "labelled"} for row in fewer]
-        rows += figures
-        answers += _answers(study, card, found)
+        card, said = classifier.card, study.answers(one, progress)
+        reports[card.name], metrics = _measured(study, card, said)
+        labelled = said.labelled()
+        if 0 < len(labelled) < len(said):
+            reports[card.name]["labelled"], fewer = _measured(study, card, labelled)
+            metrics += [{**row, "films": "labelled"} for row in fewer]
+        rows += metrics
+        answers += _answers(study, card, said)
     cards = list({stage.card.name: stage.card for stage in stages}.values())
     payload = {
         **study.about(),
@@ -175,7 +175,7 @@ def classification_on(
     )
 
 
-def _report(study: Study, card: Card, answers: Answers) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _measured(study: Study, card: Card, answers: Answers) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     report = classification_on(answers, card, study.n_resamples, study.seed)
     trust = trust_report(
         answers.logits, answers.labels, answers.groups, card, n_resamples=study.n_resamples, seed=study.seed
@@ -192,9 +192,9 @@ def _film_rows(study: Study) -> list[dict[str, Any]]:
         "corrected": [bool(one.corrected) for one in quality],
         "without_two_lungs": [not one.both_lungs for one in quality],
     }
-    found = study.estimates({name: share(np.asarray(values)) for name, values in shares.items()})
+    estimates = study.estimates({name: share(np.asarray(values)) for name, values in shares.items()})
     rows = []
-    for name, estimate in found.items():
+    for name, estimate in estimates.items():
         ends = exact_share(estimate, study.resamples.n_groups).to_dict()
         rows.append({"model": "gate", "films": "all", "metric": name, "class": "", **ends, "n": len(study)})
     return rows
@@ -207,13 +207,13 @@ def _answers(study: Study, card: Card, answers: Answers) -> list[dict[str, Any]]
     for index, (record, row) in enumerate(zip(study.records, answers.to_rows())):
         reasons = ";".join(reason.name for reason in study.lungs[record.file].quality.reasons)
         logits = zip(card.classes, answers.logits[index].round(4).tolist())
-        held = {
+        columns = {
             f"set_{coverage:g}": ";".join(name for name, inside in zip(card.classes, marks[index]) if inside)
             for coverage, marks in sets.items()
         }
         rows.append(
             {**row, "source": record.source, "reasons": reasons}
             | {f"logit_{name}": value for name, value in logits}
-            | held
+            | columns
         )
     return rows

@@ -59,21 +59,21 @@ class FindingsReport:
             {
                 "metric": metric,
                 "finding": name,
-                **found.to_dict(),
+                **estimate.to_dict(),
                 **dict(zip(("present", "absent"), self.counts.get(name, (None, None)))),
             }
-            for (metric, name), found in self.estimates.items()
+            for (metric, name), estimate in self.estimates.items()
         ]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as JSON-safe values, laid out as those of classes."""
-        overall = {key[0]: found.to_dict() for key, found in self.estimates.items() if not key[1]}
+        overall = {key[0]: estimate.to_dict() for key, estimate in self.estimates.items() if not key[1]}
         per_class: dict[str, dict[str, Any]] = {
             name: {"support": present, "absent": absent} for name, (present, absent) in self.counts.items()
         }
-        for (metric, name), found in self.estimates.items():
+        for (metric, name), estimate in self.estimates.items():
             if name:
-                per_class[name][metric] = found.to_dict()
+                per_class[name][metric] = estimate.to_dict()
         classes = list(self.counts)
         return {"classes": classes, "level": 0.95, "overall": overall, "per_class": per_class}
 
@@ -121,15 +121,15 @@ def calibrated_findings(
     groups = list(groups)
     platt: dict[str, list[float]] = {}
     for column, name in enumerate(card.classes):
-        known = targets[:, column] >= 0
-        _check_both(targets[known, column], name, "calibrate on")
-        platt[name] = _platt(logits[known, column], targets[known, column])
+        labelled = targets[:, column] >= 0
+        _check_both(targets[labelled, column], name, "calibrate on")
+        platt[name] = _platt(logits[labelled, column], targets[labelled, column])
     card = replace(card, platt=platt)
     probabilities = finding_probabilities(logits, card)
     thresholds, stored = {}, {}
     for column, name in enumerate(card.classes):
-        known = targets[:, column] >= 0
-        thresholds[name] = _best_threshold(probabilities[known, column], targets[known, column])
+        labelled = targets[:, column] >= 0
+        thresholds[name] = _best_threshold(probabilities[labelled, column], targets[labelled, column])
         there = targets[:, column] == 1
         own = [group for group, chosen in zip(groups, there.tolist()) if chosen]
         # As one of two classes, of films that are all of the first.
@@ -182,9 +182,9 @@ def findings_report(
     if logits.shape != targets.shape or not len(targets):
         raise DataError(f"logits are {logits.shape}, targets {targets.shape}; expected one row a film")
     probabilities = finding_probabilities(logits, card)
-    held = in_set(p_values(probabilities, card.conformal, card.classes), coverage)
+    covered = in_set(p_values(probabilities, card.conformal, card.classes), coverage)
     resamples = group_resamples(groups, n_resamples, seed)
-    estimates = _estimates(card, probabilities, targets, held, resamples)
+    estimates = _estimates(card, probabilities, targets, covered, resamples)
     counts = {
         name: (int((targets[:, k] == 1).sum()), int((targets[:, k] == 0).sum()))
         for k, name in enumerate(card.classes)
@@ -193,32 +193,36 @@ def findings_report(
 
 
 def _estimates(
-    card: Card, probabilities: Floats, targets: Targets, held: NDArray[np.bool_], resamples: GroupResamples
+    card: Card, probabilities: Floats, targets: Targets, covered: NDArray[np.bool_], resamples: GroupResamples
 ) -> dict[tuple[str, str], Estimate]:
     def statistics(weights: Floats) -> dict[tuple[str, str], Floats]:
-        figures: dict[tuple[str, str], Floats] = {}
+        metrics: dict[tuple[str, str], Floats] = {}
         for k, name in enumerate(card.classes):
-            known = targets[:, k] >= 0
-            said = probabilities[known, k] >= card.thresholds.get(name, 0.5)
-            values = _figures(
-                probabilities[known, k], targets[known, k] == 1, said, held[known, k], weights[:, known]
+            labelled = targets[:, k] >= 0
+            said = probabilities[labelled, k] >= card.thresholds.get(name, 0.5)
+            values = _finding_metrics(
+                probabilities[labelled, k],
+                targets[labelled, k] == 1,
+                said,
+                covered[labelled, k],
+                weights[:, labelled],
             )
-            figures |= {(metric, name): value for metric, value in values.items()}
+            metrics |= {(metric, name): value for metric, value in values.items()}
         means = {}
         for metric in METRICS:
-            column = np.stack([figures[metric, name] for name in card.classes])
+            column = np.stack([metrics[metric, name] for name in card.classes])
             defined = (~np.isnan(column)).sum(0)
             means[metric, ""] = divide(np.nansum(column, axis=0), defined.astype(np.float64))
-        return {**means, **figures}
+        return {**means, **metrics}
 
     return bootstrap_estimates(statistics, resamples)
 
 
-def _figures(
+def _finding_metrics(
     scores: Floats,
     there: NDArray[np.bool_],
     said: NDArray[np.bool_],
-    held: NDArray[np.bool_],
+    covered: NDArray[np.bool_],
     weights: Floats,
 ) -> dict[str, Floats]:
     """All figures of one finding under each row of weights."""
@@ -237,7 +241,7 @@ def _figures(
         "specificity": divide(negatives - wrong, negatives),
         "brier": divide(weights @ (scores - there) ** 2, total),
         "ece": divide(gaps, total),
-        "coverage": divide(weights @ (there & held), positives),
+        "coverage": divide(weights @ (there & covered), positives),
     }
 
 
@@ -246,11 +250,11 @@ def _average_precision(scores: Floats, there: NDArray[np.bool_], weights: Floats
     order = np.argsort(-scores, kind="stable")
     # Equal scores are one step: only the last of them is a place on the curve.
     last = np.append(np.diff(scores[order]) != 0, True)
-    found = np.cumsum(weights[:, order] * there[order], axis=1)[:, last]
+    true_positives = np.cumsum(weights[:, order] * there[order], axis=1)[:, last]
     shown = np.cumsum(weights[:, order], axis=1)[:, last]
-    steps = np.diff(found, axis=1, prepend=0)
-    precision = np.where(shown > 0, found / np.where(shown > 0, shown, 1), 0.0)
-    return divide((steps * precision).sum(axis=1), found[:, -1])
+    steps = np.diff(true_positives, axis=1, prepend=0)
+    precision = np.where(shown > 0, true_positives / np.where(shown > 0, shown, 1), 0.0)
+    return divide((steps * precision).sum(axis=1), true_positives[:, -1])
 
 
 def _platt(logits: Floats, truth: Targets) -> list[float]:

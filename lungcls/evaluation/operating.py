@@ -43,15 +43,15 @@ def specificity_at_sensitivity(
     # Equal scores are found together: only the last of each run is a threshold.
     last = np.flatnonzero(np.concatenate([ordered[1:] != ordered[:-1], [True]])) if len(ordered) else order
     by_score = weights[:, order]
-    found = np.cumsum(by_score * positive[order], axis=1)
+    true_positives = np.cumsum(by_score * positive[order], axis=1)
     alarms = np.cumsum(by_score * ~positive[order], axis=1)
     result = np.full(len(weights), np.nan)
     if not len(ordered):
         return result
-    defined = (found[:, -1] > 0) & (alarms[:, -1] > 0)
-    found, alarms = found[defined], alarms[defined]
+    defined = (true_positives[:, -1] > 0) & (alarms[:, -1] > 0)
+    true_positives, alarms = true_positives[defined], alarms[defined]
     # A hair below, since sums of shares such as 0.95 * 20 may miss a whole number.
-    enough = found[:, last] >= sensitivity * found[:, -1:] * (1 - 1e-12)
+    enough = true_positives[:, last] >= sensitivity * true_positives[:, -1:] * (1 - 1e-12)
     at = last[enough.argmax(axis=1)]
     result[defined] = 1 - alarms[np.arange(len(alarms)), at] / alarms[:, -1]
     return result

@@ -313,7 +313,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     Holm (1979), A simple sequentially rejective multiple test procedure, Scand. J. Statist. 6(2), 65-70.
     """
     values = np.asarray(p_values, dtype=np.float64)
-    known = ~np.isnan(values)
-    if known.any():
-        values[known] = multipletests(values[known], method="holm")[1]
+    defined = ~np.isnan(values)
+    if defined.any():
+        values[defined] = multipletests(values[defined], method="holm")[1]
     return [float(value) for value in values]

@@ -224,7 +224,7 @@ def calibration_data(study: Study) -> dict[str, Any]:
     }
 
 
-def write_calibrated(found: Recalibration, weights: str | Path, out: str | Path) -> Path:
+def write_calibrated(recalibration: Recalibration, weights: str | Path, out: str | Path) -> Path:
     """Write a card beside its weights: a copy of the old ones, or those with a bias by class.
 
     Parameters
@@ -259,12 +259,14 @@ def write_calibrated(found: Recalibration, weights: str | Path, out: str | Path)
     if target.suffix != ".safetensors":
         target = target / source.name
     # The same weights may be calibrated again and again, in their own folder too.
-    if target.exists() and (found.state is not None or file_sha256(target) != found.card.sha256):
+    if target.exists() and (
+        recalibration.state is not None or file_sha256(target) != recalibration.card.sha256
+    ):
         raise DataError(f"{target} holds other weights than {source}; give another --out")
-    card = replace(found.card, name=target.stem)
-    if found.state is not None:
+    card = replace(recalibration.card, name=target.stem)
+    if recalibration.state is not None:
         values = {key: value for key, value in card.to_dict().items() if key not in ("sha256", "format")}
-        return save_weights(target.parent, found.state, **values)
+        return save_weights(target.parent, recalibration.state, **values)
     if not target.exists():
         with source.open("rb") as content, atomic_write(target) as copy:
             shutil.copyfileobj(content, copy)

@@ -43,10 +43,10 @@ def reliability_diagram(trust: Mapping[str, Any], title: str = "") -> Figure:
     axes = figure.subplots(2, 2, height_ratios=(3, 1), sharex=True, sharey="row")
     names = {BEFORE: "softmax of the logits", AFTER: f"temperature {trust['temperature']:.3g}"}
     for column, (when, name) in enumerate(names.items()):
-        bins, figures = trust["reliability"][when], trust["calibration"][when]["overall"]
+        bins, metrics = trust["reliability"][when], trust["calibration"][when]["overall"]
         _accuracy(axes[0, column], bins)
         axes[0, column].set_title(
-            f"{name}\nECE {_text(figures['ece'])}, NLL {_text(figures['nll'])}", fontsize=10
+            f"{name}\nECE {_text(metrics['ece'])}, NLL {_text(metrics['nll'])}", fontsize=10
         )
         centres = [(row["from"] + row["to"]) / 2 for row in bins]
         axes[1, column].bar(centres, [row["images"] for row in bins], 0.9 / ECE_BINS, color=_GREY)

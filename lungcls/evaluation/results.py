@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import os
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lungcls.errors import DataError
-from lungcls.files import atomic_write
+from lungcls.files import write_rows, write_text
 from lungcls.render.tables import columns
 
 
@@ -49,8 +48,7 @@ def write_results(
     # The text is made before either file, so that an error leaves the old pair as it was.
     text = json.dumps(json_safe(payload), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     csv_path = write_csv(folder, name, rows)
-    with atomic_write(json_path, "w") as file:
-        file.write(text)
+    write_text(json_path, text)
     return json_path, csv_path
 
 
@@ -63,10 +61,7 @@ def write_csv(folder: str | os.PathLike[str], name: str, rows: Sequence[Mapping[
     """
     path = Path(folder) / f"{_file_name(name)}.csv"
     table = [json_safe(dict(row)) for row in rows]
-    with atomic_write(path, "w") as file:
-        writer = csv.DictWriter(file, fieldnames=columns(rows), restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(table)
+    write_rows(path, columns(rows), table)
     return path
 
 

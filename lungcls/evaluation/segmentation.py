@@ -188,16 +188,16 @@ class SegmentationReport:
             "per_class": {
                 name: {
                     "support": self.support[name],
-                    **{metric: estimate.to_dict() for metric, estimate in figures.items()},
+                    **{metric: estimate.to_dict() for metric, estimate in metrics.items()},
                 }
-                for name, figures in self.per_class.items()
+                for name, metrics in self.per_class.items()
             },
         }
 
     def to_rows(self) -> list[dict[str, Any]]:
         """Return one row a figure: metric, class ("" for all), unit ("" if none), value, low, high, n."""
-        parts = [("", self.overall, self.n_images)]
-        parts += [(name, figures, self.support[name]) for name, figures in self.per_class.items()]
+        scopes = [("", self.overall, self.n_images)]
+        scopes += [(name, metrics, self.support[name]) for name, metrics in self.per_class.items()]
         return [
             {
                 "metric": metric,
@@ -208,8 +208,8 @@ class SegmentationReport:
                 "high": finite(estimate.high),
                 "n": n,
             }
-            for name, figures, n in parts
-            for metric, estimate in figures.items()
+            for name, metrics, n in scopes
+            for metric, estimate in metrics.items()
         ]
 
 
@@ -270,11 +270,11 @@ def segmentation_report(
     members = _members(labels, classes, len(values))
 
     def statistics(weights: NDArray[np.float64]) -> dict[tuple[str, str], NDArray[np.float64]]:
-        figures = {}
+        metrics = {}
         for name, index in {"": np.arange(len(values)), **members}.items():
             summary = _summary(values[index], weights[:, index], failure_below)
-            figures.update({(metric, name): figure for metric, figure in summary.items()})
-        return figures
+            metrics.update({(metric, name): value for metric, value in summary.items()})
+        return metrics
 
     estimates = bootstrap_estimates(statistics, resamples, level)
     return SegmentationReport(
@@ -299,12 +299,12 @@ def _summary(
     overlap, jaccard, distance = values.T
     total = weights.sum(axis=1)
 
-    def mean(figure: NDArray[Any]) -> NDArray[np.float64]:
+    def mean(column: NDArray[Any]) -> NDArray[np.float64]:
         result = np.full(len(weights), np.nan)
-        np.divide(weights @ figure, total, out=result, where=total > 0)
+        np.divide(weights @ column, total, out=result, where=total > 0)
         return result
 
-    figures = (
+    metrics = (
         mean(overlap),
         weighted_quantile(overlap, weights, 0.5),
         weighted_quantile(overlap, weights, 0.05),
@@ -313,7 +313,7 @@ def _summary(
         weighted_quantile(distance, weights, 0.5),
         mean((overlap < failure_below).astype(np.float64)),
     )
-    return dict(zip(METRICS, figures, strict=True))
+    return dict(zip(METRICS, metrics, strict=True))
 
 
 def _border(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -364,10 +364,10 @@ def _members(
         return {}
     if len(labels) != n_images:
         raise DataError(f"there are {len(labels)} labels for {n_images} scores; expected one an image")
-    found = {str(label) for label in labels}
-    names = sorted(found) if classes is None else [str(name) for name in classes]
-    strangers = sorted(found - set(names))
-    if strangers or "" in found:
+    labelled = {str(label) for label in labels}
+    names = sorted(labelled) if classes is None else [str(name) for name in classes]
+    strangers = sorted(labelled - set(names))
+    if strangers or "" in labelled:
         raise DataError(f"labels {strangers or ['']} are none of the classes {names}; expected these names")
     array = np.asarray([str(label) for label in labels])
-    return {name: np.flatnonzero(array == name) for name in names if name in found}
+    return {name: np.flatnonzero(array == name) for name in names if name in labelled}

@@ -73,15 +73,15 @@ class TrustReport:
         """Return all figures in plain types that JSON can hold; what is undefined is None."""
         return {
             "temperature": self.temperature,
-            "calibration": {when: _nested(figures) for when, figures in self.calibration.items()},
+            "calibration": {when: _nested(metrics) for when, metrics in self.calibration.items()},
             "reliability": self.reliability,
-            "conformal": {f"{level:g}": _nested(figures) for level, figures in self.conformal.items()},
+            "conformal": {f"{level:g}": _nested(metrics) for level, metrics in self.conformal.items()},
             "tiers": {
                 tier: {
                     name: value.to_dict() if isinstance(value, Estimate) else value
-                    for name, value in figures.items()
+                    for name, value in metrics.items()
                 }
-                for tier, figures in self.tiers.items()
+                for tier, metrics in self.tiers.items()
             },
             "error_detection_auroc": {name: value.to_dict() for name, value in self.error_detection.items()},
         }
@@ -96,14 +96,14 @@ class TrustReport:
             _row(f"{metric}_{BEFORE}", name, estimate, self.support[name])
             for (metric, name), estimate in self.calibration[BEFORE].items()
         ]
-        for level, figures in self.conformal.items():
+        for level, metrics in self.conformal.items():
             rows += [
                 _row(f"conformal_{metric}@{level:g}", name, estimate, self.support[name])
-                for (metric, name), estimate in figures.items()
+                for (metric, name), estimate in metrics.items()
             ]
-        for tier, found in self.tiers.items():
-            rows.append(_row(f"tier_{tier}_share", "", found["share"], images))
-            rows.append(_row(f"tier_{tier}_accuracy", "", found["accuracy"], found["images"]))
+        for tier, estimates in self.tiers.items():
+            rows.append(_row(f"tier_{tier}_share", "", estimates["share"], images))
+            rows.append(_row(f"tier_{tier}_accuracy", "", estimates["accuracy"], estimates["images"]))
         rows += [
             _row(f"error_auroc_{name}", "", estimate, images)
             for name, estimate in self.error_detection.items()
@@ -165,24 +165,26 @@ def trust_report(
     doubt = doubts(calibrated)
 
     def statistics(weights: NDArray[np.float64]) -> dict[tuple[Any, ...], NDArray[np.float64]]:
-        figures: dict[tuple[Any, ...], NDArray[np.float64]] = {}
+        metrics: dict[tuple[Any, ...], NDArray[np.float64]] = {}
         for when, values in probabilities.items():
-            found = calibration_metrics(truth, values, weights, card.classes)
-            figures.update({("calibration", when, *key): value for key, value in found.items()})
-            figures.update(_bins(values, ~wrong, weights, when))
-        for asked, held in sets.items():
-            found = conformal_metrics(truth, held, weights, card.classes)
-            figures.update({("conformal", asked, *key): value for key, value in found.items()})
-            figures["conformal", asked, "empty", ""] = share(np.asarray(~raw[asked].any(axis=1)))(weights)
-        figures.update(_tiers(tier, ~wrong, weights))
+            estimates = calibration_metrics(truth, values, weights, card.classes)
+            metrics.update({("calibration", when, *key): value for key, value in estimates.items()})
+            metrics.update(_bins(values, ~wrong, weights, when))
+        for coverage, inside in sets.items():
+            estimates = conformal_metrics(truth, inside, weights, card.classes)
+            metrics.update({("conformal", coverage, *key): value for key, value in estimates.items()})
+            metrics["conformal", coverage, "empty", ""] = share(np.asarray(~raw[coverage].any(axis=1)))(
+                weights
+            )
+        metrics.update(_tiers(tier, ~wrong, weights))
         for name, value in doubt.items():
-            figures["error", name] = weighted_auroc(value, wrong, weights)
-        return figures
+            metrics["error", name] = weighted_auroc(value, wrong, weights)
+        return metrics
 
-    found = bootstrap_estimates(statistics, resamples, level)
+    estimates = bootstrap_estimates(statistics, resamples, level)
 
     def part(*head: Any) -> dict[Any, Estimate]:
-        tails = {key[len(head) :]: value for key, value in found.items() if key[: len(head)] == head}
+        tails = {key[len(head) :]: value for key, value in estimates.items() if key[: len(head)] == head}
         return {key if len(key) > 1 else key[0]: value for key, value in tails.items()}
 
     counts = np.bincount(truth, minlength=len(card.classes)).tolist()
@@ -196,9 +198,12 @@ def trust_report(
             for when, values in probabilities.items()
         },
         reliability={when: _reliability(values, part("bin", when)) for when, values in probabilities.items()},
-        conformal={asked: part("conformal", asked) for asked in sets},
+        conformal={coverage: part("conformal", coverage) for coverage in sets},
         tiers={
-            name: {"images": int((tier == name).sum()), **{what: found["tier", name, what] for what in _TIER}}
+            name: {
+                "images": int((tier == name).sum()),
+                **{what: estimates["tier", name, what] for what in _TIER},
+            }
             for name in TIERS
         },
         error_detection=part("error"),
@@ -217,7 +222,9 @@ def predicted_sets(
     As in a Prediction, the most probable class is always in its set.
     """
     first = np.eye(len(card.classes), dtype=np.bool_)[probabilities.argmax(axis=1)]
-    return {coverage: held | first for coverage, held in _raw_sets(probabilities, card, coverages).items()}
+    return {
+        coverage: inside | first for coverage, inside in _raw_sets(probabilities, card, coverages).items()
+    }
 
 
 def _raw_sets(
@@ -267,18 +274,18 @@ def _reliability(probabilities: NDArray[np.float64], accuracy: dict[int, Estimat
 def _tiers(
     tier: NDArray[np.str_], right: NDArray[np.bool_], weights: NDArray[np.float64]
 ) -> dict[tuple[Any, ...], NDArray[np.float64]]:
-    figures: dict[tuple[Any, ...], NDArray[np.float64]] = {}
+    metrics: dict[tuple[Any, ...], NDArray[np.float64]] = {}
     for name in TIERS:
         own = weights @ (tier == name).astype(np.float64)
-        figures["tier", name, "share"] = divide(own, weights.sum(axis=1))
-        figures["tier", name, "accuracy"] = divide(weights @ ((tier == name) & right).astype(np.float64), own)
-    return figures
+        metrics["tier", name, "share"] = divide(own, weights.sum(axis=1))
+        metrics["tier", name, "accuracy"] = divide(weights @ ((tier == name) & right).astype(np.float64), own)
+    return metrics
 
 
-def _nested(figures: dict[Key, Estimate]) -> dict[str, Any]:
+def _nested(metrics: dict[Key, Estimate]) -> dict[str, Any]:
     """Figures over all classes under ``overall``, the others under ``per_class``."""
     result: dict[str, Any] = {"overall": {}, "per_class": {}}
-    for (metric, name), estimate in figures.items():
+    for (metric, name), estimate in metrics.items():
         place = result["per_class"].setdefault(name, {}) if name else result["overall"]
         place[metric] = estimate.to_dict()
     return result

@@ -39,7 +39,7 @@ def read_boxes(path: str | Path) -> dict[str, list[FloatBox]]:
     file = Path(path) / FILE if Path(path).is_dir() else Path(path)
     if not file.is_file():
         raise DataError(f"{file}: no such file; expected a CSV with the columns {', '.join(COLUMNS)}")
-    found: dict[str, list[FloatBox]] = {}
+    boxes: dict[str, list[FloatBox]] = {}
     with file.open(newline="", encoding="utf-8-sig") as lines:
         reader = csv.DictReader(lines)
         if not set(COLUMNS) <= set(reader.fieldnames or ()):
@@ -53,8 +53,8 @@ def read_boxes(path: str | Path) -> dict[str, list[FloatBox]]:
                 raise DataError(
                     f"{file}, line {reader.line_num}: {dict(row)} is no box; expected x0 < x1, y0 < y1"
                 )
-            found.setdefault(row["file"], []).append((x0, y0, x1, y1))
-    return found
+            boxes.setdefault(row["file"], []).append((x0, y0, x1, y1))
+    return boxes
 
 
 def box_mask(boxes: Sequence[FloatBox], shape: tuple[int, int]) -> Mask:

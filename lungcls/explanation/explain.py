@@ -95,11 +95,11 @@ def explain_predictions(
     for classifier in choices:
         places = [place for place, one in enumerate(predictions) if _explainer(one, choices) is classifier]
         network, card = module or classifier.module, classifier.card
-        asked = [predictions[place] for place in places]
-        if not asked:
+        chosen = [predictions[place] for place in places]
+        if not chosen:
             continue
-        targets = [target or max(p.probabilities, key=lambda name: p.probabilities[name]) for p in asked]
-        views = torch.from_numpy(np.stack([p.view for p in asked])).to(classifier.device)
+        targets = [target or max(p.probabilities, key=lambda name: p.probabilities[name]) for p in chosen]
+        views = torch.from_numpy(np.stack([p.view for p in chosen])).to(classifier.device)
         grids = attribution_maps(
             network,
             normalise(views, card.mean, card.std),
@@ -109,7 +109,7 @@ def explain_predictions(
             # Black: what a region puts in the place of what it takes away.
             baseline=-card.mean / card.std,
         )
-        for place, prediction, name, grid in zip(places, asked, targets, grids):
+        for place, prediction, name, grid in zip(places, chosen, targets, grids):
             frame = Frame.of_lungs(prediction.lungs, classifier.region, prediction.view.shape[0])
             shares = attention_shares(grid, frame, prediction.lungs.mask)
             result[place] = Explanation(prediction, card.name, method, name, layer, grid, frame, shares)
@@ -142,9 +142,9 @@ def explain_stream(
         remaining = iter(results)
         while batch := list(itertools.islice(remaining, batch_size)):
             predictions = [result for result in batch if not isinstance(result, Failure)]
-            made = iter(
+            explanations = iter(
                 explain_predictions(predictions, classifiers, method=method, target=target, layer=layer)
             )
-            yield from (result if isinstance(result, Failure) else next(made) for result in batch)
+            yield from (result if isinstance(result, Failure) else next(explanations) for result in batch)
 
     return run()

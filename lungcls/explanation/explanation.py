@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from lungcls.explanation.figure import draw_figure, heat
 from lungcls.explanation.frame import Frame, Grid
 from lungcls.prediction import Prediction
 from lungcls.regions import Pixels, stretch
+from lungcls.render.pictures import picture_html
 
 if TYPE_CHECKING:
     from PIL import Image as PILImage
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Explanation:
     """Where an image holds what speaks for a class, in the eyes of a network.
 
@@ -45,9 +47,19 @@ class Explanation:
     method: str
     target: str
     layer: str | None
-    grid: Grid = field(repr=False)
+    grid: Grid
     frame: Frame
     shares: dict[str, float]
+
+    def __repr__(self) -> str:
+        place = "empty" if self.peak is None else "highest at ({:.0f}, {:.0f})".format(*self.peak)
+        what = f"{self.method} of {self.classifier} for {self.target}"
+        return f"Explanation({self.prediction.path!r}, {what}, {place})"
+
+    def _repr_html_(self) -> str:
+        where = f"What speaks for {self.target} in the eyes of {self.classifier}, by {self.method}"
+        words = f"<p>{escape(where)}</p><p>{escape(self.prediction.words())}</p>"
+        return picture_html(self.overlay(), self.prediction.path, words, alt="the map over the film")
 
     @property
     def cam(self) -> Pixels:

@@ -16,6 +16,7 @@ from lungcls.errors import OptionError
 from lungcls.labels import NOTICE
 from lungcls.prediction import Prediction
 from lungcls.regions import Mask, Pixels, stretch
+from lungcls.render.pictures import grey_picture
 
 _PANEL, _GAP, _LINE = 440, 12, 22
 _HEAT = 0.7
@@ -66,15 +67,15 @@ def draw_figure(explanation: Explained, panels: int) -> Image.Image:
         raise OptionError(f"panels is {panels!r}; expected 2 or 4")
     prediction = explanation.prediction
     pixels = stretch(prediction.pixels())
-    image = Image.fromarray(np.rint(pixels * 255).astype(np.uint8)).convert("RGB")
-    parts = [("image", image)]
+    image = grey_picture(pixels).convert("RGB")
+    tiles = [("image", image)]
     if panels == 4:
-        parts.append(("lungs", prediction.overlay()))
-        parts.append(("what the network saw", Image.fromarray(prediction.view).convert("RGB")))
+        tiles.append(("lungs", prediction.overlay()))
+        tiles.append(("what the network saw", Image.fromarray(prediction.view).convert("RGB")))
     cam = _outlined(heat(pixels, explanation.cam), prediction.lungs.mask)
-    parts.append((f"{explanation.method} for {explanation.target}, lungs outlined", cam))
+    tiles.append((f"{explanation.method} for {explanation.target}, lungs outlined", cam))
     columns = 2
-    rows = len(parts) // columns
+    rows = len(tiles) // columns
     heading, footing = _heading(explanation), _footing(explanation)
     width = columns * _PANEL + (columns + 1) * _GAP
     lines = _wrapped(footing, width - 2 * _GAP)
@@ -92,7 +93,7 @@ def draw_figure(explanation: Explained, panels: int) -> Image.Image:
             _font(20 if not number else 15),
         )
         top += _LINE + (6 if not number else 0)
-    for number, (title, picture) in enumerate(parts):
+    for number, (title, picture) in enumerate(tiles):
         left = _GAP + number % columns * (_PANEL + _GAP)
         above = top + number // columns * (_PANEL + _LINE + _GAP)
         draw.text((left, above), _fitted(title, _PANEL, 15), _FAINT, _font(15))
@@ -173,8 +174,8 @@ def _colours() -> npt.NDArray[np.float64]:
     """256 colours from violet over red to yellow, float [256, 4] in [0, 1]."""
     from matplotlib import colormaps
 
-    found: npt.NDArray[np.float64] = np.asarray(colormaps["plasma"](np.linspace(0, 1, 256)))
-    return found
+    table: npt.NDArray[np.float64] = np.asarray(colormaps["plasma"](np.linspace(0, 1, 256)))
+    return table
 
 
 def _font(size: int) -> Any:

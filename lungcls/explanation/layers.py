@@ -80,8 +80,8 @@ def named_layer(module: nn.Module, name: str) -> nn.Module:
     try:
         return module.get_submodule(name)
     except AttributeError as error:
-        known = [each for each, _ in module.named_modules() if each and each.count(".") <= 1]
-        raise OptionError(f"no layer {name!r} in the network; it has {', '.join(known[:30])}, ...") from error
+        names = [each for each, _ in module.named_modules() if each and each.count(".") <= 1]
+        raise OptionError(f"no layer {name!r} in the network; it has {', '.join(names[:30])}, ...") from error
 
 
 @contextmanager

@@ -176,13 +176,13 @@ def _cam(module: nn.Module, inputs: Tensor, classes: Tensor, method: str, layer:
         # Only towards the inputs: the weights' own .grad stay as they are.
         torch.autograd.grad(scores.gather(1, classes[:, None]).sum(), inputs)
         # Of a layer that is called several times, the last call counts.
-        found = hooks.activations[-1:], hooks.gradients[-1:]
+        recorded = hooks.activations[-1:], hooks.gradients[-1:]
     finally:
         handle.remove()
         hooks.release()
-    if not all(found) or found[0][0].ndim != 4:
+    if not all(recorded) or recorded[0][0].ndim != 4:
         raise OptionError(f"the layer {layer!r} gives no feature map [B, C, h, w] that the classes depend on")
-    activations, gradients = (values[0].float().numpy() for values in found)
+    activations, gradients = (values[0].float().numpy() for values in recorded)
     # The library's own scaling subtracts each map's minimum, which makes contrast where there is none.
     maps: Maps = cam.get_cam_image(inputs, chosen, [], activations, gradients, False)
     return maps

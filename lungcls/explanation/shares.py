@@ -111,8 +111,8 @@ def _left_lung(mask: Mask) -> Mask:
         is_left = [abs(part.centroid[1] - min(sides)) <= abs(part.centroid[1] - max(sides)) for part in parts]
         chosen = np.zeros(count + 1, np.bool_)
         chosen[[part.label for part, left in zip(parts, is_left) if left]] = True
-        found: Mask = chosen[labels]
-        return found
+        lung: Mask = chosen[labels]
+        return lung
     if (box[2] - box[0]) * 2 < mask.shape[1]:  # narrower than half of the picture: one lung, on its own side
         middle = (box[0] + box[2]) / 2
         return mask if middle < mask.shape[1] / 2 else np.zeros_like(mask)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lungcls.engines.graphs import STAMP, stamp
 from lungcls.errors import MissingExtraError, OptionError
-from lungcls.files import atomic_write, file_sha256
+from lungcls.files import atomic_write, file_sha256, write_json
 from lungcls.labels import NOTICE
 from lungcls.weights import Card, find_weights, load_card, write_card_of
 
@@ -139,10 +138,9 @@ def export_pipeline(
         "segmenter": first[0].to_dict(),
         "classifier": second[0].to_dict(),
     }
-    parts = [path, path.with_suffix(".bin")] if format == "openvino" else [path]
-    note["files"] = {part.name: file_sha256(part) for part in parts}
-    with atomic_write(path.with_suffix(".json"), "w") as file:
-        file.write(json.dumps(note, indent=1) + "\n")
+    written = [path, path.with_suffix(".bin")] if format == "openvino" else [path]
+    note["files"] = {part.name: file_sha256(part) for part in written}
+    write_json(path.with_suffix(".json"), note)
     return path
 
 

@@ -168,8 +168,8 @@ def largest(labels, keep):
     areas = op.ScatterElements(none, flat, op.Expand(op.Constant(value_float=1.0), size), reduction="add")
     # Outside is no part.
     parts = op.Slice(areas, op.Constant(value_ints=[1]), size + 1)
-    found, places = op.TopK(parts, keep)
-    return found, op.Cast(places + 1, to=FLOAT)
+    areas_found, places = op.TopK(parts, keep)
+    return areas_found, op.Cast(places + 1, to=FLOAT)
 
 
 @script()

@@ -63,7 +63,7 @@ def gate_graph(weights: str | Path) -> tuple[Card, onnx.ModelProto]:
     card : Card
     model : onnx.ModelProto
         Inputs ``film``: float32 [height, width] in [0, 1], and ``aspect``: float64, height over width of a
-        pixel. Output ``logits``: float32 [1, kinds + 1], as :func:`lungcls.gate.gate.judge` takes them.
+        pixel. Output ``logits``: float32 [1, kinds + 1], as :func:`lungcls.gate.screening.judge` takes them.
 
     Raises
     ------
@@ -172,12 +172,12 @@ def conformal_arrays(card: Card) -> _Constants:
     """Return a card's conformal scores as ``film_functions.p_values`` takes them, filled up to one length."""
     stored = [card.conformal["classes"][name] for name in card.classes]
     longest = max(len(each["scores"]) for each in stored)
-    known = np.full((len(stored), longest), np.inf)
+    scores = np.full((len(stored), longest), np.inf)
     below = np.zeros((len(stored), longest + 1))
     for place, each in enumerate(stored):
-        known[place, : len(each["scores"])] = each["scores"]
+        scores[place, : len(each["scores"])] = each["scores"]
         below[place, 1 : len(each["below"]) + 1] = each["below"]
-    return {"known": known, "below": below, "groups": np.array([float(each["groups"]) for each in stored])}
+    return {"known": scores, "below": below, "groups": np.array([float(each["groups"]) for each in stored])}
 
 
 def _network(weights: str | Path, task: str) -> tuple[Card, onnx.ModelProto]:
@@ -205,7 +205,7 @@ def _cutting(region: Region) -> onnx.ModelProto:
 def _joined(steps: Sequence[_Step], constants: _Constants, outputs: Mapping[str, Any]) -> onnx.ModelProto:
     """One graph of steps that find each other's values by name."""
     nodes: list[onnx.NodeProto] = []
-    known: dict[tuple[str, str], onnx.FunctionProto] = {}
+    functions: dict[tuple[str, str], onnx.FunctionProto] = {}
     initializers = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
     marks: dict[str, str] = {}
     for number, step in enumerate(steps):
@@ -216,17 +216,17 @@ def _joined(steps: Sequence[_Step], constants: _Constants, outputs: Mapping[str,
             initializers += apart.graph.initializer
             marks |= {each.key: each.value for each in apart.metadata_props}
             continue
-        function, taken, given = step
+        function, taken, inputs_of = step
         for each in (function, *function.function_ir.get_called_functions().values()):
             proto = each.to_function_proto()
-            known[proto.domain, proto.name] = proto
+            functions[proto.domain, proto.name] = proto
         proto = function.to_function_proto()
-        nodes.append(helper.make_node(proto.name, taken.split(), given.split(), domain=proto.domain))
-    made = {name for node in nodes for name in node.output} | set(constants)
+        nodes.append(helper.make_node(proto.name, taken.split(), inputs_of.split(), domain=proto.domain))
+    produced = {name for node in nodes for name in node.output} | set(constants)
     inputs = [
         helper.make_tensor_value_info(name, *_INPUTS[name])
         for name in _INPUTS
-        if name not in made and any(name in node.input for node in nodes)
+        if name not in produced and any(name in node.input for node in nodes)
     ]
     graph = helper.make_graph(
         nodes,
@@ -235,10 +235,10 @@ def _joined(steps: Sequence[_Step], constants: _Constants, outputs: Mapping[str,
         [helper.make_tensor_value_info(name, *kind) for name, kind in outputs.items()],
         initializers,
     )
-    domains = sorted({domain for domain, _ in known})
+    domains = sorted({domain for domain, _ in functions})
     model = helper.make_model(
         graph,
-        functions=list(known.values()),
+        functions=list(functions.values()),
         opset_imports=[
             helper.make_opsetid("", onnx_files.OPSET),
             *(helper.make_opsetid(domain, 1) for domain in domains),

@@ -17,7 +17,7 @@ from lungcls import pixels
 from lungcls.conformal import checked_coverage
 from lungcls.errors import LungclsError, MissingExtraError, OptionError
 from lungcls.files import atomic_write, cache_folder
-from lungcls.gate.gate import FOREIGN, KINDS, MESSAGES, SURE
+from lungcls.gate.screening import FOREIGN, KINDS, MESSAGES, SURE
 from lungcls.labels import NOTICE
 from lungcls.pipeline import fallback_of
 from lungcls.prediction import HIGH, MODERATE
@@ -249,8 +249,8 @@ def _terms(modules: Path) -> Iterator[tuple[str, str]]:
         if not place or place.startswith("node_modules/@esbuild") or not folder.is_dir():
             continue
         name = place.removeprefix("node_modules/")
-        found = sorted(path for path in folder.iterdir() if path.name.lower().startswith("licen"))
+        licences = sorted(path for path in folder.iterdir() if path.name.lower().startswith("licen"))
         text = "\n".join(
-            path.read_text(encoding="utf-8", errors="replace") for path in found if path.is_file()
+            path.read_text(encoding="utf-8", errors="replace") for path in licences if path.is_file()
         )
         yield f"{name} {package['version']}", text or f"Licence: {package.get('license', 'see its package')}"

@@ -53,7 +53,7 @@ class GateNet(nn.Module):
         return torch.cat([self.head(features), away.square().mean(1, keepdim=True)], 1)
 
 
-def gate(
+def gate_network(
     classes: int,
     channels: Sequence[int] = (8, 16, 32, 48),
     hidden: int = 48,

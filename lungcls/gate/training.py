@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import math
 from collections import Counter
@@ -22,9 +21,9 @@ from torch import Tensor, nn
 from lungcls.data.dataset import Dataset, Record
 from lungcls.data.splits import Split, split_dataset
 from lungcls.data.views import segmentation_pairs
-from lungcls.files import atomic_write
+from lungcls.files import write_rows
 from lungcls.gate.drawings import ct_slice, photographs, stranger
-from lungcls.gate.gate import KINDS, Screening, judge
+from lungcls.gate.screening import KINDS, Screening, judge
 from lungcls.gate.views import SHARES, GateBatches, Sources
 from lungcls.images import Image, read_image
 from lungcls.labels import LICENCE
@@ -54,7 +53,7 @@ class GateRecipe:
     input_size : int
     channels : tuple of int
     hidden : int
-        As :func:`lungcls.gate.network.gate` takes them.
+        As :func:`lungcls.gate.network.gate_network` takes them.
     steps : int
         Batches (:data:`lungcls.gate.views.SHARES`).
     learning_rate, weight_decay, label_smoothing : float
@@ -113,7 +112,7 @@ def train_gate(
     """
     split = split_dataset(database, seed=recipe.split_seed)
     parts = {name: split.select(database.records, name) for name in ("train", "validation")}
-    known = {
+    films_by_part = {
         name: make_sources(recipe, database, records, pictures or [], seed)
         for seed, (name, records) in enumerate(parts.items())
     }
@@ -125,11 +124,13 @@ def train_gate(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         network = create_model(architecture)
-    checked = _checked(known["validation"], recipe)
-    history = _fit(network, GateBatches(known["train"], recipe.input_size, recipe.seed), checked, recipe)
-    fit_distance(network, known["train"], recipe)
+    checked = _checked(films_by_part["validation"], recipe)
+    history = _fit(
+        network, GateBatches(films_by_part["train"], recipe.input_size, recipe.seed), checked, recipe
+    )
+    fit_distance(network, films_by_part["train"], recipe)
     network.half().float()  # the thresholds are for the weights as they are stored
-    thresholds, metrics = fit_thresholds(network, known["validation"], checked, recipe)
+    thresholds, metrics = fit_thresholds(network, films_by_part["validation"], checked, recipe)
     path = save_weights(
         out,
         network.state_dict(),
@@ -150,10 +151,7 @@ def train_gate(
         versions={**versions(), "device": "cpu"},
         licence=LICENCE,
     )
-    with atomic_write(Path(out) / "gate-history.csv", "w") as file:
-        writer = csv.DictWriter(file, list(history[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(history)
+    write_rows(Path(out) / "gate-history.csv", list(history[0]), history)
     return path
 
 
@@ -306,21 +304,21 @@ def fit_thresholds(
     odd["inverted"] = 255 - plain
     upright, views = run(network, plain), run(network, checked[0].numpy())
     turned = np.concatenate([run(network, each) for each in odd.values()])
-    found = _screened(upright, OPEN)
+    screenings = _screened(upright, OPEN)
     # Films that were changed as training changes them are still in the distribution.
     changed = views[checked[1].numpy() == KINDS.index("frontal"), -1]
     thresholds = {
-        "chest": min(0.5, _quantile([one.chest for one in found], recipe.refused)),
+        "chest": min(0.5, _quantile([one.chest for one in screenings], recipe.refused)),
         "film": min(0.95, _quantile([one.chest for one in _screened(turned, OPEN)], recipe.odd_refused)),
-        "frontal": min(0.5, _quantile([one.frontal for one in found], recipe.flagged)),
+        "frontal": min(0.5, _quantile([one.frontal for one in screenings], recipe.flagged)),
         "inverted": 0.9,
         "distance": max(_quantile(upright[:, -1], 1 - recipe.distant), _quantile(changed, 0.99)),
     }
-    found, kinds = _screened(upright, thresholds), checked[1].numpy()
+    screenings, kinds = _screened(upright, thresholds), checked[1].numpy()
     metrics = {
-        "films": len(found),
-        "films_accepted": float(np.mean([one.accepted for one in found])),
-        "films_without_reason": float(np.mean([not one.reasons for one in found])),
+        "films": len(screenings),
+        "films_accepted": float(np.mean([one.accepted for one in screenings])),
+        "films_without_reason": float(np.mean([not one.reasons for one in screenings])),
         "changed_and_drawn": {
             kind: _refusals(_screened(views[kinds == number], thresholds))
             for number, kind in enumerate(KINDS)
@@ -337,11 +335,11 @@ def _screened(outputs: npt.NDArray[np.float32], thresholds: dict[str, float]) ->
     return [judge(values, thresholds) for values in outputs]
 
 
-def _refusals(found: list[Screening]) -> dict[str, float]:
+def _refusals(screenings: list[Screening]) -> dict[str, float]:
     return {
-        "views": len(found),
-        "refused": float(np.mean([not one.accepted for one in found])),
-        "refused_or_flagged": float(np.mean([bool(one.reasons) for one in found])),
+        "views": len(screenings),
+        "refused": float(np.mean([not one.accepted for one in screenings])),
+        "refused_or_flagged": float(np.mean([bool(one.reasons) for one in screenings])),
     }
 
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lungcls.gate.gate import KINDS
+from lungcls.gate.screening import KINDS
 from lungcls.regions import View
 
 SHARES = {
@@ -82,9 +82,9 @@ class GateBatches:
         views, kinds = [], []
         for kind, count in shares.items():
             if count:
-                made = self._make(kind, count)
-                views.append(made)
-                kinds.append(torch.full((len(made),), KINDS.index(kind)))
+                of_kind = self._make(kind, count)
+                views.append(of_kind)
+                kinds.append(torch.full((len(of_kind),), KINDS.index(kind)))
         return torch.cat(views), torch.cat(kinds)
 
     def _make(self, kind: str, count: int) -> Tensor:
@@ -187,8 +187,10 @@ class GateBatches:
         parts = torch.bincount(
             torch.randint(len(ways), (count,), generator=self._random), minlength=len(ways)
         )
-        made = [way(int(n)) for way, n in zip(ways, parts) if n]
-        return _bytes(torch.cat(made)) if made else torch.empty(0, self.size, self.size, dtype=torch.uint8)
+        batches = [way(int(n)) for way, n in zip(ways, parts) if n]
+        return (
+            _bytes(torch.cat(batches)) if batches else torch.empty(0, self.size, self.size, dtype=torch.uint8)
+        )
 
     def _plain(self, count: int) -> Tensor:
         films = self._films[self._draw(self._weights, count)].float().div(255)[:, None]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +10,7 @@ import torch
 
 from lungcls.cards import Card
 from lungcls.errors import MissingExtraError
-from lungcls.files import atomic_write
+from lungcls.files import atomic_write, write_json, write_text
 from lungcls.interop.stages import FilmModule, load_stages
 from lungcls.labels import NOTICE
 from lungcls.render.tables import markdown_table
@@ -76,18 +75,18 @@ def export_bundle(
     torch.save(state, content)
     with atomic_write(root / "models" / "model.pt") as file:
         file.write(content.getvalue())
-    _write(root / "docs" / "license.txt", f"{card.licence}\n")
-    _write(root / "docs" / "README.md", _readme(card, second is not None))
-    _write_json(root / "configs" / "segmenter.json", first[0].to_dict())
+    write_text(root / "docs" / "license.txt", f"{card.licence}\n")
+    write_text(root / "docs" / "README.md", _readme(card, second is not None))
+    write_json(root / "configs" / "segmenter.json", first[0].to_dict())
     if second is not None:
-        _write_json(root / "configs" / "classifier.json", second[0].to_dict())
-    _write_json(root / "configs" / "inference.json", _inference(first[0], second is not None))
-    _write_json(root / "configs" / "metadata.json", _metadata(card, second is not None))
+        write_json(root / "configs" / "classifier.json", second[0].to_dict())
+    write_json(root / "configs" / "inference.json", _inference(first[0], second is not None))
+    write_json(root / "configs" / "metadata.json", _metadata(card, second is not None))
     return root
 
 
 def _metadata(card: Card, classifies: bool) -> dict[str, Any]:
-    found = versions()
+    packages = versions()
     film = {
         "type": "image",
         "format": "magnitude",
@@ -110,12 +109,12 @@ def _metadata(card: Card, classifies: bool) -> dict[str, Any]:
     answer.pop("modality")
     return {
         "schema": SCHEMA,
-        "version": found["lungcls"],
-        "changelog": {found["lungcls"]: f"written by lungcls export --format monai from {card.name}"},
+        "version": packages["lungcls"],
+        "changelog": {packages["lungcls"]: f"written by lungcls export --format monai from {card.name}"},
         "monai_version": monai.__version__,
-        "pytorch_version": found["torch"],
-        "numpy_version": found["numpy"],
-        "required_packages_version": {"lungcls": found["lungcls"]},
+        "pytorch_version": packages["torch"],
+        "numpy_version": packages["numpy"],
+        "required_packages_version": {"lungcls": packages["lungcls"]},
         "name": f"lungcls {card.name}",
         "task": "Chest X-ray classification by the lungs alone"
         if classifies
@@ -233,12 +232,3 @@ RESULTS then holds {answer}.
 
 {_ABOUT}
 """
-
-
-def _write(path: Path, text: str) -> None:
-    with atomic_write(path, "w") as file:
-        file.write(text)
-
-
-def _write_json(path: Path, values: dict[str, Any]) -> None:
-    _write(path, json.dumps(values, indent=1) + "\n")

@@ -155,13 +155,13 @@ def provenance(architecture: Mapping[str, Any]) -> dict[str, str] | None:
         return None
     variant = lite_variant(architecture)
     model = str(architecture.get("encoder") or architecture.get("model"))
-    found = {"role": "pretrained", "name": f"{model}, ImageNet", "data": "ImageNet-1k"}
+    entry = {"role": "pretrained", "name": f"{model}, ImageNet", "data": "ImageNet-1k"}
     if variant is None:
-        return {**found, "source": "torchvision's or timm's weights", "licence": "as the library says"}
+        return {**entry, "source": "torchvision's or timm's weights", "licence": "as the library says"}
     lite = _LITE[variant]
     if lite.path is None:
-        return {**found, "source": f"timm's {lite_name(variant)}.in1k", "licence": "Apache-2.0"}
-    return {**found, "source": f"{lite.package}, {lite.file}", "sha256": lite.sha256, "licence": "Apache-2.0"}
+        return {**entry, "source": f"timm's {lite_name(variant)}.in1k", "licence": "Apache-2.0"}
+    return {**entry, "source": f"{lite.package}, {lite.file}", "sha256": lite.sha256, "licence": "Apache-2.0"}
 
 
 def _check_file(path: Path, lite: _Lite) -> None:
@@ -187,8 +187,8 @@ def _names(stored: list[str], expected: list[str]) -> dict[str, str]:
         part, _, kind = key.rpartition(".")
         if part.startswith("_blocks."):
             block, _, inner = part.rpartition(".")
-            parts = _WIDENING if block in widening else _PLAIN
-            names[key] = f"{blocks[int(block.rpartition('.')[2])]}{parts[inner]}.{kind}"
+            own_names = _WIDENING if block in widening else _PLAIN
+            names[key] = f"{blocks[int(block.rpartition('.')[2])]}{own_names[inner]}.{kind}"
         else:
             names[key] = f"{_OUTSIDE[part]}.{kind}"
     return names

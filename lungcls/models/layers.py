@@ -37,10 +37,10 @@ def last_block(network: nn.Module) -> list[nn.Module]:
     everything = layers(network)
     place: nn.Module = network
     while True:
-        parts = [part for part in place.children() if len(layers(part)) > 1 and not _is_head(part, network)]
-        if not parts:
+        blocks = [part for part in place.children() if len(layers(part)) > 1 and not _is_head(part, network)]
+        if not blocks:
             return head(network)
-        place = parts[-1]
+        place = blocks[-1]
         if len(layers(place)) <= len(everything) / 2:
             return everything[everything.index(layers(place)[0]) :]
 

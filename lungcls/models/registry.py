@@ -203,5 +203,9 @@ register(
     description="U-Net on any encoder of segmentation-models-pytorch; tu-resnet18 by default",
 )  # fmt: skip
 register(
-    "gate", "lungcls.gate.network:gate", size=64, task="gate", description="the quality gate's small network"
+    "gate",
+    "lungcls.gate.network:gate_network",
+    size=64,
+    task="gate",
+    description="the quality gate's small network",
 )

@@ -56,13 +56,13 @@ def summarise(architecture: Mapping[str, Any], size: int) -> list[Layer]:
     OptionError
         If the network cannot be built, or not run at this size.
     """
-    found: list[Layer] = []
+    rows: list[Layer] = []
 
     def note(name: str, part: nn.Module) -> None:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
             if isinstance(output, Tensor):
                 count = sum(value.numel() for value in module.parameters(recurse=False))
-                found.append(Layer(name, type(module).__name__, tuple(output.shape[1:]), count))
+                rows.append(Layer(name, type(module).__name__, tuple(output.shape[1:]), count))
 
         part.register_forward_hook(hook)
 
@@ -76,4 +76,4 @@ def summarise(architecture: Mapping[str, Any], size: int) -> list[Layer]:
         except RuntimeError as error:
             model = architecture.get("model")
             raise OptionError(f"{model} cannot run on {size} pixels as it was built: {error}") from error
-    return found
+    return rows

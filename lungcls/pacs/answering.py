@@ -108,8 +108,8 @@ def answer_films(
         header = read_header(path)
         if deidentifier is not None:
             header = deidentifier.film(header, path.stem)
-        made = objects_of(result, header, software, kinds, viewer_plane)
-        return Answer({str(kind): dataset for kind, dataset in made.datasets.items()})
+        objects = objects_of(result, header, software, kinds, viewer_plane)
+        return Answer({str(kind): dataset for kind, dataset in objects.datasets.items()})
 
     def answer(paths: Sequence[Path]) -> Iterable[Answer]:
         results = pipeline.stream([str(path) for path in paths], on_error="return")

@@ -21,6 +21,7 @@ from lungcls.pacs.seg import COLOURS
 from lungcls.pacs.sides import LungPart
 from lungcls.pacs.source import copy_body_part
 from lungcls.regions import Pixels, stretch
+from lungcls.render.pictures import grey_picture
 
 Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -46,7 +47,7 @@ def draw_picture(pixels: Pixels, parts: Sequence[LungPart], lines: Sequence[str]
     height, width = pixels.shape
     scale = min(1.0, MAX_SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    grey = PILImage.fromarray(np.rint(stretch(pixels) * 255).astype(np.uint8))
+    grey = grey_picture(stretch(pixels))
     film = grey.resize(size, PILImage.Resampling.BOX).convert("RGB")
     points = max(11, round(max(size) / 55))
     font = ImageFont.load_default(points)

@@ -98,20 +98,20 @@ def find_films(
     offset, seen = 0, set()
     while True:
         try:
-            found = client.search_for_instances(search_filters=dict(filters), limit=page, offset=offset)
+            instances = client.search_for_instances(search_filters=dict(filters), limit=page, offset=offset)
         except (OSError, ValueError) as error:
             raise _unreachable(client, error) from error
         new = 0
-        for item in found:
+        for item in instances:
             uids = tuple(_value(item, tag) for tag in ("0020000D", "0020000E", "00080018"))
             if all(_UID.fullmatch(uid) for uid in uids) and uids not in seen:
                 seen.add(uids)
                 new += 1
                 yield uids[0], uids[1], uids[2]
         # A service that ignores the offset gives the same page for ever.
-        if len(found) < page or not new:
+        if len(instances) < page or not new:
             return
-        offset += len(found)
+        offset += len(instances)
 
 
 def pull(

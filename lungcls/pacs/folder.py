@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import Any, Final
 from pydicom.dataset import Dataset
 
 from lungcls.errors import ImageError, LungclsError, LungMaskError, OptionError
-from lungcls.files import atomic_write
+from lungcls.files import atomic_write, write_rows
 from lungcls.pacs.codes import Software
 from lungcls.pacs.deidentify import Deidentifier
 from lungcls.pacs.formats import coco_annotations, coco_document, write_label_png, write_nifti
@@ -100,12 +99,12 @@ class ResultFolder:
             if self.deidentifier is not None:
                 header = self.deidentifier.film(header, lungs.path)
                 film = None if film is None else self.deidentifier.film(film, lungs.path)
-            made = objects_of(result, header, self.software, self.kinds, self.viewer_plane)
+            output = objects_of(result, header, self.software, self.kinds, self.viewer_plane)
         except LungclsError as error:
             row["unwritten"] = str(error)
             return
-        row["notes"] = list(made.notes)
-        objects: dict[str, Dataset] = {str(kind): dataset for kind, dataset in made.datasets.items()}
+        row["notes"] = list(output.notes)
+        objects: dict[str, Dataset] = {str(kind): dataset for kind, dataset in output.datasets.items()}
         if film is not None:
             objects = {"film": film, **objects}
         for kind, dataset in objects.items():
@@ -147,11 +146,8 @@ class ResultFolder:
             with atomic_write(self.out / "coco.json", "w") as file:
                 json.dump(coco_document(films), file)
         if "csv" in self.formats:
-            with atomic_write(self.out / "measurements.csv", "w") as file:
-                writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-                writer.writeheader()
-                for row in done:
-                    writer.writerows({"path": row["path"], **line} for line in row["export"]["measurements"])
+            lines = ({"path": row["path"], **line} for row in done for line in row["export"]["measurements"])
+            write_rows(self.out / "measurements.csv", COLUMNS, lines)
 
 
 def _measured(

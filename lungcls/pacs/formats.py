@@ -141,9 +141,9 @@ def coco_document(films: Iterable[tuple[str, int, int, list[dict[str, Any]]]]) -
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for number, (path, height, width, found) in enumerate(films, 1):
+    for number, (path, height, width, masks) in enumerate(films, 1):
         images.append({"id": number, "file_name": path, "height": height, "width": width})
-        for annotation in found:
+        for annotation in masks:
             annotations.append({"id": len(annotations) + 1, "image_id": number, **annotation})
     categories = [{"id": value, "name": name, "supercategory": "lung"} for name, value in LABELS.items()]
     return {

@@ -96,7 +96,7 @@ def make_objects(
             f"found a lung mask of {mask.shape} and an image of {pixels.shape} pixels, expected the {shape} "
             "of the DICOM film; pass both at the film's own size"
         )
-    parts, notes = _parts(header, mask, chosen)
+    parts, notes = _lungs_on(header, mask, chosen)
     viewer_plane = viewer_plane and "ImagePositionPatient" not in header
     if viewer_plane and "seg" in chosen and parts:
         notes += ("the segmentation has a nominal plane for viewers, which says nothing of the patient",)
@@ -139,7 +139,7 @@ def _without_texts(header: Dataset) -> Dataset:
     return bare
 
 
-def _parts(
+def _lungs_on(
     header: Dataset, mask: Mask, chosen: Sequence[Kind]
 ) -> tuple[tuple[LungPart, ...], tuple[str, ...]]:
     try:

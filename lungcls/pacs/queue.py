@@ -202,10 +202,10 @@ class FilmQueue:
     def counts(self) -> dict[str, int]:
         """Return how many films there are of each state."""
         with self._lock:
-            found = dict(
+            by_state = dict(
                 self._database.execute("SELECT state, COUNT(*) FROM films GROUP BY state").fetchall()
             )
-        return {state: int(found.get(state, 0)) for state in STATES}
+        return {state: int(by_state.get(state, 0)) for state in STATES}
 
     def troubles(self, limit: int = 50) -> list[tuple[str, str, str]]:
         """Return (UID, state, reason) of films that were refused, failed or not sent, latest first."""

@@ -111,11 +111,11 @@ def dicom_of(
     """Make the DICOM objects of a result; see :meth:`lungcls.Prediction.to_dicom`."""
     lungs = lungs_of(result)
     header, film = header_of(lungs.path, new_study=lungs.pixels() if new_study else None)
-    made = objects_of(result, header, software_of(pipeline), kinds, viewer_plane)
-    for note in made.notes:
+    output = objects_of(result, header, software_of(pipeline), kinds, viewer_plane)
+    for note in output.notes:
         _log.warning("%s: %s", lungs.path, note)
     objects: dict[str, Dataset] = {} if film is None else {"film": film}
-    return objects | {str(kind): dataset for kind, dataset in made.datasets.items()}
+    return objects | {str(kind): dataset for kind, dataset in output.datasets.items()}
 
 
 def findings_of(result: Prediction | Lungs) -> Findings:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -14,6 +13,7 @@ from highdicom import SpecificCharacterSetValues
 from pydicom.dataset import Dataset
 from pydicom.valuerep import DA, TM
 
+from lungcls.dicom import number_pair
 from lungcls.errors import ImageError
 from lungcls.pacs.standard import is_single_frame_image
 
@@ -154,7 +154,7 @@ def checked_header(dataset: Dataset, name: str) -> Dataset:
 
 def physical_spacing(header: Dataset) -> Spacing | None:
     """Return the size of a pixel and what it means; None where the file does not tell it."""
-    detector, patient = _pair(header, "ImagerPixelSpacing"), _pair(header, "PixelSpacing")
+    detector, patient = number_pair(header, "ImagerPixelSpacing"), number_pair(header, "PixelSpacing")
     factor = _number(header.get("EstimatedRadiographicMagnificationFactor"))
     magnification = factor if factor is not None and factor > 0 else None
     if patient is not None and patient != detector:
@@ -173,14 +173,6 @@ def copy_body_part(header: Dataset, result: Dataset) -> None:
             setattr(result, keyword, header.get(keyword))
     if "BodyPartExamined" not in result and "Laterality" not in result:
         result.Laterality = ""
-
-
-def _pair(header: Dataset, keyword: str) -> tuple[float, float] | None:
-    try:
-        row, column = (float(number) for number in header[keyword].value)
-    except (KeyError, TypeError, ValueError):
-        return None
-    return (row, column) if 0 < row < math.inf and 0 < column < math.inf else None
 
 
 def _number(value: Any) -> float | None:
@@ -212,7 +204,7 @@ def _complete_place(header: Dataset, name: str) -> None:
         "FrameOfReferenceUID" in header
         and len(place["ImagePositionPatient"] or ()) == 3
         and len(place["ImageOrientationPatient"] or ()) == 6
-        and _pair(header, "PixelSpacing") is not None
+        and number_pair(header, "PixelSpacing") is not None
     )
     if whole:
         return
@@ -221,7 +213,7 @@ def _complete_place(header: Dataset, name: str) -> None:
     for keyword in _PLACE[:2]:
         if keyword in header:
             del header[keyword]
-    if "PixelSpacing" in header and _pair(header, "PixelSpacing") is None:
+    if "PixelSpacing" in header and number_pair(header, "PixelSpacing") is None:
         del header.PixelSpacing
 
 

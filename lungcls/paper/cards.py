@@ -107,9 +107,9 @@ def _answered(
     for heading, questions in sections:
         lines += [f"## {heading}", ""]
         for question, names in questions:
-            known = [facts[name] for name in names.split() if name in facts]
-            text = " ".join(f"{one.text[:1].upper()}{one.text[1:].rstrip('.')}." for one in known)
-            origin = "; ".join(dict.fromkeys(one.file for one in known))
-            lines.append(f"**{question}** " + (f"{text} *({origin})*" if known else f"*{NEEDS_YOU}*"))
+            answers = [facts[name] for name in names.split() if name in facts]
+            text = " ".join(f"{one.text[:1].upper()}{one.text[1:].rstrip('.')}." for one in answers)
+            origin = "; ".join(dict.fromkeys(one.file for one in answers))
+            lines.append(f"**{question}** " + (f"{text} *({origin})*" if answers else f"*{NEEDS_YOU}*"))
             lines.append("")
     return lines

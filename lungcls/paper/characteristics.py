@@ -53,11 +53,11 @@ def characteristics(dataset: Dataset) -> tuple[dict[str, Characteristics], str]:
         Name of the table, ``DICOM headers``, or empty.
     """
     for name in _TABLES:
-        known = _of_table(dataset.root / name, dataset.records)
-        if known:
-            return known, name
-    known = _of_headers(dataset)
-    return known, "DICOM headers" if known else ""
+        of_headers = _of_table(dataset.root / name, dataset.records)
+        if of_headers:
+            return of_headers, name
+    of_headers = _of_headers(dataset)
+    return of_headers, "DICOM headers" if of_headers else ""
 
 
 def _of_table(path: Path, records: Iterable[Record]) -> dict[str, Characteristics]:
@@ -66,7 +66,7 @@ def _of_table(path: Path, records: Iterable[Record]) -> dict[str, Characteristic
     if file is None or not {"age", "sex", "view"} & set(names):
         return {}
     rows: dict[str, Mapping[str, str]] = {row[file]: row for row in read_csv(path, (file,))}
-    found = {}
+    by_film = {}
     for record in records:
         row = rows.get(record.file) or rows.get(Path(record.file).name)
         if row is not None:
@@ -74,12 +74,12 @@ def _of_table(path: Path, records: Iterable[Record]) -> dict[str, Characteristic
                 _years(row.get("age", "")), _sex(row.get("sex", "")), row.get("view", "").strip()
             )
             if one != Characteristics():
-                found[record.file] = one
-    return found
+                by_film[record.file] = one
+    return by_film
 
 
 def _of_headers(dataset: Dataset) -> dict[str, Characteristics]:
-    found = {}
+    by_film = {}
     for record in dataset.records:
         path = dataset.path(record)
         if path.suffix.lower() not in (".dcm", ".dicom"):
@@ -99,8 +99,8 @@ def _of_headers(dataset: Dataset) -> dict[str, Characteristics]:
             str(film.get("ViewPosition", "")),
         )
         if one != Characteristics():
-            found[record.file] = one
-    return found
+            by_film[record.file] = one
+    return by_film
 
 
 def _sex(text: str) -> str:

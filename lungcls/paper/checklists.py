@@ -107,8 +107,8 @@ def load_checklist(name: str) -> Checklist:
 
 
 def _item(values: Mapping[str, Any]) -> Item:
-    known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    return Item(**known)
+    keywords: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return Item(**keywords)
 
 
 def answer(item: Item, facts: Mapping[str, Fact]) -> Answer:
@@ -127,17 +127,17 @@ def answer(item: Item, facts: Mapping[str, Fact]) -> Answer:
     moot = [facts[name] for name in item.moot if name in facts]
     if moot:
         return _of(item, DOES_NOT_APPLY, moot, "")
-    known = [facts[name] for name in (*item.facts, *item.helps) if name in facts]
+    facts_there = [facts[name] for name in (*item.facts, *item.helps) if name in facts]
     if item.facts and all(name in facts for name in item.facts):
-        return _of(item, FILLED, known, "")
-    return _of(item, NEEDS_YOU, known, item.ask or "The files of the run do not say it: write it.")
+        return _of(item, FILLED, facts_there, "")
+    return _of(item, NEEDS_YOU, facts_there, item.ask or "The files of the run do not say it: write it.")
 
 
-def _of(item: Item, state: str, known: list[Fact], ask: str) -> Answer:
-    names = dict.fromkeys(name for one in known for name in one.file.split("; "))
-    return Answer(item, state, _sentences(known), "; ".join(names), ask)
+def _of(item: Item, state: str, facts: list[Fact], ask: str) -> Answer:
+    names = dict.fromkeys(name for one in facts for name in one.file.split("; "))
+    return Answer(item, state, _sentences(facts), "; ".join(names), ask)
 
 
-def _sentences(known: list[Fact]) -> str:
-    texts = (one.text.rstrip(".") for one in known)
+def _sentences(facts: list[Fact]) -> str:
+    texts = (one.text.rstrip(".") for one in facts)
     return " ".join(f"{text[:1].upper()}{text[1:]}." for text in texts)

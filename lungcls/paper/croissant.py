@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 from lungcls.errors import DataError, MissingExtraError
 from lungcls.evaluation.results import write_csv
-from lungcls.files import atomic_write, file_sha256
+from lungcls.files import file_sha256, write_json
 from lungcls.paper.evidence import Evidence
 from lungcls.paper.references import entries, used_keys
 
@@ -114,8 +113,7 @@ def write_croissant(evidence: Evidence, out: Path) -> list[Path]:
         ],
     )
     path = out / "croissant.json"
-    with atomic_write(path, "w") as file:
-        file.write(json.dumps(metadata.to_json(), indent=2, ensure_ascii=False, default=str) + "\n")
+    write_json(path, metadata.to_json(), indent=2, ensure_ascii=False, default=str)
     try:
         mlc.Dataset(jsonld=str(path))
     except mlc.ValidationError as error:

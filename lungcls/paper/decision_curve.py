@@ -101,8 +101,8 @@ def decision_curves(answers: Answers, n_resamples: int = 500, seed: int = 0) -> 
         ) -> dict[int, Floats]:
             return dict(enumerate(net_benefit(positive, probabilities, THRESHOLDS, weights).T))
 
-        found = bootstrap_estimates(statistics, resamples)
-        benefit = [found[place] for place in range(len(THRESHOLDS))]
+        estimates = bootstrap_estimates(statistics, resamples)
+        benefit = [estimates[place] for place in range(len(THRESHOLDS))]
         curves.append(
             DecisionCurve(name, prevalence, THRESHOLDS, benefit, prevalence - (1 - prevalence) * odds)
         )

@@ -88,8 +88,8 @@ class Evidence:
         return card
 
     @property
-    def report(self) -> dict[str, Any]:
-        """The evaluation's report on the classifier; empty without an evaluation."""
+    def metrics(self) -> dict[str, Any]:
+        """What the evaluation measured of the classifier; empty without an evaluation."""
         reports = self.evaluation.content["reports"] if self.evaluation else {}
         return dict(reports.get(self.card.name, {}))
 
@@ -181,14 +181,14 @@ def _files(run: str | Path) -> Iterator[Path]:
         yield path
     else:
         try:
-            found = find_weights(run)
+            weights = find_weights(run)
         except WeightsError as error:
             raise DataError(
                 f"{run}: no folder, no result and no weights; expected a folder of `lungcls train` or "
                 "`lungcls evaluate`, a JSON file of one, or a name that `lungcls info` lists"
             ) from error
-        yield found.with_suffix(".json")
-        yield from (one for one in _siblings(found) if one.is_file())
+        yield weights.with_suffix(".json")
+        yield from (one for one in _siblings(weights) if one.is_file())
 
 
 def _siblings(weights: Path) -> list[Path]:
@@ -238,10 +238,10 @@ def _classifier(cards: dict[str, Found], evaluations: Sequence[Found], model: st
         )
     if model is None and len(named) > 1:
         # The one that was given as weights counts before those that an evaluation names besides.
-        given = [name for name, one in cards.items() if one.content.task == "classification"]
-        if len(given) != 1:
+        names = [name for name, one in cards.items() if one.content.task == "classification"]
+        if len(names) != 1:
             raise OptionError(f"the runs hold several classifiers: say --model {'|'.join(named)}")
-        model = given[0]
+        model = names[0]
     return named[model or next(iter(named))]
 
 
@@ -274,7 +274,7 @@ def _judging(evaluations: Sequence[Found], card: Card) -> tuple[Found | None, li
 def _stages(card: Card, cards: dict[str, Found], judging: Found | None) -> dict[str, Found]:
     """Cards of the other weights behind the figures, where they are here and are those."""
     wanted = dict(judging.content.get("weights", {})) if judging else {}
-    found = {}
+    stages = {}
     for name, digest in wanted.items():
         if name in cards:
             one = cards[name]
@@ -283,8 +283,8 @@ def _stages(card: Card, cards: dict[str, Found], judging: Found | None) -> dict[
         else:
             continue
         if one.content.sha256 == digest and one.content.task != "classification":
-            found[name] = one
-    return found
+            stages[name] = one
+    return stages
 
 
 def _split(files: Iterable[Path], card: Card) -> Found | None:

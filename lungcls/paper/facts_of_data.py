@@ -43,15 +43,15 @@ def _described(evidence: Evidence) -> str:
 def _parts(evidence: Evidence) -> Iterator[tuple[str, Fact]]:
     card, path = evidence.card, evidence.classifier.path
     images = dict(card.training_data.get("images", {}))
-    known = [f"{counted(counts)} in {part}" for part, counts in images.items()]
+    counts_by_part = [f"{counted(counts)} in {part}" for part, counts in images.items()]
     files = [path]
-    matrix = evidence.report.get("confusion_matrix")
+    matrix = evidence.metrics.get("confusion_matrix")
     if matrix and evidence.evaluation:
-        counts = dict(zip(evidence.report["classes"], map(sum, matrix["counts"])))
-        known.append(f"{counted(counts)} in {evidence.evaluation.content['part']}")
+        counts = dict(zip(evidence.metrics["classes"], map(sum, matrix["counts"])))
+        counts_by_part.append(f"{counted(counts)} in {evidence.evaluation.content['part']}")
         files.append(evidence.evaluation.path)
-    if known:
-        yield "class_counts", fact(f"films by part and class: {'; '.join(known)}", *files)
+    if counts_by_part:
+        yield "class_counts", fact(f"films by part and class: {'; '.join(counts_by_part)}", *files)
     seed, digest = card.training_data.get("split_seed"), card.training_data.get("split_hash")
     if evidence.split is None:
         if digest:
@@ -207,12 +207,12 @@ def _characteristics(evidence: Evidence) -> Iterator[tuple[str, Fact]]:
     if table is None:
         return
     yield "table_one", fact("the table of characteristics: tables/table_one.csv", table.files)
-    known = {name: table.known.get(name, 0) for name in ("age", "sex", "view")}
-    if known["age"] and known["sex"]:
-        words = ", ".join(f"{name} of {count:,}" for name, count in known.items())
+    films_with = {name: table.known.get(name, 0) for name in ("age", "sex", "view")}
+    if films_with["age"] and films_with["sex"]:
+        words = ", ".join(f"{name} of {count:,}" for name, count in films_with.items())
         yield "demographics", fact(f"of {table.films:,} films the collection tells: {words}", table.files)
-    if known["view"]:
+    if films_with["view"]:
         yield (
             "views_known",
-            fact(f"the view of {known['view']:,} of {table.films:,} films is known", table.files),
+            fact(f"the view of {films_with['view']:,} of {table.films:,} films is known", table.files),
         )

@@ -165,13 +165,13 @@ def _output(evidence: Evidence) -> str:
 def _initialisation(evidence: Evidence) -> str:
     card = evidence.card
     data = card.training_data
-    known = [
+    sources = [
         f"{one['role']} {one.get('name', '')} {one.get('sha256', '')[:12]}".strip()
         for one in card.ancestors
         if one.get("role") in ("init", "pretrained")
     ]
-    if known:
-        return f"started from {'; '.join(known)}"
+    if sources:
+        return f"started from {'; '.join(sources)}"
     if data.get("init"):
         digest, named = str(data["init"])[:12], card.recipe.get("init")
         return f"started from the weights with SHA-256 {digest}... (recipe: init {named})"

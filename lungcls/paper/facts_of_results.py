@@ -42,25 +42,25 @@ def result_facts(evidence: Evidence) -> Iterator[tuple[str, Fact]]:
 
 
 def _performance(evidence: Evidence) -> Iterator[tuple[str, Fact]]:
-    report, judging = evidence.report, evidence.evaluation
-    if judging is None or "overall" not in report:
+    metrics, judging = evidence.metrics, evidence.evaluation
+    if judging is None or "overall" not in metrics:
         return
     path, content = judging.path, judging.content
-    where = f"{report['n_images']:,} films of the part {content['part']} of {content['dataset']}"
-    overall = report["overall"]
-    figures = ", ".join(
+    where = f"{metrics['n_images']:,} films of the part {content['part']} of {content['dataset']}"
+    overall = metrics["overall"]
+    values = ", ".join(
         f"{words} {interval(overall[name])}" for name, words in HEADLINES.items() if name in overall
     )
-    yield "performance", fact(f"on {where}: {figures}", path)
+    yield "performance", fact(f"on {where}: {values}", path)
     # Weights that this one rests on may have seen the part through another split.
     if content["part"] == "test" and not evidence.card.training_data.get("other_splits"):
-        yield "internal_testing", fact(f"tested on {where}, which took no part in training: {figures}", path)
+        yield "internal_testing", fact(f"tested on {where}, which took no part in training: {values}", path)
     bootstrap = content.get("bootstrap", {})
     yield (
         "uncertainty",
         fact(
-            f"{report['level']:.0%} percentile intervals of a bootstrap by {bootstrap.get('by', 'group')}, "
-            f"{report['n_resamples']:,} resamples of {report['n_groups']:,} groups, seed {report['seed']}",
+            f"{metrics['level']:.0%} percentile intervals of a bootstrap by {bootstrap.get('by', 'group')}, "
+            f"{metrics['n_resamples']:,} resamples of {metrics['n_groups']:,} groups, seed {metrics['seed']}",
             path,
         ),
     )
@@ -70,27 +70,27 @@ def _performance(evidence: Evidence) -> Iterator[tuple[str, Fact]]:
             "over all classes: "
             f"{', '.join(words for name, words in HEADLINES.items() if name in overall)}; by class: "
             f"{', '.join(PER_CLASS.values())}; confusion matrix"
-            + ("; reliability diagram" if "trust" in report else "")
+            + ("; reliability diagram" if "trust" in metrics else "")
             + ("; ROC and decision curves" if evidence.answers else ""),
             path,
         ),
     )
     by_class = [
-        f"{name} ({figures['support']:,} films): "
-        + ", ".join(f"{words} {interval(figures[key])}" for key, words in PER_CLASS.items())
-        for name, figures in report["per_class"].items()
+        f"{name} ({values['support']:,} films): "
+        + ", ".join(f"{words} {interval(values[key])}" for key, words in PER_CLASS.items())
+        for name, values in metrics["per_class"].items()
     ]
     yield "class_performance", fact("; ".join(by_class), path)
     if "majority_accuracy" in overall:
         yield (
             "majority",
             fact(
-                f"always answering {report['majority_class']} would have an accuracy of "
+                f"always answering {metrics['majority_class']} would have an accuracy of "
                 f"{interval(overall['majority_accuracy'])}",
                 path,
             ),
         )
-    counts, classes = report["confusion_matrix"]["counts"], report["classes"]
+    counts, classes = metrics["confusion_matrix"]["counts"], metrics["classes"]
     rows = [
         f"{truth}: " + ", ".join(f"{count:,} as {said}" for said, count in zip(classes, row) if count)
         for truth, row in zip(classes, counts)
@@ -132,7 +132,7 @@ def _performance(evidence: Evidence) -> Iterator[tuple[str, Fact]]:
 
 
 def _trust(evidence: Evidence) -> Iterator[tuple[str, Fact]]:
-    trust = evidence.report.get("trust")
+    trust = evidence.metrics.get("trust")
     if not trust or evidence.evaluation is None:
         return
     before, after = (trust["calibration"][when]["overall"] for when in ("uncalibrated", "calibrated"))
@@ -173,24 +173,24 @@ def accuracy_by_source(evidence: Evidence) -> dict[tuple[str, str], tuple[Estima
     cells = np.asarray(
         [f"{label}\t{source or 'not known'}" for label, source in zip(labels, evidence.sources)]
     )
-    found = {}
+    by_source = {}
     for cell, films in sorted(Counter(cells.tolist()).items()):
         chosen = judged.of(cells == cell)
         resamples = group_resamples(chosen.groups, 1000, 0)
         statistic = share(chosen.right)
         estimate = bootstrap_estimates(lambda weights, s=statistic: {"right": s(weights)}, resamples)["right"]  # type: ignore[misc]
         label, source = cell.split("\t")
-        found[label, source] = exact_share(estimate, resamples.n_groups), films
-    return found
+        by_source[label, source] = exact_share(estimate, resamples.n_groups), films
+    return by_source
 
 
 def _by_source(evidence: Evidence) -> Iterator[tuple[str, Fact]]:
-    found = accuracy_by_source(evidence)
-    if not found or evidence.answers is None:
+    by_source = accuracy_by_source(evidence)
+    if not by_source or evidence.answers is None:
         return
     words = [
         f"{label} from {source} {interval(estimate.to_dict())} of {films:,}"
-        for (label, source), (estimate, films) in found.items()
+        for (label, source), (estimate, films) in by_source.items()
     ]
     yield (
         "source_performance",
@@ -202,11 +202,11 @@ def _sizes(evidence: Evidence) -> Iterator[tuple[str, Fact]]:
     judged = evidence.judged
     if judged is None or evidence.answers is None or evidence.evaluation is None:
         return
-    found = requirements(judged, areas(evidence.report))
+    sizes = requirements(judged, areas(evidence.metrics))
     words = [
         f"{one.name}, {one.figure}: width {one.width_now:.2f} now, {one.width:g} would take "
         + ("more than a million" if one.needed is None else f"{one.needed:,} films")
-        for one in found
+        for one in sizes
         if one.width_now is not None
     ]
     if words:
@@ -223,10 +223,10 @@ def _sizes(evidence: Evidence) -> Iterator[tuple[str, Fact]]:
 
 def areas(report: Mapping[str, Any]) -> dict[str, float]:
     """Return the area under the ROC curve of each class that has one."""
-    found = {
-        name: figures.get("auroc", {}).get("value") for name, figures in report.get("per_class", {}).items()
+    by_class = {
+        name: values.get("auroc", {}).get("value") for name, values in report.get("per_class", {}).items()
     }
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: value for name, value in by_class.items() if value is not None}
 
 
 def _external(evidence: Evidence) -> Iterator[tuple[str, Fact]]:

@@ -82,15 +82,15 @@ def save_print(figure: Figure, stem: Path) -> Path:
     return stem.with_suffix(".png")
 
 
-def decision_figure(found: Sequence[DecisionCurve]) -> Figure:
+def decision_figure(curves: Sequence[DecisionCurve]) -> Figure:
     """Draw decision curves, a panel a class."""
-    columns = min(2, len(found))
-    rows = -(-len(found) // columns)
+    columns = min(2, len(curves))
+    rows = -(-len(curves) // columns)
     figure = new_figure(3.6 * columns, 2.8 * rows)
     panels = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
-    for panel in panels[len(found) :]:
+    for panel in panels[len(curves) :]:
         panel.axis("off")
-    for panel, curve in zip(panels, found):
+    for panel, curve in zip(panels, curves):
         values = [one.value for one in curve.benefit]
         panel.fill_between(
             curve.thresholds,
@@ -114,29 +114,29 @@ def decision_figure(found: Sequence[DecisionCurve]) -> Figure:
     return figure
 
 
-def size_figure(found: Sequence[Requirement], films: int) -> Figure:
+def size_figure(requirements: Sequence[Requirement], films: int) -> Figure:
     """Draw how many films each figure of each class needs, beside how many there are."""
-    known = [one for one in found if one.needed is not None]
-    figure = new_figure(7, 1.2 + 0.24 * len(known))
+    defined = [one for one in requirements if one.needed is not None]
+    figure = new_figure(7, 1.2 + 0.24 * len(defined))
     axes = figure.add_subplot()
-    kinds = list(dict.fromkeys(one.figure for one in known))
-    for place, one in enumerate(reversed(known)):
+    kinds = list(dict.fromkeys(one.figure for one in defined))
+    for place, one in enumerate(reversed(defined)):
         assert one.needed is not None
         axes.barh(place, one.needed, 0.7, color=COLOURS[kinds.index(one.figure)])
         axes.text(one.needed, place, f" {one.needed:,}", va="center", fontsize=7)
     axes.axvline(films, color="#333333", linestyle="--", linewidth=1)
     axes.set_yticks(
-        range(len(known)),
-        [f"{one.name}: {one.figure} to ±{one.width / 2:g}" for one in reversed(known)],
+        range(len(defined)),
+        [f"{one.name}: {one.figure} to ±{one.width / 2:g}" for one in reversed(defined)],
         fontsize=7,
     )
     axes.set_xscale("log")
     axes.set_xlabel("films needed, all classes together", fontsize=8)
-    axes.set_ylim(-0.6, len(known) + 0.4)
+    axes.set_ylim(-0.6, len(defined) + 0.4)
     axes.margins(x=0.15)
     low, high = axes.get_xlim()
     side = "right" if films > math.sqrt(low * high) else "left"
-    axes.text(films, len(known) - 0.3, f" {films:,} films judged ", fontsize=7, va="bottom", ha=side)
+    axes.text(films, len(defined) - 0.3, f" {films:,} films judged ", fontsize=7, va="bottom", ha=side)
     axes.grid(axis="x", alpha=0.3)
     axes.set_axisbelow(True)
     return figure
@@ -144,7 +144,7 @@ def size_figure(found: Sequence[Requirement], films: int) -> Figure:
 
 def _bootstrap(evidence: Evidence) -> tuple[int, int]:
     """Resamples and seed of the evaluation, so that figures and tables have the same intervals."""
-    return int(evidence.report["n_resamples"]), int(evidence.report["seed"])
+    return int(evidence.metrics["n_resamples"]), int(evidence.metrics["seed"])
 
 
 def _flow(evidence: Evidence) -> Figure | None:
@@ -172,21 +172,21 @@ def _roc(evidence: Evidence) -> Figure | None:
 
 
 def _reliability(evidence: Evidence) -> Figure | None:
-    trust = evidence.report.get("trust")
+    trust = evidence.metrics.get("trust")
     return reliability_diagram(trust) if trust else None
 
 
 def _decision(evidence: Evidence) -> Figure | None:
-    found = decision_curves(evidence.judged, *_bootstrap(evidence)) if evidence.judged else []
-    return decision_figure(found) if found else None
+    curves = decision_curves(evidence.judged, *_bootstrap(evidence)) if evidence.judged else []
+    return decision_figure(curves) if curves else None
 
 
 def _sizes(evidence: Evidence) -> Figure | None:
     judged = evidence.judged
-    found = requirements(judged, areas(evidence.report)) if judged else []
-    if judged is None or not any(one.needed for one in found):
+    sizes = requirements(judged, areas(evidence.metrics)) if judged else []
+    if judged is None or not any(one.needed for one in sizes):
         return None
-    return size_figure(found, len(judged))
+    return size_figure(sizes, len(judged))
 
 
 def _curves(evidence: Evidence) -> Figure | None:

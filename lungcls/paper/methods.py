@@ -66,12 +66,12 @@ def methods(facts: Mapping[str, Fact]) -> list[tuple[str, str]]:
     list of (str, str)
         A heading and its text each. What is not known is left out, and a paragraph of which nothing is known.
     """
-    found = []
+    paragraphs = []
     for heading, sentences in _SENTENCES:
         texts = [_sentence(pattern, facts[name].text) for name, pattern in sentences if name in facts]
         if texts:
-            found.append((heading, " ".join(texts)))
-    return found
+            paragraphs.append((heading, " ".join(texts)))
+    return paragraphs
 
 
 def _sentence(pattern: str, text: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from lungcls.data.dataset import Dataset
 from lungcls.evaluation.results import write_csv
-from lungcls.files import atomic_write
+from lungcls.files import write_text
 from lungcls.labels import NOTICE
 from lungcls.paper.cards import datasheet, model_card
 from lungcls.paper.checklists import FILLED, NAMES, NEEDS_YOU, Answer, Checklist, answer, load_checklist
@@ -99,18 +99,18 @@ def write_paper(
     figures = write_figures(evidence, out / "figures")
     if dataset is not None:
         write_croissant(evidence, out)
-    _write(
+    write_text(
         out / "facts.json",
         json.dumps({name: asdict(one) for name, one in facts.items()}, indent=1, ensure_ascii=False) + "\n",
     )
-    _write(out / "references.bib", bibliography(evidence))
-    _write(out / "model_card.md", model_card(facts, evidence.card.name))
+    write_text(out / "references.bib", bibliography(evidence))
+    write_text(out / "model_card.md", model_card(facts, evidence.card.name))
     title = (
         dataset.title
         if dataset is not None
         else str(evidence.card.training_data.get("dataset", "the dataset"))
     )
-    _write(out / "datasheet.md", datasheet(facts, title))
+    write_text(out / "datasheet.md", datasheet(facts, title))
     _write_checklists(out, filled, formats)
     _write_tables(out / "tables", tables, formats)
     if "docx" in formats:
@@ -123,13 +123,8 @@ def write_paper(
             filled,
         )
     page = out / "paper.md"
-    _write(page, _page(evidence, facts, filled, paragraphs, tables, figures))
+    write_text(page, _overview(evidence, facts, filled, paragraphs, tables, figures))
     return Paper(page, {one.name: _states(answers) for one, answers in filled}, evidence.notes)
-
-
-def _write(path: Path, text: str) -> None:
-    with atomic_write(path, "w") as file:
-        file.write(text)
 
 
 def _states(answers: Sequence[Answer]) -> dict[str, int]:
@@ -142,32 +137,32 @@ def _tables(evidence: Evidence) -> dict[str, Table]:
     first = table_one(evidence)
     if first is not None:
         tables["Table one: characteristics of the films"] = (first.headings, first.lines)
-    report = evidence.report
-    if "overall" in report:
+    metrics = evidence.metrics
+    if "overall" in metrics:
         lines = [
-            ["all classes", words, f"{report['n_images']:,}", interval(report["overall"][name])]
+            ["all classes", words, f"{metrics['n_images']:,}", interval(metrics["overall"][name])]
             for name, words in HEADLINES.items()
-            if name in report["overall"]
+            if name in metrics["overall"]
         ]
         lines += [
-            [label, words, f"{figures['support']:,}", interval(figures[name])]
-            for label, figures in report["per_class"].items()
+            [label, words, f"{values['support']:,}", interval(values[name])]
+            for label, values in metrics["per_class"].items()
             for name, words in PER_CLASS.items()
         ]
-        level = f"{report['level']:.0%} interval by group"
+        level = f"{metrics['level']:.0%} interval by group"
         tables["Performance"] = (["class", "measure", "films", f"value ({level})"], lines)
-        matrix = report["confusion_matrix"]["counts"]
+        matrix = metrics["confusion_matrix"]["counts"]
         tables["Confusion: rows true, columns predicted"] = (
-            ["true", *report["classes"]],
-            [[name, *(f"{count:,}" for count in row)] for name, row in zip(report["classes"], matrix)],
+            ["true", *metrics["classes"]],
+            [[name, *(f"{count:,}" for count in row)] for name, row in zip(metrics["classes"], matrix)],
         )
-    found = accuracy_by_source(evidence)
-    if found:
+    by_source = accuracy_by_source(evidence)
+    if by_source:
         tables["Right answers by class and source"] = (
             ["class", "source", "films", "right (95% interval by group)"],
             [
                 [label, source, f"{films:,}", interval(one.to_dict())]
-                for (label, source), (one, films) in found.items()
+                for (label, source), (one, films) in by_source.items()
             ],
         )
     return tables
@@ -177,7 +172,7 @@ def _write_tables(out: Path, tables: Mapping[str, Table], formats: Sequence[str]
     for caption, (headings, lines) in tables.items():
         name = caption.partition(":")[0].lower().replace(" ", "_")
         if "md" in formats:
-            _write(out / f"{name}.md", f"{caption}\n\n{markdown_table(headings, lines)}\n")
+            write_text(out / f"{name}.md", f"{caption}\n\n{markdown_table(headings, lines)}\n")
         if "csv" in formats:
             write_csv(
                 out,
@@ -202,7 +197,7 @@ def _write_checklists(
                 f"{checklist.scope}\n\n"
                 f"{len(answers)} items: {counts}.\n\n{markdown_table(headings, lines)}\n"
             )
-            _write(out / "checklists" / f"{checklist.key}.md", text)
+            write_text(out / "checklists" / f"{checklist.key}.md", text)
 
 
 def _row(one: Answer) -> dict[str, str]:
@@ -217,7 +212,7 @@ def _row(one: Answer) -> dict[str, str]:
     }
 
 
-def _page(
+def _overview(
     evidence: Evidence,
     facts: Mapping[str, Fact],
     filled: Sequence[tuple[Checklist, Sequence[Answer]]],

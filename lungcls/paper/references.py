@@ -54,8 +54,8 @@ def used_keys(evidence: Evidence) -> list[str]:
 
 def bibliography(evidence: Evidence) -> str:
     """Return the BibTeX of what a run used."""
-    known = entries()
-    return "\n\n".join(known[key] for key in used_keys(evidence)) + "\n"
+    by_key = entries()
+    return "\n\n".join(by_key[key] for key in used_keys(evidence)) + "\n"
 
 
 def _keys(evidence: Evidence) -> Iterator[str]:

@@ -99,7 +99,7 @@ def requirements(answers: Answers, areas: dict[str, float]) -> list[Requirement]
     Riley et al. (2021), Minimum sample size for external validation of a clinical prediction model with a
     binary outcome, Statistics in Medicine 40(19), 4230-4251.
     """
-    found = []
+    rows = []
     for index, name in enumerate(answers.classes):
         prevalence = float(np.mean(answers.labels == index))
         if prevalence in (0.0, 1.0):
@@ -115,10 +115,10 @@ def requirements(answers: Answers, areas: dict[str, float]) -> list[Requirement]
         for figure, width_of in widths.items():
             now = width_of(len(answers))
             needed = _films(width_of, WIDTHS[figure])
-            found.append(
+            rows.append(
                 Requirement(name, figure, WIDTHS[figure], needed, now if math.isfinite(now) else None)
             )
-    return found
+    return rows
 
 
 def _ratio_width(n: float, prevalence: float) -> float:

@@ -56,7 +56,7 @@ def table_one(evidence: Evidence) -> TableOne | None:
     """
     if evidence.dataset is None:
         return _of_card(evidence)
-    found, place = characteristics(evidence.dataset)
+    by_film, place = characteristics(evidence.dataset)
     split = evidence.split.content if evidence.split else None
     records = evidence.dataset.records
     parts: dict[str, list[Record]] = {}
@@ -81,7 +81,7 @@ def table_one(evidence: Evidence) -> TableOne | None:
     if evidence.dataset.classes:
         lines += _counts("class", [[r.label for r in chosen] for chosen in columns])
     lines += _counts("source", [[r.source for r in chosen] for chosen in columns])
-    people = [[found.get(r.file, Characteristics()) for r in chosen] for chosen in columns]
+    people = [[by_film.get(r.file, Characteristics()) for r in chosen] for chosen in columns]
     lines += _ages(people)
     lines += _counts("sex", [[one.sex for one in chosen] for chosen in people])
     lines += _counts("view", [[one.view for one in chosen] for chosen in people])
@@ -104,10 +104,10 @@ def table_one(evidence: Evidence) -> TableOne | None:
 def _of_card(evidence: Evidence) -> TableOne | None:
     parts = dict(evidence.card.training_data.get("images", {}))
     files = [str(evidence.classifier.path)]
-    matrix = evidence.report.get("confusion_matrix")
+    matrix = evidence.metrics.get("confusion_matrix")
     if matrix and evidence.evaluation:
         part = evidence.evaluation.content["part"]
-        parts[part] = dict(zip(evidence.report["classes"], map(sum, matrix["counts"])))
+        parts[part] = dict(zip(evidence.metrics["classes"], map(sum, matrix["counts"])))
         files.append(str(evidence.evaluation.path))
     if not parts:
         return None
@@ -145,11 +145,11 @@ def _counts(what: str, columns: Sequence[Sequence[str]]) -> list[list[str]]:
 
 
 def _ages(columns: Sequence[Sequence[Characteristics]]) -> list[list[str]]:
-    known = [[one.age for one in column if one.age is not None] for column in columns]
-    if not known[-1]:
+    by_column = [[one.age for one in column if one.age is not None] for column in columns]
+    if not by_column[-1]:
         return [["age", *(UNKNOWN for _ in columns)]]
-    lines = [["age in years, median (quartiles)", *(_quartiles(ages) for ages in known)]]
-    missing = [len(column) - len(ages) for column, ages in zip(columns, known)]
+    lines = [["age in years, median (quartiles)", *(_quartiles(ages) for ages in by_column)]]
+    missing = [len(column) - len(ages) for column, ages in zip(columns, by_column)]
     if missing[-1]:
         lines.append([f"age {UNKNOWN}", *(_share(n, len(c)) for n, c in zip(missing, columns))])
     return lines
@@ -163,8 +163,8 @@ def _quartiles(ages: Sequence[float]) -> str:
 
 
 def _distinct(values: Sequence[str]) -> str:
-    found = {value for value in values if value}
-    return f"{len(found):,}" if found else UNKNOWN
+    distinct = {value for value in values if value}
+    return f"{len(distinct):,}" if distinct else UNKNOWN
 
 
 def _share(count: int, of: int) -> str:

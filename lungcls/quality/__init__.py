@@ -2,7 +2,7 @@
 
 from lungcls.quality.film import MIN_SIDE, WITHHOLDING, film_reasons
 from lungcls.quality.mask import MIN_AREA, MIN_BALANCE, MIN_MERGED_WIDTH, mask_quality
-from lungcls.quality.report import Quality
+from lungcls.quality.values import Quality
 from lungcls.reasons import Reason
 
 REASONS = (

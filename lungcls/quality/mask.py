@@ -14,7 +14,7 @@ import cc3d
 import numpy as np
 import numpy.typing as npt
 
-from lungcls.quality.report import Quality
+from lungcls.quality.values import Quality
 from lungcls.reasons import Reason
 from lungcls.regions import Box, Mask, lung_box, resize_mask
 

@@ -90,11 +90,11 @@ def find_problems(values: Mapping[str, Any], recipe: type[Any], stage: type[Any]
 
 
 def _keys(values: Mapping[str, Any], kind: type[Any]) -> list[str]:
-    known = {item.name for item in fields(kind)}
+    allowed = {item.name for item in fields(kind)}
     needed = {i.name for i in fields(kind) if i.default is MISSING and i.default_factory is MISSING}
     problems = []
-    if unknown := sorted(map(str, values.keys() - known)):
-        problems.append(f"unknown keys {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+    if unknown := sorted(map(str, values.keys() - allowed)):
+        problems.append(f"unknown keys {', '.join(unknown)}; known are {', '.join(sorted(allowed))}")
     if missing := sorted(needed - values.keys()):
         problems.append(f"missing keys {', '.join(missing)}")
     return problems
@@ -151,22 +151,22 @@ def _stages(stages: Any, kind: type[Any]) -> dict[str, str]:
     kinds = {item.name: str(item.type) for item in fields(kind)}
     problems = {}
     for number, values in enumerate(stages, 1):
-        found = _keys(values, kind)
+        wrong = _keys(values, kind)
         for name, value in values.items():
             if name == "train":
                 if value not in ("all", "head", "block") and not (
                     is_number(value, whole=True) and value >= 1
                 ):
-                    found.append(
+                    wrong.append(
                         f"train is {value!r}; expected 'all', 'block', 'head' or a number of layers above 0"
                     )
             elif name == "learning_rate":
                 if not is_number(value) or value < 0:
-                    found.append(f"learning_rate is {value!r}; expected 0 or a finite number above it")
+                    wrong.append(f"learning_rate is {value!r}; expected 0 or a finite number above it")
             elif name in kinds and (problem := _value(name, value, kinds[name])):
-                found.append(problem)
-        if found:
-            problems[f"stage {number}"] = f"stage {number}: {', '.join(found)}"
+                wrong.append(problem)
+        if wrong:
+            problems[f"stage {number}"] = f"stage {number}: {', '.join(wrong)}"
     return problems
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from lungcls.files import atomic_write
+from lungcls.files import write_text
 from lungcls.labels import NOTICE
 from lungcls.render.tables import columns
 
@@ -37,8 +37,7 @@ def write_page(path: str | Path, template: str, **values: Any) -> Path:
     )
     environment.filters.update(cell=_cell, columns=columns, anchor=_anchor)
     environment.tests["numeric"] = _is_number
-    with atomic_write(path, "w") as file:
-        file.write(environment.get_template(template).render(values, notice=NOTICE))
+    write_text(path, environment.get_template(template).render(values, notice=NOTICE))
     return Path(path)
 
 

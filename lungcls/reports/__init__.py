@@ -1,5 +1,5 @@
 """Reports of trained models: curves, confusion, ROC, galleries, and tables that compare models."""
 
-from lungcls.reports.report import write_report
+from lungcls.reports.write import write_report
 
 __all__ = ["write_report"]

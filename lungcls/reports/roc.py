@@ -106,14 +106,14 @@ def roc_rows(curves: Sequence[Curve]) -> list[dict[str, Any]]:
 
 
 def _macro(curves: Sequence[Curve]) -> Curve:
-    known = [curve for curve in curves if curve.false_positive.size]
-    if not known:
+    defined = [curve for curve in curves if curve.false_positive.size]
+    if not defined:
         return Curve(MACRO, np.empty(0), np.empty(0), float("nan"))
     # Each step of a curve is met from both sides, or the mean would slope where the curves rise straight up.
-    at = np.unique(np.concatenate([curve.false_positive for curve in known]))
+    at = np.unique(np.concatenate([curve.false_positive for curve in defined]))
     grid = np.repeat(at, 2)
     sides = ("left", "right")
-    means = [np.mean([_rate(curve, at, side) for curve in known], axis=0) for side in sides]
+    means = [np.mean([_rate(curve, at, side) for curve in defined], axis=0) for side in sides]
     true = np.stack(means, axis=1).ravel()
     return Curve(MACRO, grid, true, float(auc(grid, true)))
 

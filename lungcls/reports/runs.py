@@ -88,8 +88,8 @@ def _find(name: str | Path) -> Run:
     if not path.is_dir():
         weights = find_weights(name)
         beside = {key: weights.parent / f"{key}.csv" for key in ("history", "split")}
-        found = {key: file if file.is_file() else None for key, file in beside.items()}
-        return Run(load_card(name).name, weights, found["history"], found["split"])
+        files = {key: file if file.is_file() else None for key, file in beside.items()}
+        return Run(load_card(name).name, weights, files["history"], files["split"])
     stated = path / "recipe.json"
     if not stated.is_file():
         raise DataError(f"{path}: no run of `lungcls train` (its recipe.json is missing)")

@@ -37,7 +37,7 @@ def model_values(comparison: Comparison) -> list[dict[str, Any]]:
     """Return one row a model; see :func:`comparison_values`."""
     rows = []
     for name, about in comparison.models.items():
-        mine = [row for row in comparison.figures if row["model"] == name]
+        mine = [row for row in comparison.metrics if row["model"] == name]
         more = {key: value for key, value in about.items() if key not in (*_ABOUT, "sha256")}
         row = {"model": name, **{key: about.get(key) for key in _ABOUT}, **more, "runs": mine[0]["seeds"]}
         for figure in mine:

@@ -32,6 +32,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lungcls.errors import DataError
+from lungcls.render.pictures import mask_picture
 from lungcls.scale.storage import Place, place
 
 LEASE: Final = 120.0
@@ -173,10 +174,8 @@ class ShardWriter:
         """Append a bool mask [H, W] as PNG; nothing happens where there are no tar files."""
         if self._masks is None:
             return
-        from PIL import Image
-
         content = io.BytesIO()
-        Image.fromarray(mask.astype(np.uint8) * 255).save(content, "PNG")
+        mask_picture(mask).save(content, "PNG")
         member = tarfile.TarInfo(name)
         member.size = content.tell()
         content.seek(0)
@@ -329,11 +328,11 @@ def _this_process() -> dict[str, Any]:
 
 def _machine() -> str:
     """What tells this machine, and this container on it, from others."""
-    parts = [socket.gethostname()]
+    marks = [socket.gethostname()]
     with suppress(OSError):
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
-        parts.append(os.readlink("/proc/self/ns/pid"))
-    return " ".join(parts)
+        marks.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        marks.append(os.readlink("/proc/self/ns/pid"))
+    return " ".join(marks)
 
 
 def _runs(pid: int, began: float) -> bool:

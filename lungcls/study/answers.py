@@ -146,6 +146,6 @@ def ensemble(several: Sequence[Answers], name: str = "ensemble") -> Answers:
             about[key] = sum(value for value in values if value is not None)
     # A probability that underflowed is not zero for certain.
     logits = np.log(np.maximum(mean, np.finfo(np.float64).tiny))
-    known = [one.fallback for one in several if one.fallback is not None]
-    fallback = np.any(known, axis=0) if len(known) == len(several) else None
+    fallbacks = [one.fallback for one in several if one.fallback is not None]
+    fallback = np.any(fallbacks, axis=0) if len(fallbacks) == len(several) else None
     return replace(several[0], name=name, logits=logits, temperature=1.0, fallback=fallback, about=about)

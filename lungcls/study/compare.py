@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lungcls.evaluation.bootstrap import Estimate, finite, group_resamples, percentile_interval
-from lungcls.evaluation.calibration import Figures
+from lungcls.evaluation.calibration import MetricValues
 from lungcls.evaluation.classification import COVID, classification_metrics
 from lungcls.evaluation.operating import specificity_at_sensitivity
 from lungcls.evaluation.paired import (
@@ -50,7 +50,7 @@ class Comparison:
     ----------
     models : dict of str to dict
         What each model is (``about`` of its first run), by name.
-    figures : list of dict
+    metrics : list of dict
         ``model, metric, class, value, low, high, sd, seeds, n``: the mean over a model's runs, the interval
         of this mean over resamples of groups, and the standard deviation over the runs (None for a single
         one): two different kinds of doubt.
@@ -62,18 +62,12 @@ class Comparison:
     """
 
     models: dict[str, Mapping[str, Any]]
-    figures: list[dict[str, Any]]
+    metrics: list[dict[str, Any]]
     differences: list[dict[str, Any]]
     images: int
     groups: int
     n_resamples: int
     seed: int
-
-    def figure(self, model: str, metric: str, name: str = "") -> dict[str, Any] | None:
-        """Return the row of one figure."""
-        wanted = (model, metric, name)
-        rows = (row for row in self.figures if (row["model"], row["metric"], row["class"]) == wanted)
-        return next(rows, None)
 
     def difference(self, first: str, second: str, test: str, figure: str) -> dict[str, Any]:
         """Return the row of one test over all classes."""
@@ -121,11 +115,11 @@ def compare(
     resamples = group_resamples(first.groups, n_resamples, seed)
 
     def means(weights: Floats) -> Means:
-        figures: Means = {}
+        metrics: Means = {}
         for name, runs in models.items():
-            by_run = [run_figures(run, weights) for run in runs]
-            figures |= {(name, *key): np.mean([one[key] for one in by_run], axis=0) for key in by_run[0]}
-        return figures
+            by_run = [run_metrics(run, weights) for run in runs]
+            metrics |= {(name, *key): np.mean([one[key] for one in by_run], axis=0) for key in by_run[0]}
+        return metrics
 
     points = means(np.ones((1, len(first))))
     # With a single group nothing tells how groups differ.
@@ -133,7 +127,7 @@ def compare(
     over = {key: np.concatenate([np.empty(0), *(one[key] for one in drawn)]) for key in points}
     return Comparison(
         {name: runs[0].about for name, runs in models.items()},
-        _figure_rows(models, points, over),
+        _metric_rows(models, points, over),
         _differences(models, _pairs(models, reference), points, over),
         len(first),
         resamples.n_groups,
@@ -142,7 +136,7 @@ def compare(
     )
 
 
-def run_figures(run: Answers, weights: Floats) -> Figures:
+def run_metrics(run: Answers, weights: Floats) -> MetricValues:
     """Compute the figures of one run under each row of weights.
 
     Parameters
@@ -156,27 +150,27 @@ def run_figures(run: Answers, weights: Floats) -> Figures:
         By (metric, class): :data:`OVERALL` and ``f1`` and ``auroc`` of each class, [R] each.
     """
     classes, probabilities = run.classes, run.probabilities
-    figures = classification_metrics(run.labels, probabilities, weights, classes)
+    metrics = classification_metrics(run.labels, probabilities, weights, classes)
     if COVID in classes:
         k = classes.index(COVID)
-        figures["covid_sensitivity", ""] = figures["recall", COVID]
-        figures["specificity_at_95_covid_sensitivity", ""] = specificity_at_sensitivity(
+        metrics["covid_sensitivity", ""] = metrics["recall", COVID]
+        metrics["specificity_at_95_covid_sensitivity", ""] = specificity_at_sensitivity(
             probabilities[:, k], run.labels == k, weights
         )
     wanted = [(metric, "") for metric in OVERALL]
     wanted += [(metric, name) for metric in ("f1", "auroc") for name in classes]
-    return {key: figures[key] for key in wanted if key in figures}
+    return {key: metrics[key] for key in wanted if key in metrics}
 
 
-def _figure_rows(models: Mapping[str, Sequence[Answers]], points: Means, over: Means) -> list[dict[str, Any]]:
+def _metric_rows(models: Mapping[str, Sequence[Answers]], points: Means, over: Means) -> list[dict[str, Any]]:
     rows = []
     for name, runs in models.items():
         first = runs[0]
         ones = np.ones((1, len(first)))
-        by_run = [run_figures(run, ones) for run in runs]
+        by_run = [run_metrics(run, ones) for run in runs]
         support = np.bincount(first.labels, minlength=len(first.classes))
         for metric, of in by_run[0]:
-            values = [figures[metric, of][0] for figures in by_run]
+            values = [metrics[metric, of][0] for metrics in by_run]
             value, drawn = float(points[name, metric, of][0]), over[name, metric, of]
             # Resampling makes a calibration error larger: its percentiles are no interval of it.
             told = drawn.size and not np.isnan(value) and metric != "ece"

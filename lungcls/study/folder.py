@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lungcls.errors import RecipeError
-from lungcls.files import atomic_write
+from lungcls.files import write_json
 from lungcls.recipes.recipe import recipe_from_dict
 
 
@@ -34,8 +34,7 @@ def claim(path: str | Path, what: str, **identity: Any) -> None:
     path = Path(path)
     stated: dict[str, Any] = json.loads(json.dumps(identity))
     if not path.is_file():
-        with atomic_write(path, "w") as file:
-            file.write(json.dumps(stated, indent=1) + "\n")
+        write_json(path, stated)
         return
     stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     differing = [key for key in stated if key in stored and not _same(key, stored[key], stated[key], path)]

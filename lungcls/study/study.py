@@ -156,12 +156,12 @@ class Study:
         check_classes(self.dataset, self.records, card)
         return np.asarray([card.classes.index(record.label) for record in self.records], np.int64)
 
-    def answers(self, asked: Classifier | Answerer, progress: Progress[Any] = quiet) -> Answers:
+    def answers(self, classifier: Classifier | Answerer, progress: Progress[Any] = quiet) -> Answers:
         """Ask a classifier, as prediction asks it.
 
         Parameters
         ----------
-        asked : Classifier or Answerer
+        classifier : Classifier or Answerer
             Films without two lungs are answered by the answerer's fallback; without one, by the classifier
             itself on the whole film.
         progress : callable, optional
@@ -173,7 +173,7 @@ class Study:
         DataError
             As :meth:`labels`.
         """
-        answerer = asked if isinstance(asked, Answerer) else Answerer(asked)
+        answerer = classifier if isinstance(classifier, Answerer) else Answerer(classifier)
         card, labels, films = answerer.classifier.card, self.labels(answerer.classifier.card), self.films
         logits, whole = self.logits(answerer, progress)
         return Answers(
@@ -275,11 +275,11 @@ def view_logits(
 ) -> npt.NDArray[np.float64]:
     """Return the logits float64 [N, K] of any number of views uint8 [N, S, S], a batch at a time."""
     starts = range(0, len(views), batch_size)
-    parts = [
+    batches = [
         classifier.logits(views[start : start + batch_size])
         for start in progress(starts, len(starts), f"running {classifier.card.name}")
     ]
-    return np.concatenate(parts).astype(np.float64)
+    return np.concatenate(batches).astype(np.float64)
 
 
 def groups_of(records: Sequence[Record], split: Split | None = None) -> list[str]:
@@ -295,9 +295,9 @@ def groups_of(records: Sequence[Record], split: Split | None = None) -> list[str
     list of str
         Empty where nothing is known of an image, which is then a group of its own.
     """
-    known = split.groups if split else {}
+    by_file = split.groups if split else {}
     # A split joins groups and patients that share a film, so that its own groups are the larger ones.
-    return [known.get(record.file) or record.group or record.patient for record in records]
+    return [by_file.get(record.file) or record.group or record.patient for record in records]
 
 
 def unknown_classes(records: Sequence[Record], card: Card) -> list[str]:

@@ -18,7 +18,7 @@ from lungcls.data.views import drawn_lungs, find_lungs, lung_views, region_views
 from lungcls.errors import DataError, RecipeError
 from lungcls.evaluation.multilabel import finding_targets
 from lungcls.finder import Finder
-from lungcls.gate.gate import Gate
+from lungcls.gate.screening import Gate
 from lungcls.lineage import ancestors
 from lungcls.lungs import Lungs
 from lungcls.recipes import Recipe
@@ -38,7 +38,7 @@ class TrainingData:
     recipe : Recipe
     database : Dataset
     split : Split
-    made : mapping of str to path-like
+    earlier : mapping of str to path-like
         Weight files of earlier runs, by the names that the recipe calls them.
     lungs : mapping of str to Lungs or None
         By image file; None to find them as prediction does.
@@ -61,7 +61,7 @@ class TrainingData:
         recipe: Recipe,
         database: Dataset,
         split: Split,
-        made: Mapping[str, str | Path],
+        earlier: Mapping[str, str | Path],
         lungs: Mapping[str, Lungs] | None,
         gate: str | Path | Gate | None,
         context: RunContext,
@@ -74,10 +74,10 @@ class TrainingData:
         self.classes = ("lung",) if self.segmentation else database.classes
         usable = [record for record in database.records if record.mask or not self.segmentation]
         self.records = {part: split.select(usable, part) for part in ("train", "validation")}
-        self.segmenter = segmenter = made.get(recipe.segmenter, recipe.segmenter)
+        self.segmenter = segmenter = earlier.get(recipe.segmenter, recipe.segmenter)
         predicts = lungs is None and recipe.needs_masks
-        self.init = made.get(recipe.init, recipe.init)
-        self.teachers = [made.get(name, name) for name in recipe.teachers]
+        self.init = earlier.get(recipe.init, recipe.init)
+        self.teachers = [earlier.get(name, name) for name in recipe.teachers]
         self.origins: dict[str, Card] = {
             **({"init": load_card(self.init)} if self.init else {}),
             **({"segmenter": load_card(segmenter)} if predicts else {}),
@@ -87,8 +87,8 @@ class TrainingData:
         self.finder = Finder.load(segmenter if predicts else None, gate, context.device)
         if lungs is None and not self.segmentation:
             # All parts at once, so that an evaluation on another part of the split finds its lungs here too.
-            known = [record for record in database.records if record.file in split.parts]
-            lungs = find_lungs(database, known, self.finder, context.cache, progress=context.progress)
+            records = [record for record in database.records if record.file in split.parts]
+            lungs = find_lungs(database, records, self.finder, context.cache, progress=context.progress)
         self.lungs = lungs or {}
         missing = [one.file for part in self.records.values() for one in part if one.file not in self.lungs]
         if missing and not self.segmentation:

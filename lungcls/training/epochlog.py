@@ -10,7 +10,7 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
-from lungcls.files import atomic_write
+from lungcls.files import write_rows
 from lungcls.recipes import Recipe
 
 
@@ -64,10 +64,7 @@ class EpochLog(Callback):
         self._rows.append(row)
         # A run that an older lungcls started has fewer columns.
         columns = list(dict.fromkeys(name for one in (row, *self._rows) for name in one))
-        with atomic_write(self.path, "w") as file:
-            writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self._rows)
+        write_rows(self.path, columns, self._rows)
 
 
 def _place(figure: tuple[str, Any]) -> tuple[bool, bool, str]:

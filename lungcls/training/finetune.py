@@ -18,7 +18,7 @@ from lungcls.evaluation.evaluate import evaluate, segmentation_on
 from lungcls.evaluation.multilabel import finding_targets, findings_report
 from lungcls.evaluation.results import write_results
 from lungcls.finder import Finder
-from lungcls.gate.gate import Gate
+from lungcls.gate.screening import Gate
 from lungcls.recipes import Recipe, load_recipe
 from lungcls.regions import Region
 from lungcls.segmenter import Segmenter
@@ -29,7 +29,7 @@ from lungcls.study.study import Study
 from lungcls.training.data import TrainingData
 from lungcls.training.probe import probe
 from lungcls.training.train import label_hash, network_architecture, run_split, train
-from lungcls.weights import load_card
+from lungcls.weights import card_for, load_card
 
 _PROBE: Final = "frozen-features"
 _MOST_CLASSES: Final = 50
@@ -130,7 +130,7 @@ def finetune(
     if task != "classification":
         raise OptionError(f"task is {task!r}; expected 'classification' or 'segmentation'")
     _check_classes(dataset)
-    card = _start(start or "classifier-mask", task)
+    card = card_for(start or "classifier-mask", task)
     recipe = finetune_recipe(
         card, str(start or "classifier-mask"), dataset, name=name, seed=seed, segmenter=str(segmenter)
     )
@@ -152,7 +152,7 @@ def finetune(
         out,
         split=split,
         gate=gate,
-        made={_PROBE: frozen},
+        earlier={_PROBE: frozen},
         context=context,
     )
     finder = Finder.load(segmenter if recipe.needs_masks else None, gate, context.device)
@@ -230,24 +230,17 @@ def _check_classes(dataset: Dataset) -> None:
         )
 
 
-def _start(name: str | Path, task: str) -> Card:
-    card = load_card(name)
-    if card.task != task:
-        raise OptionError(f"{name} is made for {card.task}; expected weights for {task}")
-    return card
-
-
 def _measure_classes(
     study: Study, models: Mapping[str, Path], context: RunContext
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     payload: dict[str, Any] = {}
     for model, path in models.items():
-        found = evaluate(study, None, [Classifier.load(path, context.device)], context.progress)
-        rows += [{**row, "model": model} for row in found.rows if row["model"] != "gate"]
-        reports = {**payload.get("reports", {}), model: next(iter(found.payload["reports"].values()))}
-        weights = {**payload.get("weights", {}), model: next(iter(found.payload["weights"].values()))}
-        payload = {**found.payload, "reports": reports, "weights": weights}
+        evaluation = evaluate(study, None, [Classifier.load(path, context.device)], context.progress)
+        rows += [{**row, "model": model} for row in evaluation.rows if row["model"] != "gate"]
+        reports = {**payload.get("reports", {}), model: next(iter(evaluation.payload["reports"].values()))}
+        weights = {**payload.get("weights", {}), model: next(iter(evaluation.payload["weights"].values()))}
+        payload = {**evaluation.payload, "reports": reports, "weights": weights}
     return rows, payload
 
 
@@ -267,8 +260,8 @@ def _measure_findings(
         rows += [{"model": model, **row} for row in report.to_rows()]
         reports[model], weights[model] = report.to_dict(), card.sha256
     first = next(iter(classifiers.values()))
-    known = provenance((), study.split, first.device)
-    return rows, {**study.about(), **known, "weights": weights, "reports": reports}
+    origin = provenance((), study.split, first.device)
+    return rows, {**study.about(), **origin, "weights": weights, "reports": reports}
 
 
 def _segmenter(
@@ -282,7 +275,7 @@ def _segmenter(
     epochs: int | None,
     context: RunContext,
 ) -> Finetuned:
-    card = _start(start, "segmentation")
+    card = card_for(start, "segmentation")
     drawn = dataset.only([record for record in dataset.records if record.mask])
     if not len(drawn):
         raise DataError(
@@ -322,7 +315,7 @@ def _segmenter(
         report = segmentation_on(study, context.progress)
         rows += [{"model": model, **row} for row in report.to_rows()]
         reports[model], hashes[model] = report.to_dict(), segmenter.card.sha256
-    known = provenance((), split, segmenter.device)
-    payload = {**study.about(), **known, "weights": hashes, "reports": reports}
+    origin = provenance((), split, segmenter.device)
+    payload = {**study.about(), **origin, "weights": hashes, "reports": reports}
     write_results(out, "test", rows, payload)
     return Finetuned(weights, None, split, rows, payload)

@@ -92,11 +92,11 @@ class FindingsLoss(nn.Module):
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the mean over logits float32 [B, K] and targets int64 [B, K], -1 where not known."""
-        known = targets >= 0
+        labelled = targets >= 0
         loss = functional.binary_cross_entropy_with_logits(
             logits, targets.clamp(min=0).to(logits), reduction="none", pos_weight=self.weights
         )
-        return (loss * known).sum() / known.sum().clamp(min=1)
+        return (loss * labelled).sum() / labelled.sum().clamp(min=1)
 
 
 def classification_loss(recipe: Recipe, weights: Sequence[float] | None) -> nn.Module:

@@ -28,9 +28,9 @@ def mixing(recipe: Recipe, classes: int) -> nn.Module | None:
     Zhang et al.: mixup: Beyond Empirical Risk Minimization, 2018.
     Yun et al.: CutMix: Regularization Strategy to Train Strong Classifiers, 2019.
     """
-    parts: list[nn.Module] = []
+    choices: list[nn.Module] = []
     if recipe.mixup:
-        parts.append(v2.MixUp(alpha=recipe.mixup, num_classes=classes))
+        choices.append(v2.MixUp(alpha=recipe.mixup, num_classes=classes))
     if recipe.cutmix:
-        parts.append(v2.CutMix(alpha=recipe.cutmix, num_classes=classes))
-    return v2.RandomChoice(parts) if parts else None
+        choices.append(v2.CutMix(alpha=recipe.cutmix, num_classes=classes))
+    return v2.RandomChoice(choices) if choices else None

@@ -123,9 +123,9 @@ def _fit_findings(
     """Logistic regression of each finding by itself, over the films where it is known."""
     weights, biases = [], []
     for column in range(labels["train"].shape[1]):
-        known = {part: labels[part][:, column] >= 0 for part in features}
-        own = {part: features[part][known[part]] for part in features}
-        truth = {part: labels[part][known[part], column] for part in features}
+        labelled = {part: labels[part][:, column] >= 0 for part in features}
+        own = {part: features[part][labelled[part]] for part in features}
+        truth = {part: labels[part][labelled[part], column] for part in features}
         weight, bias = fit_classes(own, truth, balanced)
         weights.append(weight[1] - weight[0])
         biases.append(bias[1] - bias[0])
@@ -136,7 +136,7 @@ def _best(
     train: Floats,
     truth: npt.NDArray[np.int64],
     validation: Floats,
-    held: npt.NDArray[np.int64],
+    labels: npt.NDArray[np.int64],
     balanced: bool,
     classes: Sequence[int],
 ) -> LogisticRegression:
@@ -146,7 +146,7 @@ def _best(
             C=penalty, max_iter=500, class_weight="balanced" if balanced else None, random_state=0
         )
         models.append(model.fit(train, truth))
-    losses = [log_loss(held, model.predict_proba(validation), labels=classes) for model in models]
+    losses = [log_loss(labels, model.predict_proba(validation), labels=classes) for model in models]
     return models[int(np.argmin(losses))]
 
 

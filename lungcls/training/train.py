@@ -22,7 +22,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from lungcls.data.dataset import Dataset
 from lungcls.data.splits import Split, split_dataset
 from lungcls.errors import RecipeError
-from lungcls.gate.gate import Gate
+from lungcls.gate.screening import Gate
 from lungcls.lungs import Lungs
 from lungcls.models import MODELS
 from lungcls.models.pretrained import PretrainedError, copy_weights
@@ -50,7 +50,7 @@ def train(
     split: Split | None = None,
     lungs: Mapping[str, Lungs] | None = None,
     gate: str | Path | Gate | None = "gate",
-    made: Mapping[str, str | Path] | None = None,
+    earlier: Mapping[str, str | Path] | None = None,
     context: RunContext | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Path:
@@ -71,7 +71,7 @@ def train(
         (:mod:`lungcls.ablation` trains on true masks, and on those of other images).
     gate : str, path-like, Gate or None
         That judges and corrects the films as prediction does; None for none.
-    made : mapping of str to path-like, optional
+    earlier : mapping of str to path-like, optional
         Weight files that earlier runs made, by name. The recipe's ``init``, ``segmenter`` and ``teachers``
         are looked up here first, so that a recipe can name them without a path.
     context : RunContext, optional
@@ -111,7 +111,7 @@ def train(
         return finished
     context = context or RunContext()
     context = replace(context, cache=context.cache or out)
-    data = TrainingData(recipe, database, split, made or {}, lungs, gate, context)
+    data = TrainingData(recipe, database, split, earlier or {}, lungs, gate, context)
     architecture = network_architecture(recipe, data.classes)
     with _seeded(recipe.seed):
         trainer, best = _fit(data, architecture, out, callbacks)

@@ -16,8 +16,8 @@ from lungcls.data.dataset import Dataset
 from lungcls.data.splits import Split
 from lungcls.errors import MissingExtraError
 from lungcls.evaluation.results import write_csv
-from lungcls.files import atomic_write
-from lungcls.gate.gate import Gate
+from lungcls.files import write_text
+from lungcls.gate.screening import Gate
 from lungcls.recipes import Recipe
 from lungcls.recipes.space import Space, changed, check_space, default_space
 from lungcls.study.context import RunContext
@@ -145,11 +145,10 @@ def tune(
     while (missing := trials - len(study.get_trials(deepcopy=False, states=states))) > 0:
         study.optimize(objective, n_trials=missing, callbacks=[tell])
     best = study.best_trial
-    found = changed(recipe, best.params)
-    with atomic_write(out / "best.toml", "w") as file:
-        file.write(tomli_w.dumps(_plain(found.to_dict())))
+    best_recipe = changed(recipe, best.params)
+    write_text(out / "best.toml", tomli_w.dumps(_plain(best_recipe.to_dict())))
     weights = out / best.user_attrs["folder"] / f"{recipe.name}.safetensors"
-    return Tuned(found, weights, float(study.best_value), dict(best.params))
+    return Tuned(best_recipe, weights, float(study.best_value), dict(best.params))
 
 
 class _Pruning(Callback):

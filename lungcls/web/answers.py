@@ -15,10 +15,11 @@ from lungcls.errors import ImageError
 from lungcls.labels import NOTICE
 from lungcls.lungs import Lungs
 from lungcls.prediction import Prediction
+from lungcls.regions import stretch
+from lungcls.render.pictures import grey_picture, mask_picture, picture_url
 from lungcls.web import schemas
 from lungcls.web.forms import ExplainForm, PredictForm, SegmentForm
 from lungcls.web.models import Answer, Explained, ExplainJob, Job
-from lungcls.web.pictures import black_white, data_url, grey, to_bytes
 from lungcls.web.process import models
 from lungcls.web.uploads import Upload, image_problem
 
@@ -90,7 +91,7 @@ def _answered(task: PredictTask, answer: Answer) -> schemas.PredictedImage | sch
     if isinstance(task.options, SegmentForm):
         return schemas.SegmentedImage(file=file, lungs=lungs, pictures=pictures)
     view = "view" in task.options.pictures
-    predictions = {region: _region(found, view) for region, found in answer.predictions.items()}
+    predictions = {region: _region(prediction, view) for region, prediction in answer.predictions.items()}
     return schemas.PredictedImage(file=file, lungs=lungs, predictions=predictions, pictures=pictures)
 
 
@@ -105,54 +106,54 @@ def _file(upload: Upload, answer: Answer | Explained) -> schemas.File:
     )
 
 
-def _lungs(found: Lungs) -> schemas.Lungs:
-    quality = schemas.QualityReport.model_validate(found.quality.to_dict())
-    return schemas.Lungs(box=found.box, quality=quality, segmenter=found.segmenter)
+def _lungs(lungs: Lungs) -> schemas.Lungs:
+    quality = schemas.QualityReport.model_validate(lungs.quality.to_dict())
+    return schemas.Lungs(box=lungs.box, quality=quality, segmenter=lungs.segmenter)
 
 
 def _pictures(answer: Answer, options: SegmentForm | PredictForm) -> schemas.Pictures:
     draw: dict[str, Callable[[], str]] = {
-        "image": lambda: data_url(grey(answer.image.pixels), options.max_side),
-        "mask": lambda: data_url(black_white(answer.lungs.mask)),
-        "overlay": lambda: data_url(answer.lungs.overlay(), options.max_side),
+        "image": lambda: picture_url(grey_picture(stretch(answer.image.pixels)), options.max_side),
+        "mask": lambda: picture_url(mask_picture(answer.lungs.mask)),
+        "overlay": lambda: picture_url(answer.lungs.overlay(), options.max_side),
     }
     return schemas.Pictures(**{name: draw[name]() for name in set(options.pictures) & set(draw)})
 
 
-def _region(found: Prediction, view: bool = False) -> schemas.RegionPrediction:
+def _region(prediction: Prediction, view: bool = False) -> schemas.RegionPrediction:
     return schemas.RegionPrediction(
-        label=found.label,
-        findings=None if found.findings is None else list(found.findings),
-        confidence=found.confidence,
-        tier=found.tier,
-        second=found.second,
-        probabilities=found.probabilities,
-        conformal_set=list(found.conformal_set),
-        coverage=found.coverage,
-        words=found.words(),
-        region=found.region,
-        fallback=found.fallback,
-        classifier=found.classifier,
-        view=data_url(PILImage.fromarray(found.view)) if view else None,
+        label=prediction.label,
+        findings=None if prediction.findings is None else list(prediction.findings),
+        confidence=prediction.confidence,
+        tier=prediction.tier,
+        second=prediction.second,
+        probabilities=prediction.probabilities,
+        conformal_set=list(prediction.conformal_set),
+        coverage=prediction.coverage,
+        words=prediction.words(),
+        region=prediction.region,
+        fallback=prediction.fallback,
+        classifier=prediction.classifier,
+        view=picture_url(PILImage.fromarray(prediction.view)) if view else None,
     )
 
 
 def _explained(task: ExplainTask, explained: Explained) -> schemas.ExplainAnswer:
-    found, options = explained.explanation, task.options
+    explanation, options = explained.explanation, task.options
     draw: dict[str, Callable[[], PILImage.Image]] = {
-        "overlay": found.overlay,
-        "cam": lambda: PILImage.fromarray(to_bytes(found.cam)),
-        "figure": lambda: found.figure(4),
+        "overlay": explanation.overlay,
+        "cam": lambda: grey_picture(explanation.cam),
+        "figure": lambda: explanation.figure(4),
     }
-    pictures = {name: data_url(draw[name](), options.max_side) for name in set(options.pictures)}
+    pictures = {name: picture_url(draw[name](), options.max_side) for name in set(options.pictures)}
     return schemas.ExplainAnswer(
         notice=NOTICE,
         version=lungcls.__version__,
         file=_file(task.upload, explained),
         region=task.region,
-        method=found.method,
-        target=found.target,
-        shares=found.to_dict()["shares"],
-        prediction=_region(found.prediction),
+        method=explanation.method,
+        target=explanation.target,
+        shares=explanation.to_dict()["shares"],
+        prediction=_region(explanation.prediction),
         pictures=schemas.ExplainPictures(**pictures),
     )

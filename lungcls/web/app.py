@@ -11,8 +11,8 @@ from fastapi.staticfiles import StaticFiles
 import lungcls
 from lungcls.labels import NOTICE
 from lungcls.web.admission import LOOPBACK, Admission
+from lungcls.web.frontend import FOLDER, make_frontend
 from lungcls.web.middleware import Counting, Drain, SecurityHeaders
-from lungcls.web.page import FOLDER, make_page
 from lungcls.web.problems import install
 from lungcls.web.process import ModelProcess
 from lungcls.web.routes import make_router
@@ -77,7 +77,7 @@ def create_app(
     app.state.service = service
     install(app)
     app.include_router(make_router(service))
-    app.include_router(make_page(service))
+    app.include_router(make_frontend(service))
     app.mount("/static", StaticFiles(directory=FOLDER / "static"), name="static")
     _describe_problems(app)
     app.add_middleware(Drain, most=2 * settings.max_upload)

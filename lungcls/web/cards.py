@@ -15,12 +15,12 @@ def card_rows(card: Card) -> list[tuple[str, str]]:
 
 def missed(card: Card) -> dict[str, float]:
     """Return the share of each class's validation images that the classifier takes for another class."""
-    found = {}
+    shares = {}
     for name, values in _validation(card, "per_class").items():
-        recall = _figure(values, "recall")
+        recall = _estimate(values, "recall")
         if recall is not None:
-            found[name] = 1 - recall[0]
-    return found
+            shares[name] = 1 - recall[0]
+    return shares
 
 
 def _rows(card: Card) -> Iterator[tuple[str, str]]:
@@ -37,11 +37,11 @@ def _rows(card: Card) -> Iterator[tuple[str, str]]:
     if data.get("split_hash"):
         yield "Split", str(data["split_hash"])
     for name in _validation(card, "overall"):
-        if figure := _figure(_validation(card, "overall"), name):
-            yield f"Validation: {name.replace('_', ' ')}", _interval(figure)
+        if estimate := _estimate(_validation(card, "overall"), name):
+            yield f"Validation: {name.replace('_', ' ')}", _interval(estimate)
     for name, values in _validation(card, "per_class").items():
-        figures = ((key, _figure(values, key)) for key in ("recall", "precision"))
-        texts = [f"{key} {_interval(figure)}" for key, figure in figures if figure]
+        estimates = ((key, _estimate(values, key)) for key in ("recall", "precision"))
+        texts = [f"{key} {_interval(estimate)}" for key, estimate in estimates if estimate]
         if texts:
             yield f"Validation: {name}", ", ".join(texts)
     yield "Licence", card.licence
@@ -54,15 +54,15 @@ def _validation(card: Card, part: str) -> Mapping[str, Any]:
     return values if isinstance(values, Mapping) else {}
 
 
-def _figure(values: Any, name: str) -> tuple[float, float | None, float | None] | None:
-    found = values.get(name) if isinstance(values, Mapping) else None
-    if not isinstance(found, Mapping) or not isinstance(found.get("value"), (int, float)):
+def _estimate(values: Any, name: str) -> tuple[float, float | None, float | None] | None:
+    numbers = values.get(name) if isinstance(values, Mapping) else None
+    if not isinstance(numbers, Mapping) or not isinstance(numbers.get("value"), (int, float)):
         return None
-    return float(found["value"]), found.get("low"), found.get("high")
+    return float(numbers["value"]), numbers.get("low"), numbers.get("high")
 
 
-def _interval(figure: tuple[float, float | None, float | None]) -> str:
-    value, low, high = figure
+def _interval(estimate: tuple[float, float | None, float | None]) -> str:
+    value, low, high = estimate
     return f"{value:.3f}" if low is None or high is None else f"{value:.3f} ({low:.3f} to {high:.3f})"
 
 

@@ -66,10 +66,10 @@ def parse_fields(model: type[AnyForm], fields: Mapping[str, Sequence[str]]) -> A
         ``invalid-field``, naming each.
     """
     values: dict[str, Any] = {}
-    for name, found in fields.items():
-        known = model.model_fields.get(name)
-        several = known is None or str(known.annotation).startswith("list")
-        values[name] = list(found) if several or len(found) > 1 else found[0]
+    for name, texts in fields.items():
+        field = model.model_fields.get(name)
+        several = field is None or str(field.annotation).startswith("list")
+        values[name] = list(texts) if several or len(texts) > 1 else texts[0]
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -98,8 +98,8 @@ def documented_form(
     for name, value in schema["properties"].items():
         kinds: list[dict[str, Any]] = value.get("anyOf", [])
         plain = next((kind for kind in kinds if kind.get("type") != "null"), {})
-        known = {key: item for key, item in value.items() if key not in ("anyOf", "title", "default")}
-        properties[name] = known | plain
+        plain_keys = {key: item for key, item in value.items() if key not in ("anyOf", "title", "default")}
+        properties[name] = plain_keys | plain
         target = properties[name].get("items", properties[name])
         if name in choices:
             target["enum"] = list(choices[name])

@@ -125,7 +125,7 @@ class Drain:
             return
         complete = False
         # Such a client has not begun to send, and will not when it sees the refusal.
-        asked = Headers(scope=scope).get("expect", "").lower() == "100-continue"
+        expects = Headers(scope=scope).get("expect", "").lower() == "100-continue"
         begun = False
 
         async def noted() -> Message:
@@ -138,7 +138,9 @@ class Drain:
         async def drained(message: Message) -> None:
             # Who was too slow is not waited for again, nor is anyone when the service stops.
             waited = message.get("status") in (408, 503)
-            if message["type"] == "http.response.start" and not (complete or waited or (asked and not begun)):
+            if message["type"] == "http.response.start" and not (
+                complete or waited or (expects and not begun)
+            ):
                 size = 0
                 with anyio.move_on_after(_DRAIN_SECONDS):
                     while not complete and size <= self.most:

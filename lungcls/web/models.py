@@ -187,22 +187,24 @@ class Models:
                     predictions[index][region] = result
                 else:
                     answers[chunk[index][0]] = result.error
-        for (place, _, image), found, by_region in zip(chunk, lungs, predictions):
+        for (place, _, image), of_film, by_region in zip(chunk, lungs, predictions):
             if answers[place] is None:
-                answers[place] = Answer(image, found, by_region)
+                answers[place] = Answer(image, of_film, by_region)
 
 
 def _classifiers(names: tuple[str, ...]) -> dict[str, str]:
     """Return weights by region, the widest region first."""
-    found: dict[str, str] = {}
+    classifiers: dict[str, str] = {}
     for name in names or [name for name in released() if name in _RELEASED]:
         card = load_card(name)
         region = (card.region or {}).get("name", "")
         if not region:
             raise OptionError(f"{name} is no classifier; expected weights whose card names a region")
-        if region in found:
-            raise OptionError(f"{name} and {found[region]} both see the region {region!r}; give one a region")
-        found[region] = name
-    if not found:
+        if region in classifiers:
+            raise OptionError(
+                f"{name} and {classifiers[region]} both see the region {region!r}; give one a region"
+            )
+        classifiers[region] = name
+    if not classifiers:
         raise OptionError("there is no classifier; name one, or install lungcls with its weights")
-    return {region: found[region] for region in REGIONS if region in found}
+    return {region: classifiers[region] for region in REGIONS if region in classifiers}

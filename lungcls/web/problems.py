@@ -87,18 +87,18 @@ class Problem(Exception):
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI description of the problems with these statuses."""
-    found: dict[int | str, dict[str, Any]] = {}
+    responses: dict[int | str, dict[str, Any]] = {}
     for status in statuses:
         kinds = [f"`{_urn(kind)}` ({title})" for kind, (number, title) in TITLES.items() if number == status]
         headers = {
             "Retry-After": {"description": "Seconds after which to try again.", "schema": {"type": "integer"}}
         }
-        found[status] = {
+        responses[status] = {
             "description": f"{HTTPStatus(status).phrase}: " + "; ".join(kinds),
             "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}},
             **({"headers": headers} if status in (429, 503) else {}),
         }
-    return found
+    return responses
 
 
 def install(app: FastAPI) -> None:

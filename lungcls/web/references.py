@@ -17,5 +17,5 @@ else:
 def class_notes(classes: Iterable[str]) -> dict[str, ClassNotes]:
     """Return notes and links for each class; empty ones for a class that nothing was written about."""
     text = resources.files("lungcls.web").joinpath("references.toml").read_text(encoding="utf-8")
-    known = tomllib.loads(text)
-    return {name: ClassNotes(**known.get(name, {"note": None, "references": []})) for name in classes}
+    notes = tomllib.loads(text)
+    return {name: ClassNotes(**notes.get(name, {"note": None, "references": []})) for name in classes}

@@ -22,10 +22,10 @@ from lungcls.files import atomic_write
 from lungcls.finder import Finder
 from lungcls.images import read_image
 from lungcls.labels import NOTICE
-from lungcls.regions import Mask, resize_mask
+from lungcls.regions import Mask, resize_mask, stretch
+from lungcls.render.pictures import grey_picture, mask_picture
 from lungcls.web.admission import LOOPBACK, Admission
 from lungcls.web.middleware import SecurityHeaders
-from lungcls.web.pictures import black_white, grey
 
 _FOLDER: Final = Path(__file__).parent
 _LARGEST: Final = 1 << 26
@@ -70,7 +70,7 @@ class Reviewed:
 
     def picture(self, film: Path) -> PILImage.Image:
         """Return a film as the networks are shown it, in 8 bits."""
-        return grey(read_image(film).pixels)
+        return grey_picture(stretch(read_image(film).pixels))
 
     def mask(self, film: Path) -> tuple[Mask, bool]:
         """Return a film's mask at its own size, and whether it was saved (else the segmenter drew it)."""
@@ -106,7 +106,7 @@ class Reviewed:
             raise DataError(f"{film.name}: nothing is marked as lung; paint it, or leave the film out")
         place = self.place(film)
         with atomic_write(place) as file:
-            black_white(mask).save(file, "PNG")
+            mask_picture(mask).save(file, "PNG")
         return place
 
 
@@ -144,8 +144,8 @@ def create_review(reviewed: Reviewed) -> FastAPI:
 
     @app.get("/masks/{number}")
     def mask(number: int) -> Response:
-        found, _ = reviewed.mask(_film(reviewed, number))
-        return _png(black_white(found))
+        drawn, _ = reviewed.mask(_film(reviewed, number))
+        return _png(mask_picture(drawn))
 
     @app.put("/masks/{number}")
     async def save(number: int, request: Request) -> dict[str, str]:

@@ -174,11 +174,11 @@ async def _gathered(
         if begun:
             raise Problem("worked-too-long", f"No answer within {timeout:g} seconds.") from error
         raise Problem("waited-too-long", f"Still waiting after {timeout:g} seconds.") from error
-    found: list[Found] = []
+    gathered: list[Found] = []
     errors: list[tuple[int, str, Problem]] = []
     for place, (result, upload) in enumerate(zip(results, uploads)):
         if not isinstance(result, BaseException):
-            found.append(result)
+            gathered.append(result)
         elif isinstance(result, (asyncio.CancelledError, CancelledError)):
             raise Problem("not-ready", "The service is stopping.")
         elif isinstance(result, Problem):
@@ -195,7 +195,7 @@ async def _gathered(
             raise result
     if errors:
         raise file_problem(errors, len(uploads))
-    return found
+    return gathered
 
 
 def service_of(request: Request) -> Service:

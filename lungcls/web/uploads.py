@@ -105,17 +105,17 @@ def file_problem(errors: list[tuple[int, str, Problem]], files: int) -> Problem:
 
 def _checked(uploads: list[tuple[str, bytearray]]) -> list[Upload]:
     """Tell the formats; nothing is decoded yet."""
-    found, errors = [], []
+    checked, errors = [], []
     for place, (name, content) in enumerate(uploads):
         try:
             # Not by the name, which would let any content pass as an old DICOM file.
             kind = image_format(bytes(content[:_HEAD]), "<file>")
-            found.append(Upload(name, bytes(content), kind))
+            checked.append(Upload(name, bytes(content), kind))
         except ImageFormatError as error:
             errors.append((place, name, image_problem(error)))
     if errors:
         raise file_problem(errors, len(uploads))
-    return found
+    return checked
 
 
 def image_problem(error: ImageError) -> Problem:

@@ -13,7 +13,7 @@ from lungcls.data.dataset import Dataset
 from lungcls.data.splits import PARTS, Split, crossing, split_dataset
 from lungcls.errors import OptionError
 from lungcls.finder import Finder
-from lungcls.gate.gate import Gate
+from lungcls.gate.screening import Gate
 from lungcls.recipes import load_recipe
 from lungcls.render.drawing import require_matplotlib
 from lungcls.study.context import RunContext
@@ -101,7 +101,7 @@ def train_release(
             database,
             out / step,
             split=split,
-            made=made,
+            earlier=made,
             gate=gate,
             context=context,
         )

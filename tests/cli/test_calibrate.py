@@ -155,7 +155,8 @@ def test_predict_gives_sets_tiers_and_spreads(
     films = [draw(tmp_path / f"in/{name}.png", seed=seed) for seed, name in enumerate("ab")]
 
     def predicted(out: str, *words: object) -> list[dict[str, str]]:
-        result = invoke("predict", *films, "-o", tmp_path / out, "--segmenter", weights["segmenter"], *words)
+        stages = ("--segmenter", weights["segmenter"], "--gate", "none", *words)
+        result = invoke("predict", *films, "-o", tmp_path / out, *stages)
         assert result.exit_code == 0, result.output
         with (tmp_path / out / "predictions.csv").open(newline="") as file:
             return list(csv.DictReader(file))

@@ -36,6 +36,7 @@ def stages(tiny_segmenter: Path, tiny_classifier: Path, tmp_path: Path) -> list[
         shutil.copy(path, tmp_path)
     return [
         "--classifier", tmp_path / tiny_classifier.name, "--segmenter", tiny_segmenter, "--device", "cpu",
+        "--gate", "none",  # which doubts films whose lungs an untrained network draws
     ]  # fmt: skip
 
 
@@ -72,6 +73,16 @@ def test_a_folder_of_other_films_is_told_and_marked(stages: list[object], tmp_pa
     missing = run("drift", "no-such-weights", other, *stages)
     assert missing.exit_code == 2
     assert "neither a folder nor statistics" in missing.output
+
+
+def test_films_without_a_label_are_left_out_and_said(stages: list[object], tmp_path: Path) -> None:
+    folder = draw(tmp_path / "a", 0, count=2)
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)
+    Image.fromarray(noise).save(folder / "noise.png")
+    saved = run("drift", folder, "--save", tmp_path / "a.npz", *stages[:-2])
+    assert saved.exit_code == 0, saved.output
+    assert f"left out, as they get no label: 1 films of {folder}" in " ".join(saved.output.split())
+    assert "2 films: " in saved.output
 
 
 def test_few_films_and_no_reference_leave_answers_as_they_are(stages: list[object], tmp_path: Path) -> None:

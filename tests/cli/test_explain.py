@@ -22,8 +22,9 @@ Run = Callable[..., Result]
 @pytest.fixture
 def run(weights: dict[str, str]) -> Run:
     def invoke(*arguments: object) -> Result:
-        stages = ["--segmenter", weights["segmenter"], "--classifier", weights["mask"], "--device", "cpu"]
-        return CliRunner().invoke(app, ["explain", *map(str, arguments), *stages], catch_exceptions=False)
+        stages = ["--segmenter", weights["segmenter"], "--classifier", weights["mask"], "--gate", "none"]
+        words = ["explain", *map(str, arguments), *stages, "--device", "cpu"]
+        return CliRunner().invoke(app, words, catch_exceptions=False)
 
     return invoke
 

@@ -16,7 +16,7 @@ from PIL import Image as PILImage
 
 from lungcls import conformal
 from lungcls.finder import assess
-from lungcls.gate.gate import judge
+from lungcls.gate.screening import judge
 from lungcls.images import read_image
 from lungcls.phantom import chest_phantom
 from lungcls.pipeline import Pipeline
@@ -179,7 +179,7 @@ def sessions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("shape", "rows_apart"), [((210, 180), 1), ((160, 230), 1), ((420, 180), 2)])
 def test_graphs_answer_as_the_pipeline(
-    sessions: dict[str, Any], shape: tuple[int, int], rows_apart: int, real_gate: None
+    sessions: dict[str, Any], shape: tuple[int, int], rows_apart: int
 ) -> None:
     film = chest_phantom((shape[0], shape[1] * rows_apart), seed=6).image[::rows_apart]
     aspect = float(rows_apart)

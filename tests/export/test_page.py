@@ -153,7 +153,7 @@ def films(folder: Path) -> list[Path]:
     ]
 
 
-def test_answers_are_the_librarys(driver: ModuleType, opened: Any, tmp_path: Path, real_gate: None) -> None:
+def test_answers_are_the_librarys(driver: ModuleType, opened: Any, tmp_path: Path) -> None:
     paths = films(tmp_path)
     pipeline = Pipeline(device="cpu")
     for path, found in zip(paths, driver.ask(opened, paths), strict=True):
@@ -165,7 +165,7 @@ def test_answers_are_the_librarys(driver: ModuleType, opened: Any, tmp_path: Pat
         assert found["box"] == (None if expected.box is None else list(expected.box)), path.name
 
 
-def test_answers_on_real_films(driver: ModuleType, opened: Any, real_data: Path, real_gate: None) -> None:
+def test_answers_on_real_films(driver: ModuleType, opened: Any, real_data: Path) -> None:
     from lungcls.data import open_radiography
 
     database = open_radiography(real_data)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lungcls.data import open_radiography
-from lungcls.gate.gate import KINDS, Gate
+from lungcls.gate.screening import KINDS, Gate
 from lungcls.gate.training import GateRecipe, refit_thresholds, train_gate
 from lungcls.phantom import chest_phantom
 from lungcls.weights import load_card
@@ -16,7 +16,6 @@ from lungcls.weights import load_card
 SMALL = GateRecipe(channels=(4, 8, 8, 8), hidden=8, steps=3, strangers=30, slices=10, phantoms=4)
 
 
-@pytest.mark.usefixtures("real_gate")
 def test_from_films_to_a_weight_file(manifest_database: Path, tmp_path: Path) -> None:
     database = open_radiography(manifest_database)
     path = train_gate(SMALL, database, tmp_path / "a")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lungcls.gate.gate import KINDS
+from lungcls.gate.screening import KINDS
 from lungcls.gate.views import GateBatches, Sources
 from lungcls.phantom import chest_phantom
 

@@ -15,13 +15,12 @@ from typer.testing import CliRunner
 
 from lungcls.cli.main import app
 from lungcls.errors import RejectedError
-from lungcls.gate.gate import Gate
+from lungcls.gate.screening import Gate
 from lungcls.labels import CLASSES
 from lungcls.phantom import chest_phantom
 from lungcls.pipeline import Pipeline
 from lungcls.prediction import Failure, Prediction
 
-pytestmark = pytest.mark.usefixtures("real_gate")
 PHANTOM = chest_phantom(128, seed=3, letter=None)
 FILM = PHANTOM.image
 STRIPES = np.tile(np.repeat([0.1, 0.9], 8).astype(np.float32), (128, 8))

@@ -173,11 +173,11 @@ def _door(*words: object) -> tuple[int, str]:
 
 def test_the_door_runs_the_script_with_all_that_is_typed(manifest_database: Path, tmp_path: Path) -> None:
     code, text = _door("--help")
-    assert (code, "--split-file" in text, "--layout" in text) == (0, True, True)
+    assert (code, "--split" in text, "--layout" in text) == (0, True, True)
     files = [record.file for record in RadiographyDatabase(manifest_database).records]
     split = Split(dict.fromkeys(files, "train") | {files[0]: "validation"}, dict(zip(files, files)))
     split.write_csv(tmp_path / "split.csv")
-    command = ["--data", manifest_database, "-o", tmp_path / "out", "--split-file", tmp_path / "split.csv"]
+    command = ["--data", manifest_database, "-o", tmp_path / "out", "--split", tmp_path / "split.csv"]
     code, text = _door(*command)
     assert (code, text.count("\n")) == (2, 1)
     assert "no image of the dataset is in the part 'test'" in text

@@ -32,8 +32,6 @@ from lungcls.study.study import Study, views_for
 SIDE = 224
 KINDS = ("plain", "inverted", "dark", "stretched", "refused", "one_lunged")
 
-pytestmark = pytest.mark.usefixtures("real_gate")
-
 
 def _dark(pixels: np.ndarray) -> np.ndarray:
     return 0.02 + 0.1 * pixels

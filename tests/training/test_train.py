@@ -347,7 +347,7 @@ def test_a_classifier_learns_from_a_teacher(
         tmp_path / "run",
         context=CPU,
         lungs=lungs,
-        made={"wise": tiny_classifier},
+        earlier={"wise": tiny_classifier},
     )
     assert load_card(path).training_data["teachers"] == [teacher.sha256]
     # No checkpoint and no weight file holds the teacher.

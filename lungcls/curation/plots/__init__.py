@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from lungcls.curation.plots.chart import Chart, Table
@@ -11,7 +10,7 @@ from lungcls.curation.plots.facts import problems, summary
 from lungcls.curation.plots.grey import grey_charts
 from lungcls.curation.plots.grids import grid_charts
 from lungcls.curation.survey import Survey
-from lungcls.files import atomic_write
+from lungcls.files import atomic_write, write_json
 from lungcls.progress import Progress, quiet
 from lungcls.render.drawing import require_matplotlib
 from lungcls.render.html import write_page
@@ -52,8 +51,7 @@ def write_tables(survey: Survey, out: str | Path, charts: list[Chart]) -> list[P
     written.append(_images(survey).write(folder / "images.csv"))
     written.append(Table(("file", "problem"), problems(survey)).write(folder / "problems.csv"))
     path = folder / "summary.json"
-    with atomic_write(path, "w") as file:
-        file.write(json.dumps(survey.summary(), indent=1, ensure_ascii=False) + "\n")
+    write_json(path, survey.summary(), ensure_ascii=False)
     return [*written, path]
 
 

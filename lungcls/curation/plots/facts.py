@@ -9,24 +9,24 @@ from lungcls.curation.survey import Survey
 
 def summary(survey: Survey) -> list[tuple[str, Any]]:
     """Return what the page says first, as names and values."""
-    found = survey.summary()
-    copies = {name: found[name] for name in ("identical_files", "identical_pixels", "near")}
-    usable = found["masks"].get("usable", 0)
+    values = survey.summary()
+    copies = {name: values[name] for name in ("identical_files", "identical_pixels", "near")}
+    usable = values["masks"].get("usable", 0)
     return [
-        ("Layout", found["layout"]),
-        ("Images", found["images"]),
-        ("of them readable", found["readable"]),
+        ("Layout", values["layout"]),
+        ("Images", values["images"]),
+        ("of them readable", values["readable"]),
         ("Classes", ", ".join(f"{name} {count}" for name, count in survey.counts().items())),
         ("Images with a usable lung mask", usable),
-        ("Known patients", found["patients"]),
-        ("Files that are named and not there", found["missing_files"]),
-        ("Left out", ", ".join(f"{reason} {count}" for reason, count in found["dropped"].items()) or "none"),
+        ("Known patients", values["patients"]),
+        ("Files that are named and not there", values["missing_files"]),
+        ("Left out", ", ".join(f"{reason} {count}" for reason, count in values["dropped"].items()) or "none"),
         *(
             (name.replace("_", " ").capitalize(), f"{counts['groups']} groups of {counts['images']} images")
             for name, counts in copies.items()
         ),
-        ("Size on disk", f"{found['bytes'] / 1e6:.1f} MB"),
-        ("Split", f"{found['split']} {found['split_hash']}"),
+        ("Size on disk", f"{values['bytes'] / 1e6:.1f} MB"),
+        ("Split", f"{values['split']} {values['split_hash']}"),
     ]
 
 

@@ -1,4 +1,4 @@
-// What the numbers mean: lungcls.gate.gate, lungcls.quality, lungcls.finder and lungcls.prediction in brief.
+// What the numbers mean: lungcls.gate.screening, lungcls.quality, lungcls.finder and lungcls.prediction in brief.
 // Every limit comes from page.json, which the library writes.
 
 const reason = (name, value, threshold, message, corrected = false) =>

@@ -15,9 +15,9 @@ from lungcls.data.splits import PARTS, Split, split_dataset
 from lungcls.errors import DataError
 from lungcls.evaluation.classification import ClassificationReport, classification_report
 from lungcls.evaluation.results import write_csv, write_results
-from lungcls.files import atomic_write
+from lungcls.files import write_text
 from lungcls.finder import Finder
-from lungcls.gate.gate import Gate
+from lungcls.gate.screening import Gate
 from lungcls.progress import Progress, quiet
 from lungcls.regions import Region
 from lungcls.render.drawing import save_figure
@@ -204,10 +204,8 @@ def write_comparison(
     if values["pairs"]:
         write_csv(out, f"{name}_pairs", values["pairs"])
         tables["Pairs on the same images"] = pair_rows(comparison)
-    with atomic_write(out / f"{name}.md", "w") as file:
-        file.write(
-            "\n\n".join(f"## {title}\n\n{format_table(rows)}" for title, rows in tables.items()) + "\n"
-        )
+    sections = [f"## {title}\n\n{format_table(rows)}" for title, rows in tables.items()]
+    write_text(out / f"{name}.md", "\n\n".join(sections) + "\n")
     return tables
 
 

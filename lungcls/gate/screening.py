@@ -119,23 +119,25 @@ def judge(values: npt.NDArray[np.floating], thresholds: Mapping[str, float]) -> 
     Screening
     """
     probabilities = dict(zip(KINDS, softmax(values[:-1].astype(np.float64)).tolist()))
-    found = Screening(probabilities, float(values[-1]), True, ())
+    screening = Screening(probabilities, float(values[-1]), True, ())
     # What is taken for a film of an odd kind must be one beyond doubt: that is where strangers end up.
     least = thresholds["chest" if probabilities["frontal"] >= 0.5 else "film"]
-    if found.chest < least:
+    if screening.chest < least:
         # What it is called makes no difference to what follows.
         kind = max(probabilities, key=probabilities.__getitem__)
         name = kind if kind in ("ct_slice", "lateral") else "not_chest_xray"
-        return replace(found, accepted=False, reasons=(Reason(name, found.chest, least, MESSAGES[name]),))
+        return replace(
+            screening, accepted=False, reasons=(Reason(name, screening.chest, least, MESSAGES[name]),)
+        )
     reasons = []
-    if found.frontal < thresholds["frontal"]:
+    if screening.frontal < thresholds["frontal"]:
         rest = [kind for kind in KINDS[1:] if kind not in FOREIGN]
         kind = max(rest, key=probabilities.__getitem__)
-        reasons.append(Reason(kind, found.frontal, thresholds["frontal"], MESSAGES[kind]))
-    elif found.distance > thresholds["distance"]:
+        reasons.append(Reason(kind, screening.frontal, thresholds["frontal"], MESSAGES[kind]))
+    elif screening.distance > thresholds["distance"]:
         message = "the film is unlike those of the training data"
-        reasons.append(Reason("out_of_distribution", found.distance, thresholds["distance"], message))
-    return replace(found, reasons=tuple(reasons))
+        reasons.append(Reason("out_of_distribution", screening.distance, thresholds["distance"], message))
+    return replace(screening, reasons=tuple(reasons))
 
 
 class Gate:
@@ -151,6 +153,9 @@ class Gate:
     def __init__(self, card: Card, network: Network) -> None:
         self.card = card
         self.network = network
+
+    def __repr__(self) -> str:
+        return f"Gate({self.card.name!r}, device={self.network.device!r}, engine={self.network.engine!r})"
 
     @classmethod
     def load(
@@ -218,12 +223,12 @@ class Gate:
         views = np.stack(
             [whole_view(pixels, size, aspect, self.card.tone)[0] for pixels, aspect in zip(images, aspects)]
         )
-        found = [judge(values, self.card.thresholds) for values in self.outputs(views)]
+        screenings = [judge(values, self.card.thresholds) for values in self.outputs(views)]
         # What looks inverted is looked at once more, inverted back.
-        for place, first in enumerate(found):
+        for place, first in enumerate(screenings):
             if first.accepted and any(reason.name == "inverted" for reason in first.reasons):
-                found[place] = self._reinverted(images[place], aspects[place], first)
-        return found
+                screenings[place] = self._reinverted(images[place], aspects[place], first)
+        return screenings
 
     def _reinverted(self, pixels: Pixels, aspect: float, first: Screening) -> Screening:
         view, _ = whole_view(np.float32(1) - pixels, self.card.input_size, aspect, self.card.tone)

@@ -17,7 +17,7 @@ FOLDER: Final = Path(__file__).parent
 """Folder of templates and static files."""
 
 
-def make_page(service: Service) -> APIRouter:
+def make_frontend(service: Service) -> APIRouter:
     """Return the routes of the pages."""
     # Fields of the OpenAPI document are mostly optional: one that is missing counts as empty.
     environment = Environment(

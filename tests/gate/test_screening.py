@@ -7,12 +7,10 @@ import numpy as np
 import pytest
 
 from lungcls.errors import WeightsError
-from lungcls.gate.gate import FOREIGN, KINDS, Gate, Screening, judge
+from lungcls.gate.screening import FOREIGN, KINDS, Gate, Screening, judge
 from lungcls.phantom import chest_phantom
 from lungcls.regions import whole_view
 from lungcls.weights import load_card
-
-pytestmark = pytest.mark.usefixtures("real_gate")
 
 THRESHOLDS = {"chest": 0.5, "film": 0.5, "frontal": 0.5, "distance": 2.0, "inverted": 0.9}
 

@@ -1,4 +1,4 @@
-"""The gate's answer in plain types."""
+"""What was measured on a film and its mask, in plain types."""
 
 from __future__ import annotations
 
