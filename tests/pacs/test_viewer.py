@@ -30,7 +30,10 @@ pytestmark = pytest.mark.slow
 
 DX = "1.2.840.10008.5.1.4.1.1.1.1"
 # Cornerstone3D draws with WebGL, here on the processor.
-SWITCHES = ("--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist")
+SWITCHES = (
+    *("--no-sandbox", "--use-angle=swiftshader"),
+    *("--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"),
+)
 SETTINGS = """
 window.config = {
   routerBasename: "/", extensions: [], modes: [], maxNumberOfWebWorkers: 1, defaultDataSourceName: "dicomweb",
@@ -63,7 +66,11 @@ LOOK = """
 FILMS: Final[dict[str, tuple[int, list[str] | None, tuple[str, str]]]] = {
     "taken": (1, ["L", "F"], ("Right lung", "Left lung")),
     "mirrored": (-1, ["R", "F"], ("Left lung", "Right lung")),
-    "untold": (1, None, ("Lung at the image's left, side unknown", "Lung at the image's right, side unknown")),
+    "untold": (
+        1,
+        None,
+        ("Lung at the image's left, side unknown", "Lung at the image's right, side unknown"),
+    ),
 }
 
 
@@ -173,7 +180,8 @@ def test_ohif_shows_each_lung_where_it_is_and_by_its_side(
     film, seg = studies[name]["film"], studies[name]["seg"]
     picture, found = shown(viewer, orthanc.rest, film, seg, tmp_path / "canvas.png")
     segments = {
-        segment.SegmentLabel: plane.astype(bool) for segment, plane in zip(seg.SegmentSequence, seg.pixel_array)
+        segment.SegmentLabel: plane.astype(bool)
+        for segment, plane in zip(seg.SegmentSequence, seg.pixel_array)
     }
     assert sorted(found["labels"]) == sorted(segments)
     by_place = sorted(segments, key=lambda label: float(np.nonzero(segments[label])[1].mean()))
