@@ -145,7 +145,7 @@ def part_notes(parts: Sequence[LungPart]) -> tuple[str, ...]:
             else "only one lung was found"
         )
         return (f"{what}; left and right are not told apart",)
-    notes = (parts[0].separation,) if parts and parts[0].separation else ()
+    notes: tuple[str, ...] = (parts[0].separation,) if parts and parts[0].separation else ()
     if parts and parts[0].side is None:
         notes += ("left and right are unknown: the film does not say where the patient's left is",)
     return notes
