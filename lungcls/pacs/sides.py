@@ -4,7 +4,7 @@ The mask is divided by :func:`lungcls.quality.pair.pair_of_lungs`; the patient's
 ``PatientOrientation`` (or by ``ImageOrientationPatient``) alone: not by where the heart is, so that the film
 of a patient with dextrocardia and one that was flipped in software are not mistaken for each other. Where the
 file says nothing, neither does lungcls: the parts are then called by their side of the image. What the
-detector did to its image before (``FieldOfViewHorizontalFlip``) does not count: the orientation is that of the
+detector did to its image before (``FieldOfViewHorizontalFlip``) does not count: the orientation is of the
 image as it is stored.
 """
 
