@@ -228,6 +228,21 @@ def constancy() -> str:
     return f"{format_table(list(table.values()))}\n\n{about}"
 
 
+def sides() -> str:
+    """How often lungs touch, and how well they are divided."""
+    found = _json("sides")
+    rows = [
+        {
+            key: _rounded(value, 2 if key == "divided" else 5) if isinstance(value, float) else value
+            for key, value in row.items()
+        }
+        for row in found["rows"]
+    ]
+    size = f"{found['size']} x {found['size']}"
+    about = f"Joined at {size}; shares of a mask's pixels. Command: `{found['command']}`."
+    return f"{format_table(found['counts'])}\n\n{format_table(rows)}\n\n{about}"
+
+
 def same_source() -> str:
     """What can be claimed of this database: classes told apart within one source."""
     found = _json("same_source")
@@ -291,6 +306,7 @@ TABLES: Final[dict[Path, tuple[Callable[[], str], ...]]] = {
         class_bias,
         ordered_sets,
         constancy,
+        sides,
     ),
     README.parent.parent / "README.md": (same_source, ablation_short, speed_short),
     DOCS / "shortcuts.md": (shortcuts_example,),

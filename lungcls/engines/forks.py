@@ -1,4 +1,4 @@
-"""Forks: a child has none of the threads that its parent's networks started, and would wait for them for ever."""
+"""Forks: a child has none of the threads of its parent's networks, and would wait for them for ever."""
 
 from __future__ import annotations
 

@@ -16,7 +16,6 @@ from lungcls.models.runtime import load_network, resolve_device, run_network
 from lungcls.regions import View
 from lungcls.weights import Card
 
-
 _ran_in: int | None = None  # generation of the process in which a network ran last
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from skimage import measure
 
 from lungcls.explanation.frame import Frame, Grid
-from lungcls.quality import MIN_BALANCE
+from lungcls.quality.pair import pair_of_lungs
 from lungcls.regions import Mask, Pixels, lung_box
 
 PARTS = ("lungs", "image_left", "image_right", "upper", "middle", "lower")
@@ -102,23 +101,15 @@ def _left_lung(mask: Mask) -> Mask:
     box = lung_box(mask)
     if box is None:
         return mask
-    labels, count = measure.label(mask, connectivity=1, return_num=True)
-    parts = sorted(measure.regionprops(labels), key=lambda part: -part.area)
-    columns = np.arange(mask.shape[1])
-    if count > 1 and parts[1].area / parts[0].area >= MIN_BALANCE:
-        sides = [part.centroid[1] for part in parts[:2]]
-        # What is left over (small islands) goes to the nearer of the two lungs.
-        is_left = [abs(part.centroid[1] - min(sides)) <= abs(part.centroid[1] - max(sides)) for part in parts]
-        chosen = np.zeros(count + 1, np.bool_)
-        chosen[[part.label for part, left in zip(parts, is_left) if left]] = True
-        lung: Mask = chosen[labels]
-        return lung
+    pair = pair_of_lungs(mask)
+    if pair is not None:
+        return pair.first
     if (box[2] - box[0]) * 2 < mask.shape[1]:  # narrower than half of the picture: one lung, on its own side
         middle = (box[0] + box[2]) / 2
         return mask if middle < mask.shape[1] / 2 else np.zeros_like(mask)
-    # Two lungs that touch are divided where they are thinnest, in the middle third of their box.
+    # Two lungs that touch too much to be told apart are divided in the thinnest column of the middle third.
     third = (box[2] - box[0]) // 3
     heights = mask[:, box[0] + third : box[2] - third].sum(axis=0)
     thinnest = np.flatnonzero(heights == heights.min())
     cut = box[0] + third + int(thinnest[len(thinnest) // 2])
-    return mask & (columns < cut)
+    return mask & (np.arange(mask.shape[1]) < cut)

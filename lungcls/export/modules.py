@@ -172,8 +172,11 @@ def toned(pixels: Tensor, name: str) -> Tensor:
     places = (torch.ones_like(ranked[0], dtype=torch.float64).sum() - 1) * torch.tensor(
         [share / 100 for share in EXTREMES], dtype=torch.float64, device=pixels.device
     )
-    below, above = (ranked.index_select(1, place.to(torch.int64)) for place in (places.floor(), places.ceil()))
-    low, high = (below + (above - below) * (places - places.floor()).to(torch.float32)).unbind(1)
+    below, above = (
+        ranked.index_select(1, place.to(torch.int64)) for place in (places.floor(), places.ceil())
+    )
+    between = (places - places.floor()).to(torch.float32)
+    low, high = (below + (above - below) * between).unbind(1)
     spread = high - low
     placed = (spread > 0) & (spread < FLAT) if name == "range" else spread > 0
     scale = (PLACED[1] - PLACED[0]) / torch.where(placed, spread, torch.ones_like(spread))

@@ -46,9 +46,7 @@ class FilmModule(nn.Module):
         """
         pixels = films[:, 0]
         if self.segmenter is not None:
-            return lung_probability(
-                self.segmenter, pixels, self.card.input_size, self.card.tone
-            ).unsqueeze(1)
+            return lung_probability(self.segmenter, pixels, self.card.input_size, self.card.tone).unsqueeze(1)
         assert self.pipeline is not None
         return self.pipeline.answer(pixels)[1]
 

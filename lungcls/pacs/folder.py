@@ -18,7 +18,7 @@ from lungcls.pacs.deidentify import Deidentifier
 from lungcls.pacs.formats import coco_annotations, coco_document, write_label_png, write_nifti
 from lungcls.pacs.measurements import COLUMNS, head_is_up, measure
 from lungcls.pacs.results import header_of, lungs_of, moved_pixels, objects_of
-from lungcls.pacs.sides import LungPart, lung_parts, patient_axis
+from lungcls.pacs.sides import LungPart, lung_parts, part_notes, patient_axis
 from lungcls.pacs.source import Spacing, physical_spacing
 
 FORMATS: Final = ("nifti", "coco", "png", "csv")
@@ -121,6 +121,7 @@ class ResultFolder:
             parts: tuple[LungPart, ...] = lung_parts(lungs.mask, axis)
         except LungMaskError:
             parts = ()
+        row["notes"] = [*row["notes"], *(note for note in part_notes(parts) if note not in row["notes"])]
         if "nifti" in self.formats:
             row["files"].append(f"nifti/{stem}.nii.gz")
             write_nifti(self.out / row["files"][-1], parts, shape, spacing)

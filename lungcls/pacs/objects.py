@@ -18,7 +18,7 @@ from lungcls.pacs.capture import draw_picture, make_capture
 from lungcls.pacs.codes import KINDS, Kind, Software, stable_uid
 from lungcls.pacs.presentation import make_gsps
 from lungcls.pacs.seg import make_seg
-from lungcls.pacs.sides import LungPart, lung_parts, patient_axis
+from lungcls.pacs.sides import LungPart, lung_parts, part_notes, patient_axis
 from lungcls.pacs.sr import Findings, make_sr
 from lungcls.regions import Mask, Pixels
 
@@ -147,12 +147,7 @@ def _lungs_on(
     except LungMaskError:
         left_out = [kind for kind in ("seg", "gsps") if kind in chosen]
         return (), (f"no lungs were found{', so no ' + ' and '.join(left_out) if left_out else ''}",)
-    if len(parts) == 1:
-        what = "the two lungs touch and are one segment" if parts[0].both else "only one lung was found"
-        return parts, (f"{what}; left and right are not told apart",)
-    if parts[0].side is None:
-        return parts, ("left and right are unknown: the film does not say where the patient's left is",)
-    return parts, ()
+    return parts, part_notes(parts)
 
 
 def _lines(findings: Findings) -> list[str]:

@@ -76,6 +76,8 @@ def make_seg(
             algorithm_identification=algorithm,
             display_color=CIELabColor.from_rgb(*COLOURS[part.side]),
         )
+        if part.separation:
+            segment.SegmentDescription = part.separation.capitalize()
         if part.both:
             kind = segment.SegmentedPropertyTypeCodeSequence[0]
             kind.SegmentedPropertyTypeModifierCodeSequence = [CodedConcept.from_code(BOTH)]

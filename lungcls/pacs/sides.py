@@ -1,15 +1,18 @@
 """Which part of a lung mask is the left lung, and which the right: the patient's, by what the file says.
 
-The two lungs are the mask's two largest connected parts, and the patient's side of each is told by
+The mask is divided by :func:`lungcls.quality.pair.pair_of_lungs`; the patient's side of each lung is told by
 ``PatientOrientation`` (or by ``ImageOrientationPatient``) alone: not by where the heart is, so that the film
 of a patient with dextrocardia and one that was flipped in software are not mistaken for each other. Where the
-file says nothing, neither does lungcls: the parts are then called by their side of the image.
+file says nothing, neither does lungcls: the parts are then called by their side of the image. What the
+detector did to its image before (``FieldOfViewHorizontalFlip``) does not count: the orientation is of the
+image as it is stored.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import cc3d
 import numpy as np
@@ -17,13 +20,11 @@ from pydicom.dataset import Dataset
 from scipy import ndimage
 
 from lungcls.errors import LungMaskError
-from lungcls.quality.mask import MIN_BALANCE, MIN_MERGED_WIDTH
-from lungcls.regions import Mask, lung_box
+from lungcls.quality.mask import MIN_MERGED_WIDTH
+from lungcls.quality.pair import BESIDE, pair_of_lungs
+from lungcls.regions import Mask, known_box
 
 Side: TypeAlias = Literal["left", "right"]
-
-_UPRIGHT: Final = 0.5
-"""Least share of the line between two parts' centres that runs along the patient's left-right axis."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,12 +41,23 @@ class LungPart:
         Where it lies in the image as stored; None where the two parts lie above each other, or for one part.
     both : bool
         Whether it is both lungs in one piece.
+    contact : (int, int) or None
+        Rows of the image, end exclusive, in which it touched the other lung before they were separated.
     """
 
     mask: Mask
     side: Side | None
     image_side: Side | None
     both: bool = False
+    contact: tuple[int, int] | None = None
+
+    @property
+    def separation(self) -> str:
+        """Where it was separated from the other lung, in words; empty where the two lie apart."""
+        if self.contact is None:
+            return ""
+        first, end = self.contact
+        return f"the two lungs touch in rows {first} to {end - 1} and are separated where they touch least"
 
     @property
     def label(self) -> str:
@@ -96,7 +108,7 @@ def lung_parts(mask: Mask, axis: PatientAxis | None) -> tuple[LungPart, ...]:
     -------
     tuple of LungPart
         The patient's right lung first, or the part at the image's left where sides are unknown; one part
-        where there is one lung, or two that touch.
+        where there is one lung, or two that touch over too much of their height to be separated.
 
     Raises
     ------
@@ -108,39 +120,37 @@ def lung_parts(mask: Mask, axis: PatientAxis | None) -> tuple[LungPart, ...]:
             "found an empty lung mask, expected at least one lung; a segmentation and outlines cannot be "
             "written for this film, a report and a picture can"
         )
-    labels = cc3d.connected_components(np.ascontiguousarray(mask), connectivity=4)
-    areas = np.bincount(labels.ravel())[1:]
-    largest = np.argsort(-areas, kind="stable")[:2] + 1
-    if largest.size == 1 or areas[largest[1] - 1] < MIN_BALANCE * areas[largest[0] - 1]:
-        x0, y0, x1, y1 = lung_box(labels == largest[0]) or (0, 0, 1, 1)
+    pair = pair_of_lungs(mask, 1 if axis is None else axis.axis)
+    if pair is None:
+        x0, y0, x1, y1 = known_box(cc3d.largest_k(np.ascontiguousarray(mask), k=1, connectivity=4) > 0)
         return (LungPart(mask, None, None, both=(x1 - x0) / (y1 - y0) >= MIN_MERGED_WIDTH),)
-    first, second = _joined(labels, areas, int(largest[0]), int(largest[1]))
-    offset = np.subtract(ndimage.center_of_mass(second), ndimage.center_of_mass(first))
-    across = abs(offset[1]) >= _UPRIGHT * np.hypot(*offset)
-    if offset[1] < 0:
-        first, second = second, first
-        offset = -offset
-    image_sides: tuple[Side | None, Side | None] = ("left", "right") if across else (None, None)
-    parts = (LungPart(first, None, image_sides[0]), LungPart(second, None, image_sides[1]))
-    if axis is None or abs(offset[axis.axis]) < _UPRIGHT * np.hypot(*offset):
-        return parts
-    second_is_left = (offset[axis.axis] > 0) == (axis.sign > 0)
-    sides: tuple[Side, Side] = ("right", "left") if second_is_left else ("left", "right")
-    named = [LungPart(part.mask, side, part.image_side) for part, side in zip(parts, sides)]
-    return tuple(sorted(named, key=lambda part: part.side != "right"))
+    offset = np.subtract(ndimage.center_of_mass(pair.second), ndimage.center_of_mass(pair.first))
+    upright = abs(offset[1]) >= BESIDE * np.hypot(*offset)
+    image_sides: tuple[Side | None, Side | None] = ("left", "right") if upright else (None, None)
+    sides: tuple[Side | None, Side | None] = (None, None)
+    if axis is not None and abs(offset[axis.axis]) >= BESIDE * np.hypot(*offset):
+        second_is_left = (offset[axis.axis] > 0) == (axis.sign > 0)
+        sides = ("right", "left") if second_is_left else ("left", "right")
+    parts = [
+        LungPart(part, side, image_side, contact=pair.contact)
+        for part, side, image_side in zip((pair.first, pair.second), sides, image_sides)
+    ]
+    return tuple(sorted(parts, key=lambda part: part.side == "left"))
 
 
-def _joined(labels: np.ndarray, areas: np.ndarray, first: int, second: int) -> tuple[Mask, Mask]:
-    """Give each smaller part to the nearer of the two largest, so that nothing of the mask is lost."""
-    one, two = labels == first, labels == second
-    if areas.size > 2:
-        nearer_two = ndimage.distance_transform_edt(~two) < ndimage.distance_transform_edt(~one)
-        rest = (labels > 0) & ~one & ~two
-        for label in np.unique(labels[rest]):
-            piece = labels == label
-            target = two if nearer_two[piece].mean() > 0.5 else one
-            target |= piece
-    return one, two
+def part_notes(parts: Sequence[LungPart]) -> tuple[str, ...]:
+    """Say what could not be told apart, and what was separated; empty where there is nothing to say."""
+    if len(parts) == 1:
+        what = (
+            "the two lungs touch over too much of their height to be separated, and are one segment"
+            if parts[0].both
+            else "only one lung was found"
+        )
+        return (f"{what}; left and right are not told apart",)
+    notes: tuple[str, ...] = (parts[0].separation,) if parts and parts[0].separation else ()
+    if parts and parts[0].side is None:
+        notes += ("left and right are unknown: the film does not say where the patient's left is",)
+    return notes
 
 
 def _from_letters(header: Dataset) -> PatientAxis | None:

@@ -22,7 +22,8 @@ def ask(_):
         return str(error)
 
 if __name__ == "__main__":
-    load_network.network = load_network("classifier-mask", "classification", engine=sys.argv[1], device="cpu")[1]
+    loaded = load_network("classifier-mask", "classification", engine=sys.argv[1], device="cpu")
+    load_network.network = loaded[1]
     expected = ask(0)
     with multiprocessing.get_context("fork").Pool(1) as pool:
         [answer] = pool.map_async(ask, [0]).get(timeout=100)

@@ -69,6 +69,14 @@ def test_a_flipped_film_has_its_lungs_the_other_way_round(result: tuple[Any, Pat
     assert [bool(row["area_mm2"]) for row in rows] == [True, True, False, False, False, False]
 
 
+def test_what_of_the_lungs_is_not_known_is_noted_once_for_every_film(result: tuple[Any, Path]) -> None:
+    _, out = result
+    rows = json.loads((out / "predictions.json").read_text())["predictions"]
+    notes = {Path(row["path"]).name: row["export"]["notes"] for row in rows}
+    unknown = "left and right are unknown: the film does not say where the patient's left is"
+    assert notes == {"a.dcm": [], "b.dcm": [], "c.png": [unknown]}
+
+
 def test_a_new_study_is_made_where_it_is_asked_for_and_patients_are_taken_off(
     films: Path, tmp_path: Path
 ) -> None:

@@ -170,6 +170,42 @@ def test_masks_come_back_pixel_for_pixel(made: Callable[..., Objects], phantom: 
     ]
 
 
+def test_a_mirrored_copy_has_its_lungs_on_the_patients_sides_in_every_object(
+    film_of: Callable[..., Dataset], phantom: Any, software: Software
+) -> None:
+    pixels, mask = (np.ascontiguousarray(plane[:, ::-1]) for plane in (phantom.image, phantom.mask))
+    header = checked_header(film_of(pixels, PatientOrientation=["R", "F"]), "film")
+    made = make_objects(header, mask, pixels, FINDINGS, software, KINDS)
+    seg = made.datasets["seg"]
+    assert [segment.SegmentLabel for segment in seg.SegmentSequence] == ["Right lung", "Left lung"]
+    right, left = (np.nonzero(plane)[1].mean() for plane in seg.pixel_array)
+    assert left < right
+    for annotation, name in zip(made.datasets["gsps"].GraphicAnnotationSequence, ("Right", "Left")):
+        assert annotation.TextObjectSequence[0].UnformattedTextValue == f"{name} lung"
+        points = np.reshape(annotation.GraphicObjectSequence[0].GraphicData, (-1, 2))
+        assert (points[:, 0].mean() > mask.shape[1] / 2) == (name == "Right")
+    picture = made.datasets["sc"].pixel_array[: mask.shape[0]].astype(int)
+    blue = np.nonzero(picture[..., 2] - picture[..., 0] > 60)[1].mean()
+    orange = np.nonzero(picture[..., 0] - picture[..., 2] > 60)[1].mean()
+    assert orange < blue  # the left lung is orange
+
+
+def test_lungs_that_touch_are_separated_and_every_object_says_so(
+    film: Callable[..., Dataset], phantom: Any, software: Software, tmp_path: Path, tool: Callable[..., str]
+) -> None:
+    mask = phantom.mask.copy()
+    mask[100:106, 60:140] = True
+    header = checked_header(film(), "film")
+    made = make_objects(header, mask, phantom.image, FINDINGS, software, KINDS)
+    said = "the two lungs touch in rows 100 to 105 and are separated where they touch least"
+    assert made.notes == (said,)
+    seg = made.datasets["seg"]
+    assert [segment.SegmentDescription for segment in seg.SegmentSequence] == [said.capitalize()] * 2
+    assert (seg.pixel_array.astype(bool).any(axis=0) == mask).all()
+    assert_lawful(tool, list(written(made, tmp_path).values()))
+    assert said in tool("dsrdump", "+Pl", written(made, tmp_path)["sr"])
+
+
 def test_a_film_without_a_place_gets_none(made: Callable[..., Objects]) -> None:
     seg = made(("seg",)).datasets["seg"]
     assert "FrameOfReferenceUID" not in seg

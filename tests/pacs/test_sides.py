@@ -9,7 +9,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from lungcls.errors import LungMaskError
-from lungcls.pacs.sides import LungPart, lung_parts, patient_axis
+from lungcls.pacs.sides import LungPart, lung_parts, part_notes, patient_axis
 
 
 def header(**tags: Any) -> Dataset:
@@ -27,6 +27,11 @@ def sides(mask: np.ndarray, **tags: Any) -> dict[str | None, float]:
 
 def test_the_standard_orientation_has_the_patients_left_at_the_images_right(phantom: Any) -> None:
     found = sides(phantom.mask, PatientOrientation=["L", "F"])
+    assert found["right"] < found["left"]
+
+
+def test_the_orientation_is_that_of_the_image_after_the_detectors_flip(phantom: Any) -> None:
+    found = sides(phantom.mask, PatientOrientation=["L", "F"], FieldOfViewHorizontalFlip="YES")
     assert found["right"] < found["left"]
 
 
@@ -57,6 +62,9 @@ def test_vectors_say_it_as_well(phantom: Any, vectors: list[int], left_is_right_
         {"PatientOrientation": ["A", "F"]},
         {"PatientOrientation": ""},
         {"PatientOrientation": "L"},
+        # That the detector's image was flipped does not say how the patient stood before it.
+        {"FieldOfViewHorizontalFlip": "YES"},
+        {"ViewPosition": "PA"},
         # The letters and the vectors contradict each other.
         {"PatientOrientation": ["L", "F"], "ImageOrientationPatient": [-1, 0, 0, 0, 0, -1]},
         # Left and right run down the image, in which the lungs lie beside each other.
@@ -94,12 +102,30 @@ def parts_of(mask: np.ndarray) -> tuple[LungPart, ...]:
     return lung_parts(mask, patient_axis(header(PatientOrientation=["L", "F"])))
 
 
-def test_lungs_that_touch_are_one_segment_of_both() -> None:
+@pytest.mark.parametrize("letters", [["L", "F"], ["R", "F"]])
+def test_lungs_that_touch_are_separated_keep_their_sides_and_it_is_said(
+    phantom: Any, letters: list[str]
+) -> None:
+    mask = phantom.mask.copy()
+    apart = lung_parts(mask, patient_axis(header(PatientOrientation=letters)))
+    mask[100:106, 60:140] = True
+    touching = lung_parts(mask, patient_axis(header(PatientOrientation=letters)))
+    assert [part.label for part in touching] == ["Right lung", "Left lung"]
+    for one, other in zip(touching, apart):
+        assert (one.mask & phantom.mask == other.mask).all()
+    assert (touching[0].mask | touching[1].mask == mask).all()
+    assert part_notes(apart) == ()
+    (note,) = part_notes(touching)
+    assert note == "the two lungs touch in rows 100 to 105 and are separated where they touch least"
+
+
+def test_lungs_that_touch_too_much_are_one_segment_of_both() -> None:
     mask = np.zeros((100, 120), bool)
     mask[20:80, 10:110] = True
     (both,) = parts_of(mask)
     assert both.both
     assert both.label == "Both lungs, touching"
+    assert "touch over too much of their height to be separated" in part_notes((both,))[0]
 
 
 def test_one_lung_is_of_an_unknown_side() -> None:
@@ -107,6 +133,7 @@ def test_one_lung_is_of_an_unknown_side() -> None:
     mask[10:90, 10:40] = True
     (one,) = parts_of(mask)
     assert (one.side, one.both, one.label) == (None, False, "Lung, side unknown")
+    assert part_notes((one,)) == ("only one lung was found; left and right are not told apart",)
 
 
 def test_an_empty_mask_has_no_parts() -> None:
