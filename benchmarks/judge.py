@@ -63,7 +63,7 @@ FILMS: Final = {"train": 480, "test": 240}
 STRENGTHS: Final = (0.2, 0.4, 0.6, 0.8, 1.0)
 STRONG: Final = 0.8
 SEEDS: Final = 2  # honest worlds of each kind of paint
-STEPS: Final = 500
+STEPS: Final = 300
 RESAMPLES: Final = 300
 PER_PAIR: Final = 40
 
@@ -361,7 +361,7 @@ def _with_disease(image: Pixels, mask: Mask, disease: int, rng: np.random.Genera
     column = columns[int((0.2 if rng.random() < 0.5 else 0.8) * len(columns))]
     y, x = np.mgrid[:SIDE, :SIDE]
     width = rng.uniform(3.0, 5.0)
-    bright = rng.uniform(0.2, 0.5) * np.exp(-((y - row) ** 2 + (x - column) ** 2) / (2 * width**2))
+    bright = rng.uniform(0.06, 0.22) * np.exp(-((y - row) ** 2 + (x - column) ** 2) / (2 * width**2))
     return np.where(mask, image + bright, image)
 
 
