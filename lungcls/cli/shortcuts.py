@@ -129,6 +129,7 @@ def shortcuts(
         },
         per_pair=per_pair,
         progress=bar,
+        tell=partial(typer.echo, err=True),
     )
     done = []
     for subject in subjects:
