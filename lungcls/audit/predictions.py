@@ -125,13 +125,12 @@ def _of_columns(
         if column in columns:
             findings.append(Finding(name, title, *recall_gaps(answers, columns[column], column)))
         else:
-            findings.append(not_applicable(name, title, f"no column {column!r} is known of these films"))
+            findings.append(not_applicable(name, title, f"no column {column!r}"))
     if "source" in columns:
         told = same_source_pairs(answers, columns["source"], seed, n_resamples)
         findings.append(Finding("same_source", TITLES["same_source"], *told))
     else:
-        why = "no column 'source' is known of these films"
-        findings.append(not_applicable("same_source", TITLES["same_source"], why))
+        findings.append(not_applicable("same_source", TITLES["same_source"], "no column 'source'"))
     if not columns:
         why = "nothing is known of these films (--manifest)"
         findings += [not_applicable(name, TITLES[name], why) for name in ("skew", "dependence")]

@@ -260,7 +260,8 @@ def _of_model(
     database = open_dataset(data, layout=films.layout, classes=films.classes)
     others = open_externals(asked.external or [])
     part = asked.part or "test"
-    records, chosen = chosen_part(database, part, asked.split, asked.seed)
+    with timed(tell, f"{data}: films chosen"):  # copies are looked for where no groups are known
+        records, chosen = chosen_part(database, part, asked.split, asked.seed)
     records = [record for record in records if record.label in subject.classes]
     if films.limit:
         records = limit_records(records, chosen or Split({}, {}), films.limit, asked.seed)

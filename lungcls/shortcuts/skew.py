@@ -56,15 +56,19 @@ def skew(answers: Answers, columns: Mapping[str, NDArray[np.str_]]) -> Told:
     rows: list[Row] = []
     judged: list[tuple[Estimate, str, int]] = []
     for column, values in columns.items():
-        cells = compared(cells_of(answers, values))
+        known = cells_of(answers, values)
+        cells = compared(known)
         if not cells:
             continue
+        of_value: dict[str, int] = {}
+        for (_, name), films in known.items():
+            of_value[name] = of_value.get(name, 0) + int(films.sum())
         recalls = [GroupedShare.of(answers.right, answers.groups, films) for films in cells.values()]
         classes = dict.fromkeys(k for k, _ in cells)
         names, n = ", ".join(answers.classes[k] for k in classes), sum(one.films for one in recalls)
-        home = _weights(cells, 1.0)
+        home = _weights(cells, of_value, 1.0)
         for relation, power in (("as it is", 1.0), ("unrelated", 0.0), ("reversed", -1.0)):
-            weights = _weights(cells, power)
+            weights = _weights(cells, of_value, power)
             row: Row = {"column": column, "relation": relation, "classes": names}
             figure = weighted_sum(recalls, weights.tolist())
             rows.append({**row, "figure": "balanced_accuracy", **interval(figure, n)})
@@ -84,16 +88,15 @@ def skew(answers: Answers, columns: Mapping[str, NDArray[np.str_]]) -> Told:
     return Told(rules.all_at_most([drop for drop, _, _ in judged], rules.SKEW_DROP), because, rows)
 
 
-def _weights(cells: Cells, power: float) -> NDArray[np.float64]:
-    """The share of each cell in the mean recall over the classes.
+def _weights(cells: Cells, of_value: Mapping[str, int], power: float) -> NDArray[np.float64]:
+    """The share of each cell in the mean recall over the classes of the cells.
 
-    A value's share within a class goes with how much more often it is found there than in all, to the power:
-    1 is the sample, 0 unrelated, -1 as rare as it was frequent.
+    A value's share within a class goes with how much more often it is found there than among all films
+    (`of_value`, films of every class), to the power: 1 is the sample, 0 unrelated, -1 as rare as it was
+    frequent.
     """
-    classes, names = (np.unique(one, return_inverse=True)[1] for one in zip(*cells))
-    counts = np.zeros((classes.max() + 1, names.max() + 1))
-    counts[classes, names] = [films.sum() for films in cells.values()]
-    of_value = counts.sum(axis=0) / counts.sum()
-    lift = counts / counts.sum(axis=1, keepdims=True) / of_value
-    shares = np.where(counts > 0, of_value * np.where(counts > 0, lift, 1) ** power, 0)
-    return np.asarray((shares / shares.sum(axis=1, keepdims=True))[classes, names] / len(counts))
+    classes = np.unique([k for k, _ in cells], return_inverse=True)[1]
+    everywhere = np.asarray([of_value[name] for _, name in cells], np.float64)
+    here = np.asarray([films.sum() for films in cells.values()], np.float64)
+    shares = everywhere * (here / everywhere) ** power
+    return np.asarray(shares / np.bincount(classes, shares)[classes] / (classes.max() + 1))

@@ -147,19 +147,18 @@ def test_the_command_writes_page_and_figures(tmp_path: Path) -> None:
     ]
     write_csv(tmp_path, "manifest", known)
     arguments = ["audit", str(tmp_path / "predictions.csv"), "--manifest", str(tmp_path / "manifest.csv")]
-    arguments += [
-        "--external",
-        str(tmp_path / "predictions.csv"),
-        "--resamples",
-        "20",
-        "-o",
-        str(tmp_path / "out"),
-    ]
+    for place in ("one", "other"):
+        write_csv(tmp_path / place, "abroad", rows[: 400 if place == "one" else 600])
+        arguments += ["--external", str(tmp_path / place / "abroad.csv")]
+    arguments += ["--external", str(tmp_path / "predictions.csv"), "--resamples", "20"]
+    arguments += ["-o", str(tmp_path / "out")]
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert "largest gap of recall: sick" in result.output
     payload = json.loads((tmp_path / "out" / "audit.json").read_text(encoding="utf-8"))
     assert payload["predictions"]["verdicts"]["gap_sex"] == "fail"
+    # Tables of one name are told apart by their folders.
+    assert payload["predictions"]["externals"] == {"one/abroad": 400, "other/abroad": 600, "predictions": N}
     page = (tmp_path / "out" / "audit.html").read_text(encoding="utf-8")
     assert "Audit of mine" in page
     assert "http" not in page.replace("http-equiv", "")

@@ -103,6 +103,7 @@ def run(folder: Path, name: str, arguments: list[str]) -> dict[str, Any]:
     out = folder / name
     result = CliRunner().invoke(app, ["audit", *arguments, "--resamples", "50", "-o", str(out)])
     assert result.exit_code == 0, result.output
+    assert ("mine: answers to 112 films, " in result.stderr) == (name == "model")
     payload = json.loads((out / "audit.json").read_text(encoding="utf-8"))
     assert payload["images"] is None  # what answers tell is asked of them, and only there
     return {finding["name"]: finding for finding in payload["predictions"]["findings"]}
