@@ -271,8 +271,10 @@ def _of_model(
     )
     with timed(tell, f"lungs of {len(records)} films"):
         lungs = find(database, records, films.masks)
-    records = [record for record in records if record.file in lungs]  # of --masks truth, those with a mask
-    study = Study(database, records, lungs, chosen, part, asked.seed, asked.resamples)
+    with_lungs = [record for record in records if record.file in lungs]
+    if without := len(records) - len(with_lungs):
+        tell(f"--masks truth: {without} films are left out, of which the dataset has no mask")
+    study = Study(database, with_lungs, lungs, chosen, part, asked.seed, asked.resamples)
     abroad = {}
     for name, other in others.items():
         known = [record for record in other.records if record.label in subject.classes]
