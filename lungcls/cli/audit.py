@@ -288,9 +288,9 @@ def _of_model(
     if features is not None:
         np.save(out / "features.npy", features.astype(np.float32))
     answers = {}
-    for name, other in abroad.items():
-        with timed(tell, f"{name}: answers to {len(other)} films"):
-            answers[name] = ask(subject, other, memory=memory, progress=bar)[0]
+    for name, elsewhere in abroad.items():
+        with timed(tell, f"{name}: answers to {len(elsewhere)} films"):
+            answers[name] = ask(subject, elsewhere, memory=memory, progress=bar)[0]
     done = audit_predictions(
         table, features=features, externals=answers, seed=asked.seed, n_resamples=asked.resamples
     )

@@ -38,7 +38,7 @@ class Memory:
     ) -> NDArray[Any]:
         # The subject itself is kept beside its number, which would else go to another one.
         _, known = self._known.setdefault((id(subject), kind), (subject, {}))
-        keys = [hashlib.blake2b(np.ascontiguousarray(view), digest_size=16).digest() for view in views]
+        keys = [hashlib.blake2b(view.tobytes(), digest_size=16).digest() for view in views]
         new = {key: place for place, key in enumerate(keys) if key not in known}
         places = list(new.values())
         for start in range(0, len(places), _BATCH):
