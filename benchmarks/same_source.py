@@ -15,10 +15,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lungcls.audit.sources import same_source_pairs
 from lungcls.audit.table import read_predictions
 from lungcls.evaluation.results import write_results
 from lungcls.render.tables import format_table
+from lungcls.shortcuts.pairs import same_source_pairs
 from lungcls.study.provenance import provenance
 
 RESULTS = Path(__file__).parent / "results"
@@ -36,7 +36,8 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     untestable: list[str] = []
     for model in MODELS:
-        finding = same_source_pairs(read_predictions(ANSWERS, model=model), "", SEED, RESAMPLES)
+        table = read_predictions(ANSWERS, model=model)
+        finding = same_source_pairs(table.answers, table.values("source"), SEED, RESAMPLES)
         mine = [row for row in finding.rows if row["source"] != "all"]
         rows += [{"model": model, **row} for row in mine]
         judged = {row["pair"] for row in mine}

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from contextlib import contextmanager
+from typing import TypeAlias, TypeVar
 
 T = TypeVar("T")
 Progress = Callable[[Iterable[T], int, str], Iterable[T]]
 """Wraps an iterable of known length and shows how far it is: ``progress(items, total, text)``."""
+
+Tell: TypeAlias = Callable[[str], None]
+"""Takes one line about what is done, for those who wait."""
+
+
+def silent(text: str) -> None:
+    """Tell nobody: the default."""
+
+
+@contextmanager
+def timed(tell: Tell, text: str) -> Iterator[None]:
+    """Tell what was done, and in how many seconds, once it is done."""
+    start = time.perf_counter()
+    yield
+    tell(f"{text}, {time.perf_counter() - start:.0f} s")
 
 
 def quiet(items: Iterable[T], total: int, text: str) -> Iterable[T]:

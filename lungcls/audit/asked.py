@@ -14,6 +14,7 @@ from lungcls.data.dataset import Record
 from lungcls.errors import DataError, OptionError
 from lungcls.evaluation.weighted import Floats
 from lungcls.progress import Progress, quiet
+from lungcls.shortcuts.memory import Memory
 from lungcls.shortcuts.subject import FeatureSubject, Subject
 from lungcls.study.answers import Answers
 from lungcls.study.study import Study, groups_of
@@ -29,6 +30,7 @@ def ask(
     manifest: str | Path | None = None,
     *,
     by: Iterable[str] = (),
+    memory: Memory | None = None,
     progress: Progress[Any] = quiet,
 ) -> tuple[PredictionTable, Floats | None]:
     """Ask a model about the films of a study.
@@ -42,6 +44,8 @@ def ask(
         CSV with more about the films (age, sex, view, device).
     by : iterable of str, optional
         Further columns of the manifest.
+    memory : Memory, optional
+        For what the model says, should checks ask it about the same views.
     progress : callable, optional
 
     Returns
@@ -63,16 +67,17 @@ def ask(
             f"none of the films is of a class that {subject.name} knows: {', '.join(subject.classes)}"
         )
     tone = str(getattr(subject, "tone", "range"))
+    memory = memory or Memory()
     logits, features = [], []
     looking = subject if isinstance(subject, FeatureSubject) else None
     starts = range(0, len(study), _BATCH)
     for start in progress(starts, len(starts), f"asking {subject.name}"):
         films = study.films[start : start + _BATCH]
         views = np.stack([film.view(subject.region, subject.input_size, tone) for film in films])
-        logits.append(subject.logits(views))
+        logits.append(memory.logits(subject, views))
         if looking is not None:
             try:
-                features.append(looking.features(views))
+                features.append(memory.features(looking, views))
             except OptionError as error:  # a network without a map of features, such as a transformer
                 logger.info("%s shows no features: %s", subject.name, error)
                 looking = None

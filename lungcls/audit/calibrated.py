@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from statsmodels.stats.proportion import proportion_confint
 
 from lungcls.audit.finding import (
     CALIBRATION,
@@ -14,7 +13,6 @@ from lungcls.audit.finding import (
     Finding,
     Row,
     interval,
-    n_groups,
     not_applicable,
     words,
 )
@@ -22,6 +20,7 @@ from lungcls.audit.table import PredictionTable
 from lungcls.evaluation.bootstrap import Estimate
 from lungcls.evaluation.calibration import ECE_BINS, confidence_bins
 from lungcls.evaluation.calibration_error import CalibrationError, calibration_errors
+from lungcls.evaluation.shares import GroupedShare
 from lungcls.prediction import HIGH
 from lungcls.shortcuts.check import UNTOLD, Verdict, joined
 from lungcls.shortcuts.rules import SET_COVERAGE, TIER_ACCURACY, at_least, at_most
@@ -78,10 +77,7 @@ def _reliability(table: PredictionTable) -> list[Row]:
 
 
 def _share(table: PredictionTable, right: NDArray[np.bool_], chosen: NDArray[np.bool_]) -> Estimate:
-    """Return a share with Wilson's interval, a group as one film."""
-    count, value = n_groups(table.answers.groups, chosen), float(right[chosen].mean())
-    low, high = proportion_confint(value * count, count, method="wilson")
-    return Estimate(value, float(low), float(high))
+    return GroupedShare.of(right, table.answers.groups, chosen).estimate()
 
 
 def abroad(externals: Mapping[str, PredictionTable], title: str, seed: int) -> Finding:

@@ -7,14 +7,9 @@ interval lies on the good side of the limit, fails on the other, else cannot tel
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from lungcls.evaluation.bootstrap import Estimate, bootstrap_estimates, group_resamples
-from lungcls.evaluation.weighted import Statistic
+from lungcls.evaluation.bootstrap import Estimate
 from lungcls.shortcuts.check import NOT_APPLICABLE, Finding, Row
 from lungcls.shortcuts.rules import MIN_IMAGES
 from lungcls.shortcuts.sample import interval
@@ -31,20 +26,6 @@ def not_applicable(name: str, title: str, because: str) -> Finding:
     return Finding(name, title, NOT_APPLICABLE, because)
 
 
-def estimate_of(
-    statistic: Statistic, groups: Sequence[str], seed: int, n_resamples: int, level: float = 0.95
-) -> Estimate:
-    """Return a figure and its interval by group."""
-    resamples = group_resamples(groups, n_resamples, seed)
-    return bootstrap_estimates(lambda weights: {"": statistic(weights)}, resamples, level)[""]
-
-
-def n_groups(groups: Sequence[str], chosen: NDArray[np.bool_]) -> int:
-    """Count the groups among some films; a film of an unknown one counts by itself."""
-    own = [groups[i] for i in np.flatnonzero(chosen).tolist()]
-    return group_resamples(own, 0).n_groups if own else 0
-
-
 def words(estimate: Estimate) -> str:
     """Write a figure with its interval."""
     return f"{estimate.value:.2f} ({estimate.low:.2f} to {estimate.high:.2f})"
@@ -56,9 +37,7 @@ __all__ = [
     "SET_SHORTFALL",
     "Finding",
     "Row",
-    "estimate_of",
     "interval",
-    "n_groups",
     "not_applicable",
     "words",
 ]

@@ -12,15 +12,15 @@ from lungcls.audit.predictions import PredictionAudit
 from lungcls.render.drawing import COLOURS, figure_url, new_figure
 from lungcls.render.html import write_page
 from lungcls.shortcuts.check import FAIL, NOT_APPLICABLE, PASS, UNTOLD, Finding
-from lungcls.shortcuts.page import findings_plot
-from lungcls.shortcuts.plots import dots
-from lungcls.shortcuts.rules import PROCESSING_GAP, SAME_SOURCE_AUROC
+from lungcls.shortcuts.suite import CHECKS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ORDER = (FAIL, UNTOLD, PASS)
 _MOST = 40
+_CHECKS = {"same_source": "same_source_pairs", "skew": "skew_reversal"}
+"""Questions by the check that asks the same of a model, and draws it."""
 
 
 def write_audit(
@@ -80,28 +80,16 @@ def _plot(finding: Finding) -> str | None:
 
 
 def _figure(finding: Finding) -> Figure | None:
-    rows = [row for row in finding.rows if row.get("value") is not None]
-    if finding.name.startswith("gap_"):
-        shown = [row for row in rows if row["figure"] == "gap"][:_MOST]
-        column = finding.name.removeprefix("gap_")
-        return _dots(
-            shown,
-            [f"{row['class']}: {row[column]}" for row in shown],
-            PROCESSING_GAP,
-            "Gap of recall; 95% for all of them together",
-        )
-    if finding.name == "same_source":
-        shown = rows[:_MOST]
-        return _dots(
-            shown, [f"{row['pair']}, {row['source']}" for row in shown], SAME_SOURCE_AUROC, "AUROC of a pair"
-        )
     if finding.name == "calibration":
-        return _reliability([row for row in rows if row["figure"] == "accuracy"])
-    return findings_plot(finding)
-
-
-def _dots(rows: list[dict[str, Any]], labels: list[str], limit: float, title: str) -> Figure | None:
-    return dots(rows, labels, limit, title) if rows else None
+        return _reliability([row for row in finding.rows if row["figure"] == "accuracy"])
+    name = "processing" if finding.name.startswith("gap_") else _CHECKS.get(finding.name, finding.name)
+    check = CHECKS.get(name)
+    if check is None:
+        return None
+    # Devices may be hundreds: those with the largest figures are drawn, all are in the table.
+    shown = [row for row in finding.rows if row.get("value") is not None and check.dot(row) is not None]
+    largest = sorted(shown, key=lambda row: -row["value"])[:_MOST]
+    return check.plot([row for row in finding.rows if row not in shown or row in largest])
 
 
 def _reliability(rows: list[dict[str, Any]]) -> Figure | None:

@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from lungcls.audit.calibrated import abroad, calibration
-from lungcls.audit.dependence import dependence
-from lungcls.audit.finding import estimate_of, interval
-from lungcls.audit.gaps import recall_gaps, set_coverage
+from lungcls.audit.finding import interval, not_applicable
 from lungcls.audit.leaks import leakage
-from lungcls.audit.sources import same_source_pairs, skew
+from lungcls.audit.sets import set_coverage
 from lungcls.audit.table import ATTRIBUTES, PredictionTable
-from lungcls.evaluation.weighted import Floats, macro_auroc, macro_f1, share
+from lungcls.evaluation.bootstrap import group_resamples
+from lungcls.evaluation.weighted import Floats, estimate, macro_auroc, macro_f1, share
 from lungcls.shortcuts.check import Finding, Row
+from lungcls.shortcuts.dependence import dependence
+from lungcls.shortcuts.gaps import recall_gaps
+from lungcls.shortcuts.pairs import same_source_pairs
+from lungcls.shortcuts.skew import skew
 from lungcls.study.provenance import provenance
 
 TITLES: Final = {
@@ -78,26 +81,17 @@ def audit_predictions(
     """
     start = time.perf_counter()
     answers = table.answers
+    resamples = group_resamples(answers.groups, n_resamples, seed)
     headline: list[Row] = [
-        {
-            "figure": name,
-            **interval(estimate_of(statistic, answers.groups, seed, n_resamples), len(table)),
-        }
+        {"figure": name, **interval(estimate(statistic, resamples), len(table))}
         for name, statistic in (
             ("accuracy", share(answers.right)),
             ("macro-F1", macro_f1(answers.labels, answers.predicted, len(answers.classes))),
             ("macro AUROC", macro_auroc(answers.labels, answers.probabilities)),
         )
     ]
-    others = [name for name in table.columns if name not in ATTRIBUTES]
     findings = [
-        *(
-            recall_gaps(table, name, TITLES.get(name, f"Recall between subgroups: {name}"))
-            for name in ("processing", "source", "age", "sex", "view", "device", *others)
-        ),
-        same_source_pairs(table, TITLES["same_source"], seed, n_resamples),
-        skew(table, TITLES["skew"], seed, n_resamples),
-        dependence(table, features, TITLES["dependence"], seed, n_resamples),
+        *_of_columns(table, features, seed, n_resamples),
         leakage(table, TITLES["leakage"]),
         calibration(table, TITLES["calibration"], seed),
         set_coverage(table, TITLES["sets"]),
@@ -118,6 +112,37 @@ def audit_predictions(
         **provenance([], None, None, start),
     }
     return PredictionAudit(answers.name, headline, findings, payload)
+
+
+def _of_columns(
+    table: PredictionTable, features: Floats | None, seed: int, n_resamples: int
+) -> list[Finding]:
+    """What is asked of the attributes of the films; the checks of a model ask it in the same way."""
+    answers, columns = table.answers, {name: table.values(name) for name in table.columns}
+    findings = []
+    for column in dict.fromkeys([*ATTRIBUTES, *columns]):
+        name, title = f"gap_{column}", TITLES.get(column, f"Recall between subgroups: {column}")
+        if column in columns:
+            findings.append(Finding(name, title, *recall_gaps(answers, columns[column], column)))
+        else:
+            findings.append(not_applicable(name, title, f"no column {column!r}"))
+    if "source" in columns:
+        told = same_source_pairs(answers, columns["source"], seed, n_resamples)
+        findings.append(Finding("same_source", TITLES["same_source"], *told))
+    else:
+        findings.append(not_applicable("same_source", TITLES["same_source"], "no column 'source'"))
+    if not columns:
+        why = "nothing is known of these films (--manifest)"
+        findings += [not_applicable(name, TITLES[name], why) for name in ("skew", "dependence")]
+        return findings
+    findings.append(Finding("skew", TITLES["skew"], *skew(answers, columns)))
+    if features is None:
+        why = "no features were given (--features)"
+        findings.append(not_applicable("dependence", TITLES["dependence"], why))
+    else:
+        told = dependence(answers, columns, features, seed, n_resamples)
+        findings.append(Finding("dependence", TITLES["dependence"], *told))
+    return findings
 
 
 __all__ = ["PredictionAudit", "audit_predictions"]

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,8 @@ _PREFIXES: Final = ("probability_", "proba_", "prob_", "p_")
 _SCORES: Final = ("probability", "proba", "prob", "score", "y_score", "p")
 _UNKNOWN: Final = frozenset({"", "nan", "none", "null", "unknown", "na", "n/a", "-"})
 _AGES: Final = ((18, "under 18"), (40, "18 to 39"), (60, "40 to 59"), (80, "60 to 79"))
+_OLDEST: Final = "80 and over"
+_BANDS: Final = (*(name for _, name in _AGES), _OLDEST)
 _SUM_TOLERANCE: Final = 5e-3
 
 
@@ -72,6 +74,14 @@ class PredictionTable:
     def values(self, column: str) -> NDArray[np.str_]:
         """Return one column; all empty where it is not known."""
         return np.asarray(self.columns.get(column, [""] * len(self)), dtype=np.str_)
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Return one row a film, with what is known of it, as :func:`read_predictions` reads it."""
+        known = {name: values for name, values in self.columns.items() if name not in self.answers.classes}
+        return [
+            {**row, **{name: values[i] for name, values in known.items()}}
+            for i, row in enumerate(self.answers.to_rows())
+        ]
 
     def with_split(self, split: Split) -> PredictionTable:
         """Return the same predictions, with parts and groups of a split of lungcls.
@@ -276,12 +286,14 @@ def _facts(row: Mapping[str, str], by: Iterable[str]) -> dict[str, str]:
 
 
 def _age_band(text: str) -> str:
-    """DICOM writes 045Y; manifests 45 or 45.0."""
+    """DICOM writes 045Y; manifests 45 or 45.0; our own tables the band."""
+    if text in _BANDS:
+        return text
     found = re.fullmatch(r"0*(\d+(?:\.\d+)?)\s*([YyMmWwDd]?)", text.strip())
     if found is None:
         return ""
     years = float(found[1]) if found[2].lower() in ("", "y") else 0.0
-    return next((name for end, name in _AGES if years < end), "80 and over")
+    return next((name for end, name in _AGES if years < end), _OLDEST)
 
 
 def _manifest(path: Path, by: Iterable[str]) -> list[dict[str, str]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import Field, fields
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeAlias, TypeVar
+from typing import Annotated, Any, Final, TypeAlias, TypeVar, get_type_hints
 
 import typer
 
@@ -85,8 +85,9 @@ def takes(options: type[Any], without: Collection[str] = ()) -> Callable[[Functi
     Parameters
     ----------
     options : type
-        A dataclass with fields of :func:`lungcls.options.option`. The parameter of the command that is
-        annotated with it gets an instance.
+        A dataclass with fields of :func:`lungcls.options.option`, or whose fields are all annotated with
+        options of typer, such as those of this module. The parameter of the command that is annotated with it
+        gets an instance. A command may take several such classes, one decorator each.
     without : collection of str, optional
         Fields that the command does not offer; they keep their defaults.
     """
@@ -96,14 +97,16 @@ def takes(options: type[Any], without: Collection[str] = ()) -> Callable[[Functi
         (place,) = (one.name for one in signature.parameters.values() if one.annotation is options)
         offered = [each for each in fields(options) if each.name not in without]
         parameters = [one for one in signature.parameters.values() if one.name != place]
+        ready = {} if all(each.metadata for each in offered) else get_type_hints(options, include_extras=True)
         for each in offered:
-            kind, words = _arguments(each)
+            if each.metadata:
+                kind, words = _arguments(each)
+                annotation: Any = Annotated[kind, words]
+            else:
+                annotation = ready[each.name]
             parameters.append(
                 inspect.Parameter(
-                    each.name,
-                    inspect.Parameter.KEYWORD_ONLY,
-                    default=each.default,
-                    annotation=Annotated[kind, words],
+                    each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=annotation
                 )
             )
 
@@ -111,7 +114,7 @@ def takes(options: type[Any], without: Collection[str] = ()) -> Callable[[Functi
         def run(**values: Any) -> Any:
             chosen = {each.name: values.pop(each.name) for each in offered}
             for each in offered:
-                if chosen[each.name] == "none" and "none" in (each.metadata["metavar"] or ""):
+                if chosen[each.name] == "none" and "none" in (each.metadata.get("metavar") or ""):
                     chosen[each.name] = None
             return command(**values, **{place: options(**chosen)})
 

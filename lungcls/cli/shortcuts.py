@@ -97,7 +97,7 @@ def shortcuts(
     from lungcls.evaluation.results import write_results
     from lungcls.evaluation.sampling import limit_records
     from lungcls.explanation import read_boxes
-    from lungcls.progress import bar
+    from lungcls.progress import bar, timed
     from lungcls.render.drawing import new_figure
     from lungcls.shortcuts.check import Audit, choose_checks
     from lungcls.shortcuts.page import write_findings
@@ -105,7 +105,7 @@ def shortcuts(
     from lungcls.shortcuts.suite import examine
     from lungcls.study.study import Study
 
-    names = checks.split(",")
+    tell, names = partial(typer.echo, err=True), checks.split(",")
     choose_checks(names)  # wrong names are told before minutes of work, not after
     check_weights([segmenter], "segmentation")
     new_figure(1, 1)  # as is a missing matplotlib
@@ -119,7 +119,9 @@ def shortcuts(
         records = limit_records(records, chosen, limit, seed)
     marked = boxes or database.root / "boxes.csv"
     find = partial(find_masks, masks=masks, segmenter=segmenter, cache=cache or out / "masks", device=device)
-    lungs = find(database, database.records if train_checks else records)
+    shown = database.records if train_checks else records
+    with timed(tell, f"lungs of {len(shown)} films"):
+        lungs = find(database, shown)
     study = Study(database, records, lungs, chosen, part, seed, resamples)
     audit = Audit(
         boxes=read_boxes(marked) if marked.is_file() or boxes else {},
@@ -129,6 +131,7 @@ def shortcuts(
         },
         per_pair=per_pair,
         progress=bar,
+        tell=tell,
     )
     done = []
     for subject in subjects:

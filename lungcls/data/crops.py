@@ -187,10 +187,7 @@ def _sampling(places: Floats) -> Floats:
 
 
 def _high_pass(images: Floats, sigma: float) -> Floats:
-    result = np.empty_like(images)
-    for position, image in enumerate(images):
-        result[position] = image - gaussian_filter(image, sigma)
-    return result
+    return images - gaussian_filter(images, (0, sigma, sigma))
 
 
 def _details(small: Floats) -> Floats:

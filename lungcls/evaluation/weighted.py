@@ -8,6 +8,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from lungcls.evaluation.bootstrap import Estimate, GroupResamples, bootstrap_estimates
 from lungcls.evaluation.classification import weighted_auroc
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -63,3 +64,8 @@ def auroc(scores: Floats, positive: NDArray[np.bool_]) -> Statistic:
 def difference(first: Statistic, second: Statistic) -> Statistic:
     """Return second minus first, under the same weights."""
     return lambda weights: second(weights) - first(weights)
+
+
+def estimate(statistic: Statistic, resamples: GroupResamples) -> Estimate:
+    """Return a figure and its 95% interval by group."""
+    return bootstrap_estimates(lambda weights: {"": statistic(weights)}, resamples)[""]

@@ -78,8 +78,8 @@ class TrustAbroad(Check):
                 f"fewer than {rules.MIN_IMAGES} films of any set are answered with confidence", rows
             )
         # One margin each: both limits are put to 0, so that all are corrected together.
-        margins = [_minus(one, rules.TIER_ACCURACY) for one in tiers]
-        margins += [_minus(one, rules.SET_COVERAGE) for one in covered]
+        margins = [rules.beyond(one, rules.TIER_ACCURACY) for one in tiers]
+        margins += [rules.beyond(one, rules.SET_COVERAGE) for one in covered]
         return self.finding(rules.all_at_least(margins, 0), "; ".join(reasons), rows)
 
 
@@ -116,7 +116,3 @@ def _calibration(trial: Trial, name: str) -> list[dict[str, Any]]:
         {"set": name, "class": "", "figure": figure, "value": value, "n": n}
         for figure, value in (("ece", error(trial.labels)), ("ece_if_calibrated", expected))
     ]
-
-
-def _minus(figure: Estimate, limit: float) -> Estimate:
-    return Estimate(figure.value - limit, figure.low - limit, figure.high - limit)

@@ -41,6 +41,10 @@ class Attention(Check):
         subject = trial.subject
         if not isinstance(subject, FeatureSubject):
             return self.untold("the model shows no feature maps (features, cams and untrained)", rows)
+        if subject.region.kind.shows != "both":
+            kind = "only the lungs" if subject.region.kind.shows == "lungs" else "nothing of the lungs"
+            because = f"the model is shown {kind}, so that where it looks tells nothing about it"
+            return self.not_applicable(because, rows)
         rng = np.random.default_rng(trial.seed)
         chosen = np.zeros(len(trial.sample), np.bool_)
         chosen[rng.permutation(len(trial.sample))[:_MOST]] = True
@@ -79,10 +83,6 @@ class Attention(Check):
             f"{way.value:.0%} of the way from chance to the best map ("
             f"{way.low:.0%} to {way.high:.0%}; limit {rules.CAM_OVER_CHANCE:.0%})"
         )
-        if subject.region.kind.shows != "both":
-            kind = "only the lungs" if subject.region.kind.shows == "lungs" else "nothing of the lungs"
-            because += f"; the model is shown {kind}, so that this tells nothing about it"
-            return self.not_applicable(because, rows, pictures)
         verdicts: list[Verdict] = [rules.at_least(way, rules.CAM_OVER_CHANCE), rules.at_least(gain, 0)]
         return self.finding(joined(verdicts), because, rows, pictures)
 

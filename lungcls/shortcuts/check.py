@@ -21,18 +21,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lungcls.errors import DataError, OptionError
-from lungcls.progress import Progress, quiet
+from lungcls.progress import Progress, Tell, quiet, silent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from lungcls.explanation.boxes import FloatBox
+    from lungcls.shortcuts.memory import Memory
     from lungcls.shortcuts.sample import Trial
     from lungcls.shortcuts.trainings import Trainings
     from lungcls.study.study import Study
@@ -44,6 +45,14 @@ PASS: Final = "pass"
 FAIL: Final = "fail"
 UNTOLD: Final = "cannot tell"
 NOT_APPLICABLE: Final = "not applicable"
+
+
+class Told(NamedTuple):
+    """What a question was answered with: all of a finding but its name, its title and its pictures."""
+
+    verdict: Verdict
+    because: str
+    rows: list[Row]
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +119,10 @@ class Audit:
     per_pair : int
         Composites of each pair of classes in check 1.
     progress : callable
+    memory : Memory or None
+        What models said of views before the checks.
+    tell : callable
+        Takes a line when a check is done: which, its verdict, how many films, how long it took.
     """
 
     boxes: Mapping[str, list[FloatBox]] = field(default_factory=dict)
@@ -117,6 +130,8 @@ class Audit:
     trainings: Trainings | None = None
     per_pair: int = 50
     progress: Progress[Any] = quiet
+    memory: Memory | None = None
+    tell: Tell = silent
 
 
 class Check(ABC):
@@ -133,6 +148,8 @@ class Check(ABC):
     title : str
     needs_training : bool
         Whether it trains models of its own; it runs only where trainings are allowed then.
+    of_answers : bool
+        Whether the model's answers (and features) are all it needs; `lungcls audit` asks it of predictions.
     limit : float or None
         Dashed line of the plot; None for no plot.
     plot_title : str
@@ -143,6 +160,7 @@ class Check(ABC):
     letter: ClassVar[str] = ""
     title: ClassVar[str]
     needs_training: ClassVar[bool] = False
+    of_answers: ClassVar[bool] = False
     limit: ClassVar[float | None] = None
     plot_title: ClassVar[str] = ""
 

@@ -84,7 +84,10 @@ def trial_abroad(trial: Trial, name: str, study: Study, audit: Audit) -> tuple[T
 
 def _abroad(trial: Trial, study: Study, audit: Audit) -> tuple[Trial, int]:
     study = replace(study, n_resamples=trial.n_resamples, seed=trial.seed)
-    abroad, training = Trial.open(trial.subject, study, audit.progress), trial.study.training_records
+    abroad, training = (
+        Trial.open(trial.subject, study, audit.progress, trial.memory),
+        trial.study.training_records,
+    )
     if not training:
         return abroad, 0
     home = trial.study.dataset

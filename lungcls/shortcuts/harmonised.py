@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import Any, Final
 
 import numpy as np
@@ -9,23 +10,24 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lungcls.evaluation.bootstrap import Estimate, exact_share
+from lungcls.evaluation.reading import in_threads
 from lungcls.evaluation.weighted import Floats, difference, macro_f1, share
 from lungcls.regions import Mask, Pixels
 from lungcls.shortcuts import rules
 from lungcls.shortcuts.check import Audit, Check, Finding, Picture, Row
 from lungcls.shortcuts.pictures import strip
 from lungcls.shortcuts.sample import Trial, interval
-from lungcls.shortcuts.statistics import bands, strengths, within
+from lungcls.shortcuts.statistics import bands, inner, strengths, within
 
 _LEVELS: Final = np.linspace(0, 1, 101)
-_SIGMAS: Final = np.linspace(0.3, 3.0, 10)
+_SIGMAS: Final = np.linspace(0.3, 3.0, 10).tolist()
 _SHARP: Final = 0.05  # quantile of the films' sharpness to which all are blurred
 _GAIN: Final = (0.25, 4.0)
 
 
 def sharpness(pixels: Pixels, mask: Mask) -> float:
     """Return the strength of the finest band of detail in the lungs over that of the third, 0 or more."""
-    strength = strengths(pixels, mask)
+    strength = strengths(pixels, mask, 3)
     return float(strength[0] / max(strength[2], 1e-6))
 
 
@@ -46,11 +48,13 @@ def blurred_to(pixels: Pixels, mask: Mask, target: float) -> Pixels:
     if sharpness(pixels, mask) <= target:
         return pixels
     film = within(pixels, mask)
-    for sigma in _SIGMAS:
-        blurred = np.where(mask, ndimage.gaussian_filter(film, sigma), pixels)
-        if sharpness(blurred, mask) <= target:
-            break
-    return np.asarray(blurred, np.float32)
+
+    def blurred(sigma: float) -> Pixels:
+        return np.where(mask, ndimage.gaussian_filter(film, sigma), pixels).astype(np.float32)
+
+    # Sharpness falls with the blur: halving finds the least in four steps.
+    place = bisect_left(_SIGMAS, True, key=lambda sigma: sharpness(blurred(sigma), mask) <= target)
+    return blurred(_SIGMAS[min(place, len(_SIGMAS) - 1)])
 
 
 def grey_levels(pixels: Pixels, mask: Mask) -> Floats:
@@ -87,9 +91,11 @@ def transplanted(pixels: Pixels, mask: Mask, strength: Floats, levels: Floats) -
     levels : float64 array [101]
         Of the other film, as :func:`grey_levels`.
     """
-    film = within(pixels, mask)
-    gains = np.clip(strength / np.maximum(strengths(pixels, mask), 1e-6), *_GAIN)[:3]
-    changed = film + sum(np.float32(gain - 1) * band for gain, band in zip(gains, bands(film)))
+    film, kept = within(pixels, mask), inner(mask)
+    details = bands(film, 3)
+    own = np.asarray([float(band[kept].std()) for band in details])
+    gains = np.clip(strength[:3] / np.maximum(own, 1e-6), *_GAIN)
+    changed = film + sum(np.float32(gain - 1) * band for gain, band in zip(gains, details))
     return toned(np.where(mask, np.clip(changed, 0, 1), pixels).astype(np.float32), mask, levels)
 
 
@@ -118,9 +124,9 @@ class HarmonisedLungs(Check):
         if len(sample) < rules.MIN_IMAGES:
             return self.untold(f"only {len(sample)} images; {rules.MIN_IMAGES} are needed")
         films = list(zip(sample.pixels, sample.masks))
-        target = float(np.quantile([sharpness(*film) for film in films], _SHARP))
+        target = float(np.quantile(in_threads(lambda film: sharpness(*film), films, "sharpness"), _SHARP))
         levels = np.mean([grey_levels(*film) for film in films], axis=0)
-        blunt = [blurred_to(p, m, target) for p, m in films]
+        blunt = in_threads(lambda film: blurred_to(*film, target), films, "blurring")
         ways = {
             "sharpness levelled": blunt,
             "histogram matched": [toned(p, m, levels) for p, m in films],
@@ -177,7 +183,9 @@ class SignatureTransplant(Check):
             )
         sample = trial.sample
         films = list(zip(sample.pixels, sample.masks))
-        signatures = [(strengths(*film), grey_levels(*film)) for film in films]
+        signatures = in_threads(
+            lambda film: (strengths(*film), grey_levels(*film)), films, "measuring signatures"
+        )
         rng = np.random.default_rng(trial.seed)
         groups = np.asarray(trial.resamples.codes)
         clean = trial.probabilities.argmax(1)
@@ -185,11 +193,13 @@ class SignatureTransplant(Check):
         pictures: list[Picture] = []
         for signature in names:
             donors = np.flatnonzero(of_films == signature)
-            given = []
-            for i, (pixels, mask) in enumerate(films):
-                others = donors[groups[donors] != groups[i]]
-                donor = int(rng.choice(others if len(others) else donors))
-                given.append(transplanted(pixels, mask, *signatures[donor]))
+            drawn = []
+            for group in groups:
+                others = donors[groups[donors] != group]
+                drawn.append(signatures[int(rng.choice(others if len(others) else donors))])
+            given = in_threads(
+                lambda one: transplanted(*one[0], *one[1]), list(zip(films, drawn)), "transplanting"
+            )
             changed[signature] = trial.answers(given, sample.masks).argmax(1) != clean
             other = int(np.flatnonzero(of_films != signature)[0])
             caption = f"a film of {of_films[other]}, and with the signature of {signature}"

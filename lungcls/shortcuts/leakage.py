@@ -99,11 +99,13 @@ def _copies(
         np.stack(in_threads(small, films, "looking for copies", progress)) for films in (records, training)
     )
     labels = [record.label for record in (*records, *training)]
-    turned = np.ascontiguousarray(mine[:, :, ::-1])
-    whole = copied_from(mine, others, labels)
-    mirrored = copied_from(turned, others, labels) | cropped_from(turned, others, labels)
+    # Both ways round at once: what is made of the many training films is made once.
+    both, twice = np.concatenate([mine, mine[:, :, ::-1]]), [*labels[: len(mine)], *labels]
+    (whole, turned), (trimmed, turned_and_trimmed) = (
+        np.split(search(both, others, twice), 2) for search in (copied_from, cropped_from)
+    )
     return {
         "whole": whole,
-        "trimmed": cropped_from(mine, others, labels) & ~whole,
-        "mirrored": mirrored & ~whole,
+        "trimmed": trimmed & ~whole,
+        "mirrored": (turned | turned_and_trimmed) & ~whole,
     }

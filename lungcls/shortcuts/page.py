@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +14,6 @@ from lungcls.render.drawing import figure_url, png_url
 from lungcls.render.html import write_page
 from lungcls.shortcuts.check import CHECKS, Finding
 from lungcls.shortcuts.suite import Examination
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 def write_findings(path: str | Path, examinations: Sequence[Examination]) -> Path:
@@ -52,14 +48,9 @@ def write_findings(path: str | Path, examinations: Sequence[Examination]) -> Pat
     )
 
 
-def findings_plot(finding: Finding) -> Figure | None:
-    """Draw the figures of a check by its name; None where there is no such check, or nothing to draw."""
-    check = CHECKS.get(finding.name)
-    return check.plot(finding.rows) if check else None
-
-
 def _plot(finding: Finding) -> str | None:
-    figure = findings_plot(finding)
+    check = CHECKS.get(finding.name)
+    figure = check.plot(finding.rows) if check else None
     return None if figure is None else figure_url(figure)
 
 

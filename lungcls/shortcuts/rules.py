@@ -156,7 +156,7 @@ def all_at_most(figures: Sequence[Estimate], limit: float) -> Verdict:
 
 def all_at_least(figures: Sequence[Estimate], limit: float) -> Verdict:
     """Judge several figures that should all reach a limit; as :func:`all_at_most`."""
-    return all_at_most([_turned(figure) for figure in figures], -limit)
+    return all_at_most([turned(figure) for figure in figures], -limit)
 
 
 def deciding_size(figure: Estimate, limit: float, n: int) -> int | None:
@@ -184,6 +184,11 @@ def deciding_size(figure: Estimate, limit: float, n: int) -> int | None:
     return int(math.ceil(round(wanted / unit, 6)) * unit)
 
 
+def figure_words(figure: Estimate) -> str:
+    """Write a figure with its interval."""
+    return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"
+
+
 def size_words(figure: Estimate, limit: float, n: int) -> str:
     """Say which size would decide a figure that cannot be told; empty where it is told."""
     if not figure.low <= limit <= figure.high:
@@ -204,5 +209,11 @@ def _chance(figure: Estimate, limit: float) -> float:
     return float(stats.norm.sf((figure.value - limit) / error))
 
 
-def _turned(figure: Estimate) -> Estimate:
+def beyond(figure: Estimate, limit: float) -> Estimate:
+    """Return a figure minus its limit: figures with limits of their own are judged together at 0."""
+    return Estimate(figure.value - limit, figure.low - limit, figure.high - limit)
+
+
+def turned(figure: Estimate) -> Estimate:
+    """Return the opposite of a figure."""
     return Estimate(-figure.value, -figure.high, -figure.low)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -13,16 +13,17 @@ from PIL import Image as PILImage
 
 from lungcls.data.dataset import Record
 from lungcls.errors import DataError
-from lungcls.evaluation.bootstrap import Estimate, GroupResamples, bootstrap_estimates
+from lungcls.evaluation.bootstrap import Estimate, GroupResamples
 from lungcls.evaluation.calibration import softmax
 from lungcls.evaluation.reading import in_threads
-from lungcls.evaluation.weighted import Floats, Statistic
+from lungcls.evaluation.weighted import Floats, Statistic, estimate
 from lungcls.progress import Progress, quiet
 from lungcls.regions import Mask, Pixels, View, resize_mask, view
+from lungcls.shortcuts.memory import Memory
 from lungcls.shortcuts.subject import Subject
+from lungcls.study.answers import Answers
 from lungcls.study.study import Study
 
-_BATCH = 64
 _LARGEST = 512
 
 
@@ -109,16 +110,25 @@ class Trial:
     subject : Subject
     sample : Sample
         Only films whose class the model knows.
+    memory : Memory
+        What the model said of views before.
     kept : dict
         What one check computed of these films and another needs, too.
     """
 
     subject: Subject
     sample: Sample
+    memory: Memory = field(default_factory=Memory, repr=False)
     kept: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
-    def open(cls, subject: Subject, study: Study, progress: Progress[Any] = quiet) -> Trial:
+    def open(
+        cls,
+        subject: Subject,
+        study: Study,
+        progress: Progress[Any] = quiet,
+        memory: Memory | None = None,
+    ) -> Trial:
         """Read the films of a study that show both lungs and are of classes that the model knows.
 
         Raises
@@ -140,7 +150,8 @@ class Trial:
                 f"{study.dataset.root}: none of {len(study)} images has a usable lung mask and a class that "
                 f"the model knows ({', '.join(subject.classes)})"
             )
-        return cls(subject, read_sample(study.of(usable), max(_LARGEST, subject.input_size), progress))
+        sample = read_sample(study.of(usable), max(_LARGEST, subject.input_size), progress)
+        return cls(subject, sample, memory or Memory())
 
     @property
     def study(self) -> Study:
@@ -177,6 +188,27 @@ class Trial:
         """Whether the model is right on each film as it is."""
         return np.asarray(self.probabilities.argmax(1) == self.labels)
 
+    @cached_property
+    def answered(self) -> Answers:
+        """Answers to the films as they are, for questions that need no pixels."""
+        return Answers(
+            name=self.subject.name,
+            classes=self.subject.classes,
+            files=self.study.files,
+            groups=tuple(self.sample.groups),
+            labels=self.labels,
+            logits=np.log(np.maximum(self.probabilities, np.finfo(np.float64).tiny)),
+        )
+
+    @cached_property
+    def columns(self) -> dict[str, NDArray[np.str_]]:
+        """What is known of the films, of ``source`` and ``processing``; "" where one is not."""
+        known = {
+            name: np.asarray([getattr(record, name) for record in self.sample.records], np.str_)
+            for name in ("source", "processing")
+        }
+        return {name: values for name, values in known.items() if (values != "").any()}
+
     @property
     def resamples(self) -> GroupResamples:
         """Resamples of the whole sample's groups."""
@@ -191,14 +223,17 @@ class Trial:
         which `pixels` are then versions of, in their order.
         """
         subject = self.subject
-        films = zip(pixels, masks, self.sample.aspects if aspects is None else aspects, strict=True)
+        films = list(zip(pixels, masks, self.sample.aspects if aspects is None else aspects, strict=True))
         size, tone = subject.input_size, self.tone
-        return np.stack([view(p, m, subject.region, size, aspect, tone) for p, m, aspect in films])
 
-    def run(self, views: View, function: Callable[[View], NDArray[Any]] | None = None) -> NDArray[Any]:
-        """Return the logits (or another output) of views, in batches."""
-        function = function or self.subject.logits
-        return np.concatenate([function(views[at : at + _BATCH]) for at in range(0, len(views), _BATCH)])
+        def shown(film: tuple[Pixels, Mask, float]) -> View:
+            return view(film[0], film[1], subject.region, size, film[2], tone)
+
+        return np.stack(in_threads(shown, films, "making views"))
+
+    def run(self, views: View) -> NDArray[Any]:
+        """Return the logits of views; the model is asked once about views of the same pixels."""
+        return self.memory.logits(self.subject, views)
 
     def answers(
         self, pixels: Sequence[Pixels], masks: Sequence[Mask], aspects: Sequence[float] | None = None
@@ -210,11 +245,9 @@ class Trial:
 
     def estimate(self, statistic: Statistic, chosen: NDArray[np.bool_] | None = None) -> Estimate:
         """Return a figure of the sample (or of its `chosen` films) and its interval."""
-
-        def statistics(weights: Floats) -> dict[str, Floats]:
-            return {"": statistic(weights if chosen is None else weights * chosen)}
-
-        return bootstrap_estimates(statistics, self.resamples)[""]
+        if chosen is None:
+            return estimate(statistic, self.resamples)
+        return estimate(lambda weights: statistic(weights * chosen), self.resamples)
 
     def of(self, chosen: NDArray[np.bool_]) -> Trial:
         """Return the same trial on some of its films."""

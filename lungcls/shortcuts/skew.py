@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lungcls.evaluation.bootstrap import Estimate
-from lungcls.evaluation.weighted import Floats, Statistic, difference, share
+from lungcls.evaluation.shares import GroupedShare, weighted_sum
 from lungcls.shortcuts import rules
-from lungcls.shortcuts.check import Audit, Check, Finding, Row
+from lungcls.shortcuts.cells import Cells, cells_of, compared
+from lungcls.shortcuts.check import UNTOLD, Audit, Check, Finding, Row, Told
 from lungcls.shortcuts.sample import Trial, interval
-from lungcls.shortcuts.source import COLUMNS, Cells, cells_of
+from lungcls.study.answers import Answers
 
 
 class SkewReversal(Check):
-    """Weigh the films so that class and source are unrelated, or related the other way round.
-
-    Over the classes with two or more sources of enough films; then the same for processings. A row a column
-    and weighing: the mean recall over these classes and its drop, under the same resamples. Recalls of
-    classes in sources are weighted, as a sample of such films would: nothing is drawn twice.
-    """
+    """Weigh films so that class and source are unrelated, or related the other way: :func:`skew`."""
 
     name = "skew_reversal"
     number = "N"
     title = "Class and source unrelated, and related the other way round"
+    of_answers = True
     limit = rules.SKEW_DROP
     plot_title = "Drop of balanced accuracy"
 
@@ -34,68 +32,71 @@ class SkewReversal(Check):
 
     def run(self, trial: Trial, audit: Audit) -> Finding:
         """See the class."""
-        rows: list[dict[str, Any]] = []
-        judged: list[tuple[Estimate, str, int]] = []
-        for column in COLUMNS:
-            cells = cells_of(trial, column)
-            if not cells:
-                continue
-            names = [trial.subject.classes[k] for k in dict.fromkeys(k for k, _ in cells)]
-            n = int(sum(cell.sum() for cell in cells.values()))
-            home = _recall(trial, cells, _shares(cells, 1.0))
-            for relation, power in (("as it is", 1.0), ("unrelated", 0.0), ("reversed", -1.0)):
-                figure = _recall(trial, cells, _shares(cells, power))
-                row = {"column": column, "relation": relation, "classes": ", ".join(names)}
-                rows.append({**row, "figure": "balanced_accuracy", **interval(trial.estimate(figure), n)})
-                if power == 1.0:
-                    continue
-                drop = trial.estimate(difference(figure, home))
-                rows.append({**row, "figure": "drop", **interval(drop, n)})
-                judged.append((drop, f"with {column} and class {relation}", n))
-        if not judged:
-            return self.untold(
-                f"no class has two sources or processings with {rules.MIN_IMAGES} images each in this sample",
-                rows,
-            )
-        worst, what, n = max(judged, key=lambda one: one[0].value)
-        because = (
-            f"balanced accuracy falls by {worst.value:.3f} ({worst.low:.3f} to {worst.high:.3f}) {what}; "
-            f"limit {rules.SKEW_DROP}{rules.size_words(worst, rules.SKEW_DROP, n)}"
-        )
-        return self.finding(
-            rules.all_at_most([drop for drop, _, _ in judged], rules.SKEW_DROP), because, rows
-        )
+        return self.finding(*skew(trial.answered, trial.columns))
 
 
-def _shares(cells: Cells, power: float) -> dict[tuple[int, str], float]:
-    """The share of each value within its class.
+def skew(answers: Answers, columns: Mapping[str, NDArray[np.str_]]) -> Told:
+    """Ask what is lost where class and attribute are unrelated, and where they are related the other way.
 
-    How much more often a value is found in a class than in all, to the power: 1 is the sample, 0 unrelated,
-    -1 as rare as it was frequent.
+    Over the classes with two or more values of enough films. Recalls of classes in values are weighted, as
+    they would be in a sample of such films: nothing is drawn twice, and the shares of the classes do not
+    matter.
+
+    Parameters
+    ----------
+    answers : Answers
+    columns : mapping of str to str array [N]
+        Attributes by name; "" where one is not known.
+
+    Returns
+    -------
+    Told
+        A row a column and weighing: the mean recall over these classes, and its drop.
     """
-    counts = {key: float(cell.sum()) for key, cell in cells.items()}
-    total = sum(counts.values())
-    of_class: dict[int, float] = {}
-    of_value: dict[str, float] = {}
-    for (k, value), count in counts.items():
-        of_class[k] = of_class.get(k, 0.0) + count
-        of_value[value] = of_value.get(value, 0.0) + count / total
-    raw = {
-        (k, value): of_value[value] * (count / of_class[k] / of_value[value]) ** power
-        for (k, value), count in counts.items()
-    }
-    sums: dict[int, float] = {}
-    for (k, _), weight in raw.items():
-        sums[k] = sums.get(k, 0.0) + weight
-    return {(k, value): weight / sums[k] for (k, value), weight in raw.items()}
+    rows: list[Row] = []
+    judged: list[tuple[Estimate, str, int]] = []
+    for column, values in columns.items():
+        known = cells_of(answers, values)
+        cells = compared(known)
+        if not cells:
+            continue
+        of_value: dict[str, int] = {}
+        for (_, name), films in known.items():
+            of_value[name] = of_value.get(name, 0) + int(films.sum())
+        recalls = [GroupedShare.of(answers.right, answers.groups, films) for films in cells.values()]
+        classes = dict.fromkeys(k for k, _ in cells)
+        names, n = ", ".join(answers.classes[k] for k in classes), sum(one.films for one in recalls)
+        home = _weights(cells, of_value, 1.0)
+        for relation, power in (("as it is", 1.0), ("unrelated", 0.0), ("reversed", -1.0)):
+            weights = _weights(cells, of_value, power)
+            row: Row = {"column": column, "relation": relation, "classes": names}
+            figure = weighted_sum(recalls, weights.tolist())
+            rows.append({**row, "figure": "balanced_accuracy", **interval(figure, n)})
+            if power == 1.0:
+                continue
+            drop = weighted_sum(recalls, (home - weights).tolist())
+            rows.append({**row, "figure": "drop", **interval(drop, n)})
+            judged.append((drop, f"with {column} and class {relation}", n))
+    if not judged:
+        why = f"no class has {rules.MIN_IMAGES} films in each of two values of anything that is known of them"
+        return Told(UNTOLD, why, rows)
+    worst, what, n = max(judged, key=lambda one: one[0].value)
+    because = (
+        f"balanced accuracy falls by {rules.figure_words(worst)} {what}; "
+        f"limit {rules.SKEW_DROP:g}{rules.size_words(worst, rules.SKEW_DROP, n)}"
+    )
+    return Told(rules.all_at_most([drop for drop, _, _ in judged], rules.SKEW_DROP), because, rows)
 
 
-def _recall(trial: Trial, cells: Cells, shares: dict[tuple[int, str], float]) -> Statistic:
-    """Mean over classes of the recall in each cell, weighted by the cell's share of its class."""
-    right, n_classes = share(trial.right), len({k for k, _ in cells})
+def _weights(cells: Cells, of_value: Mapping[str, int], power: float) -> NDArray[np.float64]:
+    """The share of each cell in the mean recall over the classes of the cells.
 
-    def statistic(weights: Floats) -> Floats:
-        parts = [shares[key] * right(weights * cell) for key, cell in cells.items()]
-        return np.asarray(np.sum(parts, axis=0) / n_classes)
-
-    return statistic
+    A value's share within a class goes with how much more often it is found there than among all films
+    (`of_value`, films of every class), to the power: 1 is the sample, 0 unrelated, -1 as rare as it was
+    frequent.
+    """
+    classes = np.unique([k for k, _ in cells], return_inverse=True)[1]
+    everywhere = np.asarray([of_value[name] for _, name in cells], np.float64)
+    here = np.asarray([films.sum() for films in cells.values()], np.float64)
+    shares = everywhere * (here / everywhere) ** power
+    return np.asarray(shares / np.bincount(classes, shares)[classes] / (classes.max() + 1))

@@ -19,9 +19,6 @@ from lungcls.shortcuts.sample import Trial, interval
 from lungcls.shortcuts.subject import FeatureSubject
 
 _DRAWN: Final = ("model", "pixels of full", "pixels of mask", "pixels of background_box")
-Cells = dict[tuple[int, str], NDArray[np.bool_]]
-
-COLUMNS: Final = ("source", "processing")
 _PIXELS: Final = 16
 _KEPT: Final = "features"
 
@@ -50,8 +47,7 @@ class SourcePrediction(Check):
         inputs = _inputs(trial)
         rows: list[dict[str, Any]] = []
         judged: list[tuple[Estimate, str]] = []
-        for column in COLUMNS:
-            values = np.asarray([getattr(record, column) for record in trial.sample.records])
+        for column, values in trial.columns.items():
             for name in trial.subject.classes:
                 mine = np.asarray([record.label == name for record in trial.sample.records])
                 counts = Counter(value for value in values[mine].tolist() if value)
@@ -60,7 +56,7 @@ class SourcePrediction(Check):
                     at = np.flatnonzero(mine & np.isin(values, [one, two]))
                     groups = [trial.sample.groups[i] for i in at]
                     for kind, features in inputs.items():
-                        found = told(features[at], values[at] == two, groups, trial)
+                        found = _told(features[at], values[at] == two, groups, trial)
                         if found is None:
                             continue
                         row = {"column": column, "class": name, "pair": f"{one} / {two}", "input": kind}
@@ -80,29 +76,15 @@ class SourcePrediction(Check):
         return self.finding(verdict, because, rows)
 
 
-def cells_of(trial: Trial, column: str) -> Cells:
-    """Return which films are of a class (by index) and of a value of a column, bool [N].
-
-    Of cells with enough films, and of classes with two such cells or more; values in their order.
-    """
-    values = np.asarray([getattr(record, column) for record in trial.sample.records])
-    cells: Cells = {}
-    for k in range(len(trial.subject.classes)):
-        mine = {
-            value: (trial.labels == k) & (values == value) for value in sorted(set(values.tolist()) - {""})
-        }
-        mine = {value: cell for value, cell in mine.items() if cell.sum() >= rules.MIN_IMAGES}
-        if len(mine) > 1:
-            cells.update({(k, value): cell for value, cell in mine.items()})
-    return cells
-
-
 def model_features(trial: Trial) -> NDArray[np.float64]:
     """Return the model's last features of each film, or its logits where it shows none, [N, F]; once."""
     if _KEPT not in trial.kept:
         subject, sample = trial.subject, trial.sample
         views = trial.views(sample.pixels, sample.masks)
-        found = trial.run(views, subject.features if isinstance(subject, FeatureSubject) else None)
+        if isinstance(subject, FeatureSubject):
+            found = trial.memory.features(subject, views)
+        else:
+            found = trial.run(views)
         trial.kept[_KEPT] = found.astype(np.float64)
     features: NDArray[np.float64] = trial.kept[_KEPT]
     return features
@@ -120,7 +102,7 @@ def _inputs(trial: Trial) -> dict[str, NDArray[np.float64]]:
     return found
 
 
-def told(
+def _told(
     features: NDArray[np.float64], positive: NDArray[np.bool_], groups: list[Any], trial: Trial
 ) -> Estimate | None:
     """Return the AUROC of a cross-fitted logistic regression; None where a fold lacks a class."""

@@ -54,19 +54,21 @@ LUNG_NAMES: Final = (
 """Names of :func:`lung_statistics`, in order."""
 
 
-def bands(pixels: Pixels) -> list[Pixels]:
+def bands(pixels: Pixels, count: int = len(SCALES)) -> list[Pixels]:
     """Return the details of a film by their size: differences of Gaussians, finest first.
 
     Parameters
     ----------
     pixels : float32 array [H, W]
+    count : int
+        Of bands, from the finest; by default all.
 
     Returns
     -------
     list of float32 arrays [H, W]
         One for each of :data:`SCALES`; with the film smoothed by the last of them they add up to the film.
     """
-    smooth = [pixels, *(ndimage.gaussian_filter(pixels, scale) for scale in SCALES)]
+    smooth = [pixels, *(ndimage.gaussian_filter(pixels, scale) for scale in SCALES[:count])]
     return [fine - coarse for fine, coarse in itertools.pairwise(smooth)]
 
 
@@ -81,10 +83,10 @@ def within(pixels: Pixels, mask: Mask) -> Pixels:
     return np.where(mask, pixels, np.float32(pixels[mask].mean()))
 
 
-def strengths(pixels: Pixels, mask: Mask) -> Floats:
-    """Return the standard deviation of each of :func:`bands` inside the lungs, [4]."""
+def strengths(pixels: Pixels, mask: Mask, count: int = len(SCALES)) -> Floats:
+    """Return the standard deviation of each of :func:`bands` inside the lungs, [count]."""
     kept = inner(mask)
-    return np.asarray([float(band[kept].std()) for band in bands(within(pixels, mask))])
+    return np.asarray([float(band[kept].std()) for band in bands(within(pixels, mask), count)])
 
 
 def lung_statistics(pixels: Pixels, mask: Mask) -> Floats:

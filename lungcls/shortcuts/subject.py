@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 import importlib.util
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ from lungcls.regions import Region, View
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+logger = logging.getLogger(__name__)
 
 Logits = NDArray[np.float32]
 
@@ -209,10 +212,12 @@ class ClassifierSubject(ModuleSubject):
     Parameters
     ----------
     classifier : Classifier
-        On the torch engine.
+        On the torch engine, for features and maps.
+    faster : Classifier, optional
+        The same weights on another engine, for the logits.
     """
 
-    def __init__(self, classifier: Classifier) -> None:
+    def __init__(self, classifier: Classifier, faster: Classifier | None = None) -> None:
         card = classifier.card
         if card.multilabel:
             raise OptionError(
@@ -232,6 +237,32 @@ class ClassifierSubject(ModuleSubject):
             name=card.name,
         )
         self.card = card
+        self._faster = faster
+
+    def logits(self, views: View) -> Logits:
+        """Return logits [B, classes] over the temperature."""
+        if self._faster is None:
+            return super().logits(views)
+        return np.asarray(self._faster.logits(views) / np.float32(self.temperature))
+
+    def untrained(self) -> ClassifierSubject:
+        """Return a copy whose weights are drawn anew."""
+        twin = super().untrained()
+        assert isinstance(twin, ClassifierSubject)
+        twin._faster = None
+        return twin
+
+
+def _faster(weights: str) -> Classifier | None:
+    """The weights on an engine that is faster than torch on a CPU; None where they have no graph for it."""
+    for engine in ("openvino", "onnxruntime"):
+        if importlib.util.find_spec(engine):
+            try:
+                return Classifier.load(weights, "cpu", engine=engine)
+            except WeightsError as error:
+                logger.info("%s answers by torch, which is slower: %s", weights, error)
+                return None
+    return None
 
 
 def load_subject(text: str, device: str = "auto") -> Subject:
@@ -252,7 +283,8 @@ def load_subject(text: str, device: str = "auto") -> Subject:
     """
     place, colon, function = text.rpartition(":")
     if not colon or not function.isidentifier():
-        return ClassifierSubject(Classifier.load(text, device, engine="torch"))
+        classifier = Classifier.load(text, device, engine="torch")
+        return ClassifierSubject(classifier, _faster(text) if classifier.device == "cpu" else None)
     try:
         module = _import(place)
         subject = getattr(module, function)()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lungcls.explanation.maps import backend
+from lungcls.progress import timed
 from lungcls.shortcuts.abroad import TrustAbroad
 from lungcls.shortcuts.attention import Attention
 from lungcls.shortcuts.baselines import AboveFrame, AboveStatistic, UntestablePairs, barred_pairs
@@ -127,12 +128,17 @@ def examine(
     chosen = choose_checks(checks, audit.trainings is not None)
     if isinstance(subject, FeatureSubject) and any(check.name == Attention.name for check in chosen):
         backend("hirescam")  # a missing package is told before minutes of work, not after
-    trial = Trial.open(subject, study, audit.progress)
+    with timed(audit.tell, f"{subject.name}: {len(study)} films read"):
+        trial = Trial.open(subject, study, audit.progress, audit.memory)
     findings = []
-    for check in audit.progress(chosen, len(chosen), f"examining {subject.name}"):
+    for place, check in enumerate(chosen, start=1):
         began = time.perf_counter()
-        findings.append(_run(check, trial, audit))
-        logger.info("%s: %s, %.1f s", check.name, findings[-1].verdict, time.perf_counter() - began)
+        found = _run(check, trial, audit)
+        findings.append(found)
+        audit.tell(
+            f"{place}/{len(chosen)} {found.title}: {found.verdict}, {len(trial.sample)} films, "
+            f"{time.perf_counter() - began:.0f} s"
+        )
     card = subject.card if isinstance(subject, ClassifierSubject) else None
     payload = {
         "model": subject.name,

@@ -91,16 +91,18 @@ class Answers:
         return self if self.accepted is None or self.accepted.all() else self.of(self.accepted)
 
     def to_rows(self) -> list[dict[str, Any]]:
-        """Return one row a film: model, file, group, label, predicted, what the gate did, probabilities."""
+        """Return one row a film: model, file, group, label, predicted, what the gate did, probabilities.
+
+        Eight digits of each probability, however small: ranks of films that a model is sure of stay apart.
+        """
         rows = []
         flags = {name: flag.tolist() for name in _FLAGS if (flag := getattr(self, name)) is not None}
-        for index, values in enumerate(self.probabilities.round(6).tolist()):
+        for index, values in enumerate(self.probabilities.tolist()):
             common = {"model": self.name, "file": self.files[index], "group": self.groups[index]}
             label, said = self.classes[self.labels[index]], self.classes[self.predicted[index]]
-            marks = {name: int(values[index]) for name, values in flags.items()}
-            rows.append(
-                {**common, "label": label, "predicted": said, **marks, **dict(zip(self.classes, values))}
-            )
+            marks = {name: int(flag[index]) for name, flag in flags.items()}
+            shown = {name: float(f"{value:.8g}") for name, value in zip(self.classes, values)}
+            rows.append({**common, "label": label, "predicted": said, **marks, **shown})
         return rows
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from lungcls.audit.dependence import dependence
 from lungcls.audit.predictions import PredictionAudit, audit_predictions
 from lungcls.audit.table import PredictionTable
 from lungcls.cli.main import app
 from lungcls.evaluation.results import write_csv
+from lungcls.shortcuts.dependence import dependence
+from lungcls.shortcuts.gaps import recall_gaps
 from lungcls.study.answers import Answers
 
 CLASSES = ("sick", "well")
@@ -95,7 +97,7 @@ def test_few_films_tell_nothing_and_say_how_many_would() -> None:
     )
     found = {finding.name: finding for finding in audit_predictions(small, n_resamples=50).findings}
     assert found["gap_sex"].verdict == "cannot tell"
-    assert "films of the class in each would decide" in found["gap_sex"].because
+    assert "would decide, here are" in found["gap_sex"].because
 
 
 def test_features_that_carry_an_attribute_are_told_and_only_their_use_is_blamed() -> None:
@@ -104,14 +106,34 @@ def test_features_that_carry_an_attribute_are_told_and_only_their_use_is_blamed(
     source = np.asarray(carried.columns["source"]).astype(float)
     honest = np.column_stack([carried.answers.labels + rng.normal(size=N), source, rng.normal(size=(N, 6))])
     cheat = np.column_stack([source + 0.1 * rng.normal(size=N), rng.normal(size=(N, 7))])
+    columns = {"source": carried.values("source")}
     results = {
-        name: dependence(carried, features, "dependence", 0, 50)
+        name: dependence(carried.answers, columns, features, 0, 50)
         for name, features in (("honest", honest), ("cheat", cheat))
     }
-    told = [row for row in results["honest"].rows if row["by"] == "source"]
-    assert told[0]["value"] > 0.95  # both carry the source
+    values = {
+        name: {
+            row["figure"]: row["value"]
+            for row in found.rows
+            if row["what"] in ("", "the values within the classes")
+        }
+        for name, found in results.items()
+    }
+    assert min(of["told"] for of in values.values()) > 0.95  # both carry the source
     assert results["cheat"].verdict == "fail"
-    assert told[1]["value"] < results["cheat"].rows[-1]["value"]
+    assert values["honest"]["drop"] < values["cheat"]["drop"]
+
+
+def test_a_gap_of_few_films_that_are_all_right_is_no_pass() -> None:
+    labels, sex = np.zeros(40, np.int64), np.asarray(["F", "M"] * 20)
+    right = Answers(
+        "mine", CLASSES, tuple(map(str, range(40))), ("",) * 40, labels, np.tile([1.0, 0.0], (40, 1))
+    )
+    told = recall_gaps(right, sex, "sex")
+    assert [row["value"] for row in told.rows] == [1, 1, 0]
+    assert told.verdict == "cannot tell"
+    copies = replace(right, groups=tuple(f"p{i // 20}" for i in range(40)))
+    assert recall_gaps(copies, sex, "sex").rows[-1]["high"] > told.rows[-1]["high"]
 
 
 def test_the_command_writes_page_and_figures(tmp_path: Path) -> None:
@@ -125,19 +147,18 @@ def test_the_command_writes_page_and_figures(tmp_path: Path) -> None:
     ]
     write_csv(tmp_path, "manifest", known)
     arguments = ["audit", str(tmp_path / "predictions.csv"), "--manifest", str(tmp_path / "manifest.csv")]
-    arguments += [
-        "--external",
-        str(tmp_path / "predictions.csv"),
-        "--resamples",
-        "20",
-        "-o",
-        str(tmp_path / "out"),
-    ]
+    for place in ("one", "other"):
+        write_csv(tmp_path / place, "abroad", rows[: 400 if place == "one" else 600])
+        arguments += ["--external", str(tmp_path / place / "abroad.csv")]
+    arguments += ["--external", str(tmp_path / "predictions.csv"), "--resamples", "20"]
+    arguments += ["-o", str(tmp_path / "out")]
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert "largest gap of recall: sick" in result.output
     payload = json.loads((tmp_path / "out" / "audit.json").read_text(encoding="utf-8"))
     assert payload["predictions"]["verdicts"]["gap_sex"] == "fail"
+    # Tables of one name are told apart by their folders.
+    assert payload["predictions"]["externals"] == {"one/abroad": 400, "other/abroad": 600, "predictions": N}
     page = (tmp_path / "out" / "audit.html").read_text(encoding="utf-8")
     assert "Audit of mine" in page
     assert "http" not in page.replace("http-equiv", "")

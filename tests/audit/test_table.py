@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lungcls.audit.dependence import read_features
+from lungcls.audit.features import read_features
 from lungcls.audit.table import read_predictions
 from lungcls.errors import DataError
 

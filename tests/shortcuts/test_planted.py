@@ -397,7 +397,14 @@ def test_a_check_that_ends_with_an_error_takes_no_other_with_it(world: Callable[
     first = examine(module, few, checks=["3", "9"])
     assert [one.name for one in first.checks] == ["same_source_pairs", "attention"]
     assert "no CAM can be made of this model" in first.checks[1].because
-    second = examine(Broken(tone, "mask", 0.4, 9.0), few, checks=["2", "processing"])
+    said: list[str] = []
+    broken = Broken(tone, "mask", 0.4, 9.0)
+    second = examine(broken, few, checks=["2", "processing"], audit=Audit(tell=said.append))
+    assert [line.rpartition(",")[0] for line in said] == [
+        "tone: 40 films read",
+        f"1/2 {second.checks[0].title}: cannot tell, 40 films",
+        f"2/2 {second.checks[1].title}: cannot tell, 40 films",
+    ]
     assert "ended with ValueError: no features today" in second.checks[0].because
     assert [one.verdict for one in second.checks] == ["cannot tell", "cannot tell"]
     assert second.checks[1].name == "processing"

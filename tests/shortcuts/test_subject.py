@@ -46,6 +46,20 @@ def test_a_weight_file_answers_as_its_classifier(tiny_classifier: Path) -> None:
     assert np.isfinite(subject.features(views)).all()
 
 
+@pytest.mark.slow  # two engines load a released network
+def test_a_released_network_answers_on_a_faster_engine_and_shows_features_by_torch() -> None:
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    subject = load_subject("classifier-mask", "cpu")
+    assert isinstance(subject, ClassifierSubject)
+    alone = ClassifierSubject(Classifier.load("classifier-mask", "cpu", engine="torch"))
+    views = _views(subject.input_size, 2)
+    assert np.allclose(subject.logits(views), alone.logits(views), atol=1e-3)
+    assert np.array_equal(subject.features(views), alone.features(views))
+    # The control with random weights answers by these weights.
+    twin = subject.untrained()
+    assert not np.allclose(twin.logits(views), subject.logits(views), atol=0.1)
+
+
 def test_a_module_sees_three_normalised_channels() -> None:
     module = nn.Sequential(nn.Flatten(), nn.Linear(3 * 4, 2))
     subject = ModuleSubject(module, CLASSES[:2], 2, channels=3, mean=[0.5, 0.4, 0.3], std=[0.1, 0.2, 0.3])
