@@ -246,10 +246,10 @@ def _kept(folder: Path, kind: str, strength: float, seed: int) -> Path:
     return folder / f"{kind.replace(' ', '-').replace(',', '')}-{strength:g}-{seed}.json"
 
 
-def phantom_chests() -> list[tuple[Pixels, Mask]]:
+def phantom_chests(count: int = sum(FILMS.values())) -> list[tuple[Pixels, Mask]]:
     """Draw one chest a film; clouds of its own make each one another person."""
     chests = []
-    for number in range(sum(FILMS.values())):
+    for number in range(count):
         phantom = chest_phantom(SIDE, seed=number, letter=None)
         clouds = ndimage.gaussian_filter(np.random.default_rng(number).normal(size=(SIDE, SIDE)), 2)
         chests.append((phantom.image + 0.04 * clouds / clouds.std(), phantom.mask))
@@ -283,7 +283,7 @@ def judged(
     began = time.perf_counter()
     entropy = int(hashlib.sha256(f"{kind} {strength:g} {seed}".encode()).hexdigest()[:8], 16)
     rng = np.random.default_rng(entropy)
-    plan = _plan(KINDS[kind], strength, rng)
+    plan = plan_of(KINDS[kind], strength, rng)
     root = folder / f"world-{entropy}"
     database, split = _written(root, KINDS[kind], plan, chests, entropy)
     try:
@@ -315,7 +315,7 @@ def judged(
     }
 
 
-def _plan(kind: Kind, strength: float, rng: np.random.Generator) -> list[dict[str, Any]]:
+def plan_of(kind: Kind, strength: float, rng: np.random.Generator) -> list[dict[str, Any]]:
     """Say of each film what it shows: the disease, the shortcut, its source, part and label."""
     plan = []
     for number in range(sum(FILMS.values())):
@@ -342,7 +342,7 @@ def _plan(kind: Kind, strength: float, rng: np.random.Generator) -> list[dict[st
     return plan
 
 
-def _picture(
+def picture(
     kind: Kind, film: dict[str, Any], chests: Sequence[tuple[Pixels, Mask]], entropy: int
 ) -> tuple[Pixels, Mask]:
     rng = np.random.default_rng((entropy, film["number"]))
@@ -374,8 +374,8 @@ def _written(
         name = CLASSES[film["label"]]
         file = f"{name}/images/{name}-{film['number']}.png"
         drawn = file.replace("images", "masks")
-        picture, mask = _picture(kind, film, chests, entropy)
-        for path, pixels in ((file, picture), (drawn, mask)):
+        shown, mask = picture(kind, film, chests, entropy)
+        for path, pixels in ((file, shown), (drawn, mask)):
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(_grey(pixels)).save(root / path)
         parts[file] = film["part"]
@@ -395,7 +395,7 @@ def _answers(
     chests: Sequence[tuple[Pixels, Mask]],
     entropy: int,
 ) -> npt.NDArray[np.float32]:
-    pictures = [_picture(kind, film, chests, entropy) for film in films]
+    pictures = [picture(kind, film, chests, entropy) for film in films]
     shown = [(_grey(image).astype(np.float32) / 255, mask) for image, mask in pictures]
     return subject.logits(np.stack([view(image, mask, subject.region, SIDE) for image, mask in shown]))
 

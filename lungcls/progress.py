@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeAlias, TypeVar
@@ -32,8 +33,8 @@ def quiet(items: Iterable[T], total: int, text: str) -> Iterable[T]:
     return items
 
 
-def bar(items: Iterable[T], total: int, text: str, *, done: int = 0) -> Iterator[T]:
-    """Pass items through and show how many have passed: on stderr, and only where it is a terminal.
+def bar(items: Iterable[T], total: int, text: str, *, done: int = 0, every: float = 60.0) -> Iterator[T]:
+    """Pass items through and show on stderr how many have passed: a bar, or lines where it is no terminal.
 
     Parameters
     ----------
@@ -44,6 +45,8 @@ def bar(items: Iterable[T], total: int, text: str, *, done: int = 0) -> Iterator
         What is being done, such as ``"reading images"``.
     done : int, default=0
         How many of `total` were finished before.
+    every : float, default=60
+        Seconds between two lines, so that short steps write none into a log.
 
     Yields
     ------
@@ -52,9 +55,15 @@ def bar(items: Iterable[T], total: int, text: str, *, done: int = 0) -> Iterator
     """
     from rich.console import Console
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, soft_wrap=True)
     if not console.is_terminal:
-        yield from items
+        began = said = time.monotonic()
+        for passed, item in enumerate(items, 1):
+            yield item
+            if (now := time.monotonic()) - said >= every:
+                left = (total - done - passed) * (now - began) / passed
+                console.print(f"{text}: {done + passed:,} of {total:,}, {left / 60:.0f} min left", markup=False)
+                said = now
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -45,3 +45,13 @@ def test_items_pass_unchanged_and_no_earlier_than_asked(
         assert "5/5" in output.err
     else:
         assert output.err == ""
+
+
+def test_where_there_is_no_terminal_lines_say_how_far_a_long_step_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    assert list(bar("abc", 2000, "finding [lungs]", done=1200, every=0)) == list("abc")
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(" of ")[0] for line in lines] == [f"finding [lungs]: 1,20{n}" for n in (1, 2, 3)]
+    assert lines[0].endswith("min left")

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-RESULTS = ("ablation", "ablation_quick", "shortcuts", "shortcuts_quick")
+RESULTS = ("ablation", "ablation_quick", "shortcuts", "shortcuts_quick", "shortcuts_quick_validation")
 
 pytest.importorskip("lightning")
 pytest.importorskip("matplotlib")
