@@ -7,8 +7,9 @@ goes on after a kill. The results go to ``benchmarks/results/ablation*`` (``abla
 ``--quick``) and the tables into ``benchmarks/README.md``, between its marks; ``--table`` only writes them
 anew from the files.
 
-Full: all arms, DenseNet121 at 128 pixels, three seeds, predicted and true masks; for a GPU. Quick: five arms
-and the linear ones with a small network at 64 pixels and one seed, on up to 1,000 images of each class.
+Full: all arms, EfficientNet-Lite0 from ImageNet at 128 pixels, three seeds, predicted and true masks: a night
+of one core. Quick: five arms and the linear ones with a small network at 64 pixels and one seed, on up to
+1,000 images of each class.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def table(name: str) -> str:
         f"split `{payload['split_hash']}`, {payload['device']}, torch {payload['versions']['torch']}, "
         f"{training:.0f} minutes of training. Values: mean over seeds (95% interval by group), standard "
         "deviation over seeds. Command: "
-        f"`python benchmarks/ablation.py --data DIR --work DIR{' --quick' * name.endswith('quick')}`.",
+        f"`{_command(name, payload)}`.",
         "",
         figures_table(payload["figures"]),
     ]
@@ -90,6 +91,22 @@ def table(name: str) -> str:
         lines += ["", "Macro-F1 of models of one arm (rows) on the views of another (columns):", ""]
         lines.append(swaps_table(payload["swaps"]))
     return "\n".join(lines)
+
+
+def _command(name: str, payload: dict[str, Any]) -> str:
+    """Return the command that makes a result file, with what differs from its defaults."""
+    from lungcls.ablation import DEFAULT_ARMS
+
+    words = "python benchmarks/ablation.py --data DIR --work DIR"
+    if name.endswith("quick"):
+        return f"{words} --quick"
+    if tuple(payload["arms"]) != DEFAULT_ARMS:
+        words += f" --arms {','.join(payload['arms'])}"
+    if payload["seeds"] != 3:
+        words += f" --seeds {payload['seeds']}"
+    if len(payload["masks"]) == 1:
+        words += f" --masks {payload['masks'][0]}"
+    return words
 
 
 def with_table(text: str, name: str) -> str:

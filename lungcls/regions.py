@@ -134,7 +134,7 @@ class Region:
         for fraction in ("margin", "dilate"):
             value = getattr(self, fraction)
             if not 0 <= value <= 1:
-                raise OptionError(f"region {field} is {value}; expected a fraction in [0, 1]")
+                raise OptionError(f"region {fraction} is {value}; expected a fraction in [0, 1]")
 
     @property
     def kind(self) -> RegionKind:

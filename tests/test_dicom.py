@@ -6,6 +6,8 @@ import contextlib
 import io
 import os
 import struct
+import subprocess
+import sys
 import warnings
 import zlib
 from pathlib import Path
@@ -313,6 +315,18 @@ def test_what_kills_a_decoder_costs_one_file() -> None:
         with contextlib.suppress(ImageError):
             read_image(bytes(damaged))
     assert np.array_equal(read_image(whole).pixels, UNIT)
+
+
+def test_the_first_film_is_decoded_where_no_module_is_compiled_yet(tmp_path: Path) -> None:
+    """Importing the decoders takes longer there than a film may take."""
+    film = tmp_path / "film.dcm"
+    film.write_bytes(rle())
+    program = f"from lungcls import read_image; print(read_image({str(film)!r}).pixels.shape)"
+    nothing = {"PYTHONPYCACHEPREFIX": str(tmp_path / "empty"), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env={**os.environ, **nothing}
+    )
+    assert done.stdout.strip() == "(16, 16)", done.stderr
 
 
 def test_decoder_that_dies_is_replaced() -> None:

@@ -37,7 +37,13 @@ for kind, code in re.findall(r"^```(python|sh|text)\n(.*?)^```$", page, re.M | r
 
 
 @pytest.mark.parametrize(
-    ("name", "outputs"), [("first_hour.md", 10), ("extend.md", 4), ("trust.md", 2), ("quality.md", 1)]
+    ("name", "outputs"),
+    [
+        ("first_hour.md", 10),
+        ("extend.md", 4),
+        pytest.param("trust.md", 2, marks=pytest.mark.slow),
+        pytest.param("quality.md", 1, marks=pytest.mark.slow),
+    ],
 )
 def test_every_block_prints_what_stands_below_it(name: str, outputs: int, tmp_path: Path) -> None:
     for package in ("pandas", "pytorch_grad_cam", "lightning"):

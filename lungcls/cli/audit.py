@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,7 @@ from lungcls.regions import Region
 if TYPE_CHECKING:
     from lungcls.audit.predictions import PredictionAudit
     from lungcls.audit.subjects import Seen
+    from lungcls.data import Record
     from lungcls.shortcuts.suite import Examination
 
 
@@ -256,13 +258,13 @@ def _of_model(
     chosen_checks = [] if films.checks == "none" else choose_checks(films.checks.split(","))
     checks = [check.name for check in chosen_checks if not check.of_answers]
     check_weights([films.segmenter], "segmentation")
-    subject = load_any(text, seen, films.device)
     database = open_dataset(data, layout=films.layout, classes=films.classes)
     others = open_externals(asked.external or [])
+    subject = load_any(text, seen, films.device)
     part = asked.part or "test"
     with timed(tell, f"{data}: films chosen"):  # copies are looked for where no groups are known
         records, chosen = chosen_part(database, part, asked.split, asked.seed)
-    records = [record for record in records if record.label in subject.classes]
+    records = _of_known_classes(records, subject.classes, str(data), tell)
     if films.limit:
         records = limit_records(records, chosen or Split({}, {}), films.limit, asked.seed)
 
@@ -277,7 +279,7 @@ def _of_model(
     study = Study(database, with_lungs, lungs, chosen, part, asked.seed, asked.resamples)
     abroad = {}
     for name, other in others.items():
-        known = [record for record in other.records if record.label in subject.classes]
+        known = _of_known_classes(other.records, subject.classes, name, tell)
         with timed(tell, f"{name}: lungs of {len(known)} films"):
             found = find(other, known, "predicted")
         abroad[name] = Study(other, known, found, None, "all", asked.seed, asked.resamples)
@@ -303,6 +305,17 @@ def _of_model(
             audit=Audit(externals=abroad, progress=bar, memory=memory, tell=tell),
         )
     _write(out, done, images, images.payload["notes"] if images else [])
+
+
+def _of_known_classes(
+    records: Sequence[Record], classes: Sequence[str], where: str, tell: Callable[[str], None]
+) -> list[Record]:
+    """Return the films whose class a model knows, and say which others are left out."""
+    others = Counter(record.label or "no class" for record in records if record.label not in classes)
+    if others:
+        counts = ", ".join(f"{count:,} of {label}" for label, count in sorted(others.items()))
+        tell(f"{where}: films that are left out, since the model knows no such class: {counts}")
+    return [record for record in records if record.label in classes]
 
 
 def _write(out: Path, done: PredictionAudit, images: Examination | None, notes: Sequence[str]) -> None:

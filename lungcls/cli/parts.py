@@ -24,8 +24,11 @@ def chosen_part(
 ) -> tuple[list[Record], Split | None]:
     """Return the images of ``--part``, and the split that they were chosen by; no split for ``all``."""
     from lungcls.data import Split, split_dataset
+    from lungcls.data.splits import PARTS
     from lungcls.progress import bar
 
+    if part not in (*PARTS, "all"):
+        raise OptionError(f"--part is {part!r}; expected one of {', '.join(PARTS)}, all")
     if part != "all":
         split = Split.read_csv(split_file) if split_file else split_dataset(dataset, seed=seed, progress=bar)
         return split.select(dataset.records, part), split

@@ -407,6 +407,7 @@ def test_unwritable_results_are_one_line(
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_kill_in_the_middle_of_a_folder(draw: Draw, weights: dict[str, str], tmp_path: Path) -> None:
     count = 40
     for place in range(count):

@@ -435,6 +435,7 @@ def killed_run(
         assert queue.counts() == {"received": 0, "answered": 0, "sent": number, "refused": 0, "failed": 0}
 
 
+@pytest.mark.slow
 def test_killed_twice_nothing_is_lost_or_doubled(
     tmp_path: Path, archive: Archive, film: Callable[..., Dataset]
 ) -> None:

@@ -221,6 +221,7 @@ def long_manifest(films: list[str], tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_two_starts_share_the_work(
     long_manifest: Path, options: Options, tmp_path: Path
 ) -> None:

@@ -171,6 +171,7 @@ def _door(*words: object) -> tuple[int, str]:
     return ended.returncode, ended.stdout + ended.stderr
 
 
+@pytest.mark.slow
 def test_the_door_runs_the_script_with_all_that_is_typed(manifest_database: Path, tmp_path: Path) -> None:
     code, text = _door("--help")
     assert (code, "--split" in text, "--layout" in text) == (0, True, True)
@@ -183,7 +184,7 @@ def test_the_door_runs_the_script_with_all_that_is_typed(manifest_database: Path
     assert "no image of the dataset is in the part 'test'" in text
 
 
-@pytest.mark.parametrize("words", [["--schedule", "weekly"], ["--layout", "nonsense"], ["--no-such-option"]])
+@pytest.mark.parametrize("words", [["--schedule", "weekly"], ["--no-such-option"]])
 def test_wrong_use_of_the_door(words: list[str], manifest_database: Path, tmp_path: Path) -> None:
     code, text = _door("--data", manifest_database, "-o", tmp_path / "out", *words)
     assert code == 2

@@ -363,6 +363,7 @@ def test_init_from_another_architecture_is_refused(
         train(replace(recipe, init=str(weights)), database, tmp_path / "run", context=CPU)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_as_an_unbroken_one(
     segmenter_run: Path, database: RadiographyDatabase, tmp_path: Path
 ) -> None:
