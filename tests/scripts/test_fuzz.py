@@ -17,10 +17,10 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "fuzz.py"
 def test_damaged_input_gives_an_answer_or_an_error_of_lungcls(tmp_path: Path) -> None:
     pytest.importorskip("starlette", reason="the forms of the web service are read, too")
     out = tmp_path / "fuzz.json"
-    command = [sys.executable, str(SCRIPT), "--cases", "500", "--seed", "20261128", "-o", str(out)]
+    command = [sys.executable, str(SCRIPT), "--cases", "1000", "--seed", "20261128", "-o", str(out)]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     targets = json.loads(out.read_text(encoding="utf-8"))["seeded"]["targets"]
     assert {name: one["failures"] for name, one in targets.items() if one["failures"]} == {}
     assert run.returncode == 0
-    assert sum(one["cases"] for one in targets.values()) == 500
+    assert sum(one["cases"] for one in targets.values()) == 1000
     assert all(one["answered"] and one.get("refused", 1) for one in targets.values())
