@@ -453,10 +453,12 @@ def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
     strong = [one for one in results if one["strength"] >= STRONG]
     relying = [one for one in strong if one["reliance"] >= 0.1]
     honest = [one for one in results if one["strength"] == 0]
+    alarming = {name for one in honest for name in one["failed"]}
     asked = [verdict for one in honest for verdict in one["verdicts"].values() if verdict != "not applicable"]
     return {
         "strong_found": _share([bool(one["failed"]) for one in strong]),
         "relying_found": _share([bool(one["failed"]) for one in relying]),
+        "found_beyond_honest": _share([bool(set(one["failed"]) - alarming) for one in strong]),
         "honest_failed": _share([bool(one["failed"]) for one in honest]),
         "honest_verdicts_failed": _share([verdict == "fail" for verdict in asked]),
     }
@@ -496,6 +498,7 @@ def table(found: dict[str, Any]) -> str:
     words = {
         "strong_found": f"of the networks in worlds of strength {found['strong']:g} and more fail a check",
         "relying_found": "of those of them that change a tenth of their answers with the shortcut",
+        "found_beyond_honest": "of the strong fail a check that no network of an honest world fails",
         "honest_failed": "of the networks in honest worlds fail any check",
         "honest_verdicts_failed": "of all verdicts on these",
     }
