@@ -62,7 +62,9 @@ def bar(items: Iterable[T], total: int, text: str, *, done: int = 0, every: floa
             yield item
             if (now := time.monotonic()) - said >= every:
                 left = (total - done - passed) * (now - began) / passed
-                console.print(f"{text}: {done + passed:,} of {total:,}, {left / 60:.0f} min left", markup=False)
+                console.print(
+                    f"{text}: {done + passed:,} of {total:,}, {left / 60:.0f} min left", markup=False
+                )
                 said = now
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
