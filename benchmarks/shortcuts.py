@@ -2,13 +2,15 @@
 arms.
 
     python benchmarks/shortcuts.py --data DIR --work DIR [--quick] [--part PART] [--models NAME_OR_PATH...]
+        [--again CHECKS]
 
 DIR (``--data``) holds ``radiography`` and, where present, ``covid-chestxray-dataset`` and ``coronahack``
 (external sets). The page with the pictures goes to ``--work``, since it holds parts of X-rays; the figures
 go to ``benchmarks/results/shortcuts*`` (``shortcuts_quick*`` with ``--quick``, ``*_validation*`` of that
 part) and the table into ``benchmarks/README.md``, between its marks; ``--table`` only writes it anew from the
 files. Each model has a folder below ``--work``: one that was examined with the same options is not examined
-again.
+again, but for the checks that ``--again`` names, since their code was changed; their figures take the place
+of the earlier ones, and the table says which they are.
 
 Full: the whole part, with the trainings of checks 4, 5 and 8 (for a GPU; ``--no-trainings`` leaves them
 out). Quick: up to 100 images of each class, few composites, no trainings and no external sets.
@@ -53,6 +55,7 @@ def run(options: argparse.Namespace) -> None:
         "masks": options.masks,
     }
     payloads, rows = [], []
+    cache = options.cache or Path(options.work) / "masks"
     for model in options.models:
         out = Path(options.work) / result_name(options) / Path(model).stem
         done = out / "options.json"
@@ -64,17 +67,36 @@ def run(options: argparse.Namespace) -> None:
                 external=[]
                 if options.quick
                 else [data / name for name in EXTERNAL if (data / name).is_dir()],
-                cache=options.cache or Path(options.work) / "masks",
+                cache=cache,
                 device=options.device,
                 workers=options.workers,
                 **chosen,
             )
             done.write_text(json.dumps(chosen), encoding="utf-8")
-        found = json.loads((out / "shortcuts.json").read_text(encoding="utf-8"))["models"]
-        payloads += [{**model, "limit": chosen["limit"]} for model in found]
-        with (out / "shortcuts.csv").open(encoding="utf-8", newline="") as file:
-            rows += list(csv.DictReader(file))
+        payload, figures = _read(out)
+        if options.again:
+            again = out / "again"
+            shortcuts(
+                [model], data, again, checks=options.again, cache=cache, device=options.device, **chosen
+            )
+            newer, new_figures = _read(again)
+            checks = {check["name"]: check for check in newer["checks"]}
+            payload["checks"] = [checks.get(check["name"], check) for check in payload["checks"]]
+            payload["verdicts"] |= newer["verdicts"]
+            payload["again"] = list(checks)
+            if "untestable_pairs" in checks:
+                payload["barred"] = newer["barred"]
+            figures = [row for row in figures if row["check"] not in checks] + new_figures
+        payloads.append({**payload, "limit": chosen["limit"]})
+        rows += figures
     write_results(RESULTS, result_name(options), rows, {"models": payloads})
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return what the command wrote of one model: its payload and its figures."""
+    (payload,) = json.loads((folder / "shortcuts.json").read_text(encoding="utf-8"))["models"]
+    with (folder / "shortcuts.csv").open(encoding="utf-8", newline="") as file:
+        return payload, list(csv.DictReader(file))
 
 
 def table(name: str) -> str:
@@ -107,7 +129,7 @@ def table(name: str) -> str:
         f"{first['device']}, torch {first['versions']['torch']}, {minutes:.0f} minutes. Rules: "
         "`docs/shortcuts.md`. Command: `python benchmarks/shortcuts.py --data DIR --work DIR"
         f"{' --quick' * ('quick' in name)}{' --part validation' * name.endswith('_validation')}"
-        f"{limit}`.",
+        f"{limit}`." + (f" Run again since: {', '.join(first['again'])}." if first.get("again") else ""),
     ]
     return "\n".join(lines)
 
@@ -125,6 +147,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=None, help="folder for the page and the trainings")
     parser.add_argument("--part", choices=("test", "validation"), default="test")
     parser.add_argument("--limit", type=int, default=None, help="images of each class; 100 with --quick")
+    parser.add_argument("--again", default="", help="checks to run again, by number or name, with commas")
     parser.add_argument("--models", nargs="+", default=MODELS)
     parser.add_argument("--quick", action="store_true", help="minutes on two cores")
     parser.add_argument("--no-trainings", action="store_true", help="leave out what checks 4, 5 and 8 train")
