@@ -43,7 +43,7 @@ from torch import nn
 from lungcls.data import RadiographyDatabase, Split, open_radiography
 from lungcls.data.views import drawn_lungs
 from lungcls.evaluation.results import write_results
-from lungcls.files import atomic_write
+from lungcls.files import write_json, write_text
 from lungcls.images import read_image
 from lungcls.phantom import chest_phantom
 from lungcls.progress import bar
@@ -205,9 +205,8 @@ def main() -> None:
             parser.error("--work is needed")
         run(options, name)
     if (RESULTS / f"{name}.json").is_file() and options.part == (0, 1):
-        with atomic_write(README, "w") as file:
-            text = README.read_text(encoding="utf-8")
-            file.write(between_marks(text, name, table(json.loads((RESULTS / f"{name}.json").read_text()))))
+        results = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+        write_text(README, between_marks(README.read_text(encoding="utf-8"), name, table(results)))
 
 
 def run(options: argparse.Namespace, name: str) -> None:
@@ -222,8 +221,7 @@ def run(options: argparse.Namespace, name: str) -> None:
     for kind, strength, seed in bar(mine, len(mine), "planting shortcuts"):
         if not (kept := _kept(folder, kind, strength, seed)).is_file():
             result = judged(kind, strength, seed, chests, folder)
-            with atomic_write(kept, "w") as file:
-                json.dump(result, file)
+            write_json(kept, result)
     if options.part == (0, 1):
         results = [json.loads(_kept(folder, *world).read_text(encoding="utf-8")) for world in worlds]
         rows = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from lungcls.audit.predictions import PredictionAudit
     from lungcls.audit.subjects import Seen
     from lungcls.data import Record
+    from lungcls.progress import Tell
     from lungcls.shortcuts.suite import Examination
 
 
@@ -308,7 +309,7 @@ def _of_model(
 
 
 def _of_known_classes(
-    records: Sequence[Record], classes: Sequence[str], where: str, tell: Callable[[str], None]
+    records: Sequence[Record], classes: Sequence[str], where: str, tell: Tell
 ) -> list[Record]:
     """Return the films whose class a model knows, and say which others are left out."""
     others = Counter(record.label or "no class" for record in records if record.label not in classes)

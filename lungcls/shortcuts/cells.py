@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 from lungcls.shortcuts.rules import MIN_IMAGES
 from lungcls.study.answers import Answers
 
+NONE_COMPARED = f"no class has {MIN_IMAGES} films in each of two values of anything that is known of them"
+"""Why nothing can be told where no class has two cells."""
+
 Cells = dict[tuple[int, str], NDArray[np.bool_]]
 """By index of the class and by value; bool [N], which films."""
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lungcls.evaluation.bootstrap import Estimate, group_resamples
 from lungcls.evaluation.weighted import Floats, difference, estimate, macro_auroc
 from lungcls.shortcuts import rules
-from lungcls.shortcuts.cells import Cells, cells_of, compared
+from lungcls.shortcuts.cells import NONE_COMPARED, Cells, cells_of, compared
 from lungcls.shortcuts.check import UNTOLD, Audit, Check, Finding, Row, Told
 from lungcls.shortcuts.sample import Trial, interval
 from lungcls.shortcuts.source import model_features
@@ -104,7 +104,7 @@ def dependence(
         row = {"column": column, "what": "the values within the classes", "figure": "told"}
         rows.append({**row, **interval(estimate(told, groups), len(at))})
     if not judged:
-        why = f"no class has {rules.MIN_IMAGES} films in each of two values of anything that is known of them"
+        why = NONE_COMPARED
         if unread:
             why = f"a class has too few groups of films to be told by models of others ({', '.join(unread)})"
         return Told(UNTOLD, why, rows)

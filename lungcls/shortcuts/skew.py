@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lungcls.evaluation.bootstrap import Estimate
 from lungcls.evaluation.shares import GroupedShare, weighted_sum
 from lungcls.shortcuts import rules
-from lungcls.shortcuts.cells import Cells, cells_of, compared
+from lungcls.shortcuts.cells import NONE_COMPARED, Cells, cells_of, compared
 from lungcls.shortcuts.check import UNTOLD, Audit, Check, Finding, Row, Told
 from lungcls.shortcuts.sample import Trial, interval
 from lungcls.study.answers import Answers
@@ -78,8 +78,7 @@ def skew(answers: Answers, columns: Mapping[str, NDArray[np.str_]]) -> Told:
             rows.append({**row, "figure": "drop", **interval(drop, n)})
             judged.append((drop, f"with {column} and class {relation}", n))
     if not judged:
-        why = f"no class has {rules.MIN_IMAGES} films in each of two values of anything that is known of them"
-        return Told(UNTOLD, why, rows)
+        return Told(UNTOLD, NONE_COMPARED, rows)
     worst, what, n = max(judged, key=lambda one: one[0].value)
     because = (
         f"balanced accuracy falls by {rules.figure_words(worst)} {what}; "
