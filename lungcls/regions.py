@@ -409,6 +409,17 @@ def resize_mask(mask: Mask, shape: tuple[int, int]) -> Mask:
     return np.asarray(resized).astype(np.bool_)
 
 
+def shrunk(pixels: Pixels, mask: Mask, largest: int) -> tuple[Pixels, Mask]:
+    """Return a film [H, W] and its mask at no more than `largest` pixels a side, by means of boxes."""
+    height, width = pixels.shape
+    scale = largest / max(height, width)
+    if scale >= 1:
+        return pixels, mask
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    picture = PILImage.fromarray(np.ascontiguousarray(pixels)).resize(size, PILImage.Resampling.BOX)
+    return np.asarray(picture), resize_mask(mask, size[::-1])
+
+
 def whole_view(pixels: Pixels, size: int, aspect: float = 1.0, tone: str = "range") -> tuple[View, Placement]:
     """Fit a whole image into the network's square: the one road to stage 1.
 

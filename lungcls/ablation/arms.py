@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from lungcls.errors import DataError
 
-Features = Literal["", "thumbnail8", "thumbnail16", "histogram"]
+Features = Literal["", "thumbnail8", "thumbnail16", "histogram", "statistics", "outline", "frame"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,8 @@ class Arm:
         What a scikit-learn model is given (:mod:`lungcls.ablation.features`); empty for networks.
     shuffled : bool
         Whether each image is cut with the lung mask of another one.
+    harmonised : bool
+        Whether the lungs of all images are given one sharpness and one histogram first.
     """
 
     name: str
@@ -33,11 +35,12 @@ class Arm:
     region: str = ""
     features: Features = ""
     shuffled: bool = False
+    harmonised: bool = False
 
     @property
     def needs_mask(self) -> bool:
         """Whether the arm depends on lung masks."""
-        return self.region not in ("", "full")
+        return self.region not in ("", "full") or self.features in ("statistics", "outline", "frame")
 
 
 _ALL: Final = (
@@ -49,9 +52,18 @@ _ALL: Final = (
     Arm("background_box", "all but the lungs' box: no outline is left", "background_box"),
     Arm("silhouette", "the lungs' outline alone", "silhouette"),
     Arm("mask_shuffled", "what another image's lung mask leaves", "mask", shuffled=True),
+    Arm(
+        "mask_harmonised",
+        "the lungs alone, of one sharpness and one histogram, cropped to their box",
+        "mask",
+        harmonised=True,
+    ),
     Arm("thumbnail8", "8 x 8 pixels of the whole image, linear model", features="thumbnail8"),
     Arm("thumbnail16", "16 x 16 pixels of the whole image, linear model", features="thumbnail16"),
     Arm("histogram", "grey levels, border and sharpness alone", features="histogram"),
+    Arm("statistics", "52 numbers of the lungs' pixels, whatever their place", features="statistics"),
+    Arm("outline", "73 numbers of the lungs' outline", features="outline"),
+    Arm("frame", "118 numbers of the outermost eighth without the lungs", features="frame"),
 )
 
 ARMS: Final[dict[str, Arm]] = {arm.name: arm for arm in _ALL}

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from lungcls.data.statistics import frame_statistics, lung_statistics, outline_statistics
 from lungcls.data.views import region_views
+from lungcls.evaluation.reading import in_threads
 from lungcls.lungs import WHOLE, Lungs
 from lungcls.progress import Progress, quiet
-from lungcls.regions import View
+from lungcls.regions import View, shrunk
 
 logger = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
 
+_LARGEST: Final = 512  # side of the films whose pixels are counted, as in the shortcut checks
 _SIDE: Final = 128  # of the picture that histogram and sharpness are measured on
 _BINS: Final = 32
 _BORDER: Final = 0.04  # width of the border strips, as a share of the side
@@ -43,14 +46,22 @@ def histogram_features(view: View) -> Floats:
     return np.asarray(values)
 
 
+_OF_LUNGS: Final[dict[str, Callable[[Lungs], Floats]]] = {
+    "statistics": lambda one: lung_statistics(*shrunk(one.pixels(), one.mask, _LARGEST)),
+    "outline": lambda one: outline_statistics(one.mask),
+    "frame": lambda one: frame_statistics(*shrunk(one.pixels(), one.mask, _LARGEST)),
+}
+
+
 def read_features(lungs: Sequence[Lungs], kind: str, progress: Progress[Any] = quiet) -> Floats:
     """Read films and compute the features of an arm.
 
     Parameters
     ----------
     lungs : sequence of Lungs
-    kind : {"thumbnail8", "thumbnail16", "histogram"}
-        Thumbnails are whole films shrunk to so many pixels a side, as rows of values in [0, 1].
+    kind : {"thumbnail8", "thumbnail16", "histogram", "statistics", "outline", "frame"}
+        Thumbnails are whole films shrunk to so many pixels a side, as rows of values in [0, 1]; the last
+        three are of :mod:`lungcls.data.statistics` and need a mask.
     progress : callable, optional
 
     Returns
@@ -64,6 +75,8 @@ def read_features(lungs: Sequence[Lungs], kind: str, progress: Progress[Any] = q
     """
     if kind == "histogram":
         return np.stack([histogram_features(view) for view in region_views(lungs, WHOLE, _SIDE, progress)])
+    if kind in _OF_LUNGS:
+        return np.stack(in_threads(_OF_LUNGS[kind], lungs, f"measuring the arm {kind}", progress))
     views = region_views(lungs, WHOLE, int(kind.removeprefix("thumbnail")), progress)
     return views.reshape(len(views), -1) / 255.0
 
@@ -81,8 +94,8 @@ def fit_features(
     Parameters
     ----------
     kind : str
-        Thumbnails take a logistic regression, the histogram gradient-boosted trees, since what its numbers
-        say is not linear.
+        Thumbnails take a logistic regression, all others gradient-boosted trees, since what their numbers say
+        is not linear.
     train, validation : (features [N, F], labels [N])
     balanced : bool
         Whether each class weighs the same, whatever its number of images.
@@ -100,7 +113,7 @@ def fit_features(
     from sklearn.preprocessing import StandardScaler
 
     weight = "balanced" if balanced else None
-    if kind == "histogram":
+    if not kind.startswith("thumbnail"):
         models = [
             HistGradientBoostingClassifier(
                 learning_rate=0.1,

@@ -1,23 +1,96 @@
-"""The lung masks that an ablation cuts with: a segmenter's, the dataset's own, or another image's."""
+"""The lungs that an ablation shows: by a segmenter's masks, the dataset's, another image's; harmonised."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lungcls.data.dataset import Dataset, Record
+from lungcls.data.harmonisation import SHARPNESS_QUANTILE, blurred_to, grey_levels, sharpness, toned
 from lungcls.data.splits import PARTS, Split
 from lungcls.data.views import drawn_lungs, find_lungs
+from lungcls.evaluation.reading import in_threads
+from lungcls.files import atomic_write
 from lungcls.finder import Finder
 from lungcls.lungs import Lungs
 from lungcls.progress import Progress, quiet
-from lungcls.regions import resize_mask
+from lungcls.regions import Pixels, resize_mask
 
+Floats: TypeAlias = NDArray[np.float64]
 MaskSource: TypeAlias = Literal["predicted", "truth"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class HarmonisedLungs(Lungs):
+    """Lungs whose pixels are given one sharpness and one histogram.
+
+    Attributes
+    ----------
+    sharpness : float
+        To which they are blurred (:func:`lungcls.data.harmonisation.blurred_to`).
+    levels : float64 array [101]
+        Their grey levels then (:func:`lungcls.data.harmonisation.toned`).
+    """
+
+    sharpness: float = 0.0
+    levels: Floats | None = None
+
+    def pixels(self) -> Pixels:
+        """As of the lungs, float32 [H, W] in [0, 1]; what lies around them is left as it is."""
+        assert self.levels is not None
+        blunt = blurred_to(super().pixels(), self.mask, self.sharpness)
+        return toned(blunt, self.mask, self.levels)
+
+
+def harmonised_lungs(
+    lungs: Mapping[str, Lungs], reference: Sequence[Record], path: Path, progress: Progress[Any] = quiet
+) -> dict[str, Lungs]:
+    """Give the lungs of all films the sharpness of the bluntest in twenty and the mean histogram of some.
+
+    Parameters
+    ----------
+    lungs : mapping of str to Lungs
+        By image file.
+    reference : sequence of Record
+        Films that sharpness and histogram are measured on: those of the training part.
+    path : Path
+        JSON file that keeps both, so that a run that goes on has the same.
+    progress : callable, optional
+
+    Returns
+    -------
+    dict of str to Lungs
+
+    Raises
+    ------
+    ImageError
+        If an image cannot be read.
+    """
+
+    def measure(record: Record) -> tuple[float, Floats]:
+        one = lungs[record.file]
+        pixels = one.pixels()
+        return sharpness(pixels, one.mask), grey_levels(pixels, one.mask)
+
+    if not path.is_file():
+        measured = in_threads(measure, reference, "measuring sharpness and grey levels", progress)
+        target = float(np.quantile([sharp for sharp, _ in measured], SHARPNESS_QUANTILE))
+        with atomic_write(path, "w") as file:
+            json.dump({"sharpness": target, "levels": np.mean([of for _, of in measured], 0).tolist()}, file)
+    stated = json.loads(path.read_text(encoding="utf-8"))
+    target, levels = float(stated["sharpness"]), np.asarray(stated["levels"], np.float64)
+    return {
+        file: HarmonisedLungs(
+            **{of.name: getattr(one, of.name) for of in fields(one)}, sharpness=target, levels=levels
+        )
+        for file, one in lungs.items()
+    }
 
 
 def usable_lungs(

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from lungcls.ablation.arms import DEFAULT_ARMS, Arm, choose_arms
 from lungcls.ablation.features import feature_logits, fit_features, read_features
-from lungcls.ablation.masks import MaskSource, shuffled_lungs, usable_lungs
+from lungcls.ablation.masks import MaskSource, harmonised_lungs, shuffled_lungs, usable_lungs
 from lungcls.classifier import Classifier
 from lungcls.data.dataset import Dataset
 from lungcls.data.splits import PARTS, Split, split_dataset
@@ -268,6 +268,10 @@ class _Bench:
         lungs = self.lungs[job.masks or next(iter(self.lungs))]
         if job.arm.shuffled:
             return shuffled_lungs(lungs, self.database.records, self.split, self.recipe.seed)
+        if job.arm.harmonised:
+            reference = self.split.select(self.database.records, "train")
+            path = self.out / f"harmonised-{job.masks}.json"
+            return harmonised_lungs(lungs, reference, path, self.context.progress)
         return lungs
 
     def region(self, arm: Arm) -> Region:

@@ -73,7 +73,7 @@ class AboveStatistic(_AboveReferences):
     """Compare a model with a learner on numbers of the lungs that hold no place.
 
     A row a pair within one source: the area under the ROC curve of the model, that of the reference on grey
-    levels, sharpness, compression and geometry (:func:`lungcls.shortcuts.statistics.lung_statistics`),
+    levels, sharpness, compression and geometry (:func:`lungcls.data.statistics.lung_statistics`),
     cross-fitted by group on these films, and the difference under the same resamples.
     """
 

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from lungcls.data.statistics import frame_statistics, lung_statistics, outline_statistics
 from lungcls.evaluation.bootstrap import Estimate
 from lungcls.evaluation.reading import in_threads
 from lungcls.evaluation.weighted import Floats, Statistic, auroc, difference
@@ -17,7 +18,6 @@ from lungcls.regions import Mask, Pixels
 from lungcls.shortcuts import rules
 from lungcls.shortcuts.crossfit import cross_fitted, logistic, trees
 from lungcls.shortcuts.sample import Trial
-from lungcls.shortcuts.statistics import frame_statistics, lung_statistics, outline_statistics
 
 STATISTICS, FRAME, OUTLINE, SOURCE = "lung statistics", "frame", "outline", "source"
 REFERENCES: Final = (STATISTICS, FRAME, OUTLINE, SOURCE)
@@ -34,7 +34,7 @@ class PairOfClasses:
     """Two classes, within one source or over all, and how well model and references tell them.
 
     References are boosted trees and a logistic regression, the mean of their ranks: trees alone are weak
-    where films are few. They read the numbers of :mod:`lungcls.shortcuts.statistics` (and the name of the
+    where films are few. They read the numbers of :mod:`lungcls.data.statistics` (and the name of the
     source alone, where all are taken together), cross-fitted by group within these films, and are fitted when
     they are asked for, and once.
 

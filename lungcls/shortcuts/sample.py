@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as PILImage
 
 from lungcls.data.dataset import Record
 from lungcls.errors import DataError
@@ -18,7 +17,7 @@ from lungcls.evaluation.calibration import softmax
 from lungcls.evaluation.reading import in_threads
 from lungcls.evaluation.weighted import Floats, Statistic, estimate
 from lungcls.progress import Progress, quiet
-from lungcls.regions import Mask, Pixels, View, resize_mask, view
+from lungcls.regions import Mask, Pixels, View, shrunk, view
 from lungcls.shortcuts.memory import Memory
 from lungcls.shortcuts.subject import Subject
 from lungcls.study.answers import Answers
@@ -88,14 +87,7 @@ def read_sample(study: Study, largest: int = _LARGEST, progress: Progress[Any] =
 
     def read(record: Record) -> tuple[Pixels, Mask]:
         one = study.lungs[record.file]
-        pixels, mask = one.pixels(), one.mask
-        height, width = pixels.shape
-        scale = largest / max(height, width)
-        if scale >= 1:
-            return pixels, mask
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        picture = PILImage.fromarray(np.ascontiguousarray(pixels)).resize(size, PILImage.Resampling.BOX)
-        return np.asarray(picture), resize_mask(mask, size[::-1])
+        return shrunk(one.pixels(), one.mask, largest)
 
     films = in_threads(read, study.records, "reading images", progress)
     return Sample(study, [pixels for pixels, _ in films], [mask for _, mask in films])

@@ -12,10 +12,11 @@ import pytest
 from typer.testing import CliRunner
 
 from lungcls.ablation.arms import ARMS, choose_arms
-from lungcls.ablation.masks import shuffled_lungs, usable_lungs
+from lungcls.ablation.masks import harmonised_lungs, shuffled_lungs, usable_lungs
 from lungcls.ablation.run import ablate
 from lungcls.cli.main import app
 from lungcls.data import RadiographyDatabase, split_dataset
+from lungcls.data.harmonisation import grey_levels, sharpness
 from lungcls.errors import DataError
 from lungcls.finder import Finder
 from lungcls.lungs import Lungs
@@ -51,6 +52,7 @@ def _command(recipe: Path, data: Path, out: Path, *more: str) -> list[str]:
 def test_every_region_and_control_of_the_issue_is_an_arm() -> None:
     assert set(REGIONS) <= {arm.region for arm in ARMS.values()}
     assert {"mask_shuffled", "thumbnail8", "thumbnail16", "histogram"} <= ARMS.keys()
+    assert {"mask_harmonised", "statistics", "outline", "frame"} <= ARMS.keys()
     assert [arm.name for arm in choose_arms(["thumbnail", "full"])] == ["full", "thumbnail8", "thumbnail16"]
     with pytest.raises(DataError, match="unknown arms lungs; the arms are full"):
         choose_arms(["lungs"])
@@ -105,10 +107,12 @@ def test_ablate_trains_tests_swaps_and_goes_on(
     before = weights.stat().st_mtime_ns
     (out / "runs" / "mask-truth" / "seed-1" / "mask-truth.json").unlink()
     (out / "answers" / "mask-truth-seed-1.npz").unlink()
-    again = CliRunner().invoke(
-        app, _command(recipe_file, manifest_database, out, "--arms", arms + ",silhouette")
-    )
+    more = arms + ",silhouette,mask_harmonised,statistics,outline,frame"
+    again = CliRunner().invoke(app, _command(recipe_file, manifest_database, out, "--arms", more))
     assert again.exit_code == 0, again.output
+    payload = json.loads((out / "results" / "ablation.json").read_text())
+    known = {(row["arm"], row["masks"]) for row in payload["figures"]}
+    assert known >= {(name, "truth") for name in ("mask_harmonised", "statistics", "outline", "frame")}
     assert weights.stat().st_mtime_ns == before
     assert (out / "runs" / "silhouette-truth" / "seed-0" / "silhouette-truth.safetensors").is_file()
     assert (out / "runs" / "mask-truth" / "seed-1" / "mask-truth.json").is_file()
@@ -117,6 +121,28 @@ def test_ablate_trains_tests_swaps_and_goes_on(
     other = CliRunner().invoke(app, _command(recipe_file, manifest_database, out, "--arms", arms))
     assert other.exit_code == 2
     assert "another recipe" in other.stderr
+
+
+def test_harmonised_lungs_have_the_grey_levels_and_sharpness_of_the_training_films(
+    manifest_database: Path, tmp_path: Path
+) -> None:
+    database = RadiographyDatabase(manifest_database)
+    lungs = usable_lungs(database, "truth", Finder(None, None), tmp_path)
+    records = [record for record in database.records if record.file in lungs]
+    path = tmp_path / "harmonised.json"
+    harmonised = harmonised_lungs(lungs, records[:20], path)
+    stated = json.loads(path.read_text())
+    reference = [sharpness(lungs[r.file].pixels(), lungs[r.file].mask) for r in records[:20]]
+    assert stated["sharpness"] == pytest.approx(np.quantile(reference, 0.05))
+    for record in records[20:26]:
+        before, after = lungs[record.file], harmonised[record.file]
+        levels = grey_levels(after.pixels(), after.mask)
+        assert np.abs(levels - stated["levels"]).max() < 0.02
+        assert np.array_equal(before.pixels()[~before.mask], after.pixels()[~after.mask])
+        assert after.box == before.box
+    # A run that goes on reads the file, and no film is measured again.
+    again = harmonised_lungs(lungs, [], path)
+    assert np.array_equal(again[records[0].file].pixels(), harmonised[records[0].file].pixels())
 
 
 def test_predicted_and_true_masks_side_by_side(
