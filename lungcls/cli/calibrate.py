@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from lungcls.evaluation.recalibrate import Recalibration
 
 
+_OF_FINDINGS = ("brier", "ece", "f1", "coverage")
+"""What calibrating changes of a multi-label classifier; its ranks stay."""
+
+
 def calibrate(
     weights: Annotated[str, typer.Argument(help="A classifier: released name or path.")],
     data: Data,
@@ -100,12 +104,16 @@ def calibrate(
 
 
 def _show(recalibration: Recalibration) -> None:
+    from lungcls.evaluation.multilabel import FindingsReport
     from lungcls.evaluation.trust import AFTER
     from lungcls.render.tables import format_table
 
     reports = {"old card": recalibration.before, "new card": recalibration.after}
     rows: list[dict[str, Any]] = []
     for when, report in reports.items():
+        if isinstance(report, FindingsReport):
+            rows += [{"": when, **row} for row in report.to_rows() if row["metric"] in _OF_FINDINGS]
+            continue
         rows.append({"": when, "metric": "temperature", "value": report.temperature})
         for metric in ("nll", "brier", "ece", "classwise_ece"):
             rows.append({"": when, "metric": metric, **report.calibration[AFTER][metric, ""].to_dict()})
@@ -114,5 +122,6 @@ def _show(recalibration: Recalibration) -> None:
         {"class": name, "images": scores["images"], "groups": scores["groups"]}
         for name, scores in recalibration.card.conformal["classes"].items()
     ]
-    typer.echo(f"\nConformal sets ({recalibration.card.conformal['score']}), calibrated class by class:")
+    kind = "finding" if recalibration.card.multilabel else "class"
+    typer.echo(f"\nConformal sets ({recalibration.card.conformal['score']}), calibrated {kind} by {kind}:")
     typer.echo(format_table(rows))

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 RELEASED = ("classifier-mask", "classifier-full")
 """Evaluated where no classifier is named."""
 
-HEADLINES = ("dice_mean", "hd95_mean", "accuracy", "macro_f1", "macro_auroc", "ece")
+HEADLINES = (
+    "dice_mean", "hd95_mean", "accuracy", "macro_f1", "macro_auroc", "auroc", "average_precision", "ece",
+)  # fmt: skip
 """What is printed of each stage unless --table asks for all."""
 
 
@@ -160,7 +162,7 @@ def _answerers(
         return []
     stages: dict[str, Any] = {"segmenter": finder.segmenter, "gate": finder.gate, "device": device}
     answerers = [Pipeline(classifier=name, **stages).answerer for name in names or RELEASED]
-    unknown = unknown_classes(records, answerers[0].classifier.card)
+    unknown = [] if dataset.multilabel else unknown_classes(records, answerers[0].classifier.card)
     # Without masks nothing would be left to evaluate: then, as for those asked for, the evaluation refuses.
     if unknown and not names and any(record.mask for record in records):
         typer.echo(

@@ -257,7 +257,8 @@ class Dataset:
         if self.multilabel:
             raise DataError(
                 f"{self.title}: films have several findings each, and {what} compares classes, one a film; "
-                "give a table with one label a film (`lungcls finetune` and `lungcls train` take findings)"
+                "give a table with one label a film (`lungcls finetune`, `train`, `evaluate`, `calibrate` "
+                "and `report` take findings)"
             )
 
     def summary(self) -> dict[str, Any]:

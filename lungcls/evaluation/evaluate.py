@@ -21,6 +21,7 @@ from lungcls.progress import Progress, quiet
 from lungcls.regions import resize_mask
 from lungcls.segmenter import Segmenter
 from lungcls.study.answers import Answers
+from lungcls.study.findings import FindingAnswers, ask_findings
 from lungcls.study.provenance import provenance
 from lungcls.study.study import Study
 from lungcls.weights import Card
@@ -36,13 +37,15 @@ class Evaluation:
         JSON-safe: what was evaluated on what, with which versions, and the whole reports; ``films`` counts
         what the quality gate accepted, refused and corrected, and the films without two lungs.
     rows : list of dict
-        One figure each: ``model, films, metric, class, value, low, high, n``. ``films`` is ``all``, or
+        One figure each: ``model, films, metric, class, value, low, high, n``; of findings, ``present`` and
+        ``absent`` films in place of ``n``. ``films`` is ``all``, or
         ``labelled``: those that the gate accepts, since prediction gives all others no label.
     answers : list of dict
         One film and classifier each: ``model, file, group, source, label, predicted``, whether the film was
         ``accepted``, ``corrected`` and answered as a whole film (``fallback``), the ``reasons``, a calibrated
         probability and a ``logit_`` a class, and the conformal set at 90% coverage (``set_0.9``) where the
-        card has one, so that every figure can be computed again.
+        card has one, so that every figure can be computed again. Of a multi-label classifier as
+        :meth:`lungcls.study.findings.FindingAnswers.to_rows` gives them.
     """
 
     payload: dict[str, Any]
@@ -99,7 +102,14 @@ def evaluate(
     for one in classifiers:
         classifier = one.classifier if isinstance(one, Answerer) else one
         stages += [classifier, *([one.fallback] if isinstance(one, Answerer) and one.fallback else [])]
-        card, said = classifier.card, study.answers(one, progress)
+        card = classifier.card
+        if card.multilabel:
+            findings = ask_findings(study, one, progress)
+            reports[card.name], metrics = _measured_findings(findings)
+            rows += metrics
+            answers += findings.to_rows()
+            continue
+        said = study.answers(one, progress)
         reports[card.name], metrics = _measured(study, card, said)
         labelled = said.labelled()
         if 0 < len(labelled) < len(said):
@@ -182,6 +192,18 @@ def _measured(study: Study, card: Card, answers: Answers) -> tuple[dict[str, Any
     )
     rows = [{"model": card.name, "films": "all", **row} for row in (*report.to_rows(), *trust.to_rows())]
     return {**report.to_dict(), "trust": trust.to_dict()}, rows
+
+
+def _measured_findings(said: FindingAnswers) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    accepted, reports = said.accepted, {"all": said.report()}
+    if 0 < accepted.sum() < len(accepted):
+        reports["labelled"] = said.report(chosen=accepted)
+    rows = [
+        {"model": said.card.name, "films": films, "class": row.pop("finding"), **row}
+        for films, report in reports.items()
+        for row in report.to_rows()
+    ]
+    return {**reports.pop("all").to_dict(), **{name: one.to_dict() for name, one in reports.items()}}, rows
 
 
 def _film_rows(study: Study) -> list[dict[str, Any]]:

@@ -13,14 +13,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lungcls.classifier import Classifier
+from lungcls.data.dataset import Record
 from lungcls.errors import DataError
 from lungcls.evaluation.calibration import fit_bias, fit_temperature, softmax
 from lungcls.evaluation.conformal import SCORE, fit_conformal
 from lungcls.evaluation.evaluate import classification_on
+from lungcls.evaluation.multilabel import FindingsReport, calibrated_findings
 from lungcls.evaluation.trust import TrustReport, trust_report
 from lungcls.files import atomic_write, file_sha256
 from lungcls.progress import Progress, quiet
 from lungcls.study.answers import Answers
+from lungcls.study.findings import FindingAnswers, ask_findings
 from lungcls.study.study import N_RESAMPLES, Study
 from lungcls.weights import Card, find_weights, save_weights, write_card
 
@@ -36,15 +39,15 @@ class Recalibration:
     ----------
     card : Card
         With the new temperature and conformal scores, and figures on the images that they were fitted on.
-    before, after : TrustReport
+    before, after : TrustReport or FindingsReport
         Of the old and the new card, on the images that the new one was fitted on.
     state : mapping of str to torch.Tensor or None
         The network with a bias by class; None where it stays as it is.
     """
 
     card: Card
-    before: TrustReport
-    after: TrustReport
+    before: TrustReport | FindingsReport
+    after: TrustReport | FindingsReport
     state: Mapping[str, Tensor] | None = None
 
 
@@ -132,6 +135,20 @@ def measured(
     return replace(card, metrics={data["part"]: report.to_dict()})
 
 
+def measured_findings(said: FindingAnswers) -> Card:
+    """As :func:`measured`, of a multi-label classifier.
+
+    Raises
+    ------
+    DataError
+        If a finding is nowhere, or everywhere, among the films.
+    """
+    study = said.study
+    data = calibration_data(study)
+    card = calibrated_findings(said.card, said.logits, said.targets, study.groups, data)
+    return replace(card, metrics={data["part"]: said.report(card).to_dict()})
+
+
 def recalibrate(
     study: Study, classifier: Classifier, *, bias: bool = False, progress: Progress[Any] = quiet
 ) -> Recalibration:
@@ -161,6 +178,15 @@ def recalibrate(
     OptionError
         If `bias` is asked for and another engine than torch runs the network.
     """
+    if classifier.card.multilabel:
+        if bias:
+            raise DataError(
+                f"{classifier.card.name} gives findings, each of which has an intercept of its own already: "
+                "leave the bias out"
+            )
+        said = ask_findings(study, classifier, progress)
+        card = measured_findings(said)
+        return Recalibration(card, said.report(), said.report(card))
     answers = study.answers(classifier, progress)
     options: dict[str, int] = {"n_resamples": study.n_resamples, "seed": study.seed}
 
@@ -216,11 +242,15 @@ def with_bias(
 
 def calibration_data(study: Study) -> dict[str, Any]:
     """Say for the card what a classifier was calibrated on."""
+
+    def names(record: Record) -> tuple[str, ...]:
+        return record.findings if study.dataset.multilabel else (record.label,)
+
     return {
         "dataset": study.dataset.title,
         "part": study.part,
         "split_hash": study.split.hash if study.split else None,
-        "images": dict(sorted(Counter(record.label for record in study.records).items())),
+        "images": dict(sorted(Counter(name for record in study.records for name in names(record)).items())),
     }
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lungcls.evaluation.bootstrap import Estimate
 from lungcls.evaluation.classification import ClassificationReport
+from lungcls.evaluation.multilabel import FindingsReport
 from lungcls.render.drawing import COLOURS, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BARS = ("precision", "recall", "f1")
+_WORDS = {"f1": "F1", "auroc": "AUROC", "average_precision": "average precision"}
 
 
 def confusion_matrix(report: ClassificationReport, title: str = "") -> Figure:
@@ -51,15 +55,31 @@ def confusion_matrix(report: ClassificationReport, title: str = "") -> Figure:
 
 def class_bars(report: ClassificationReport, title: str = "") -> Figure:
     """Draw precision, recall and F1 of each class with intervals; parameters as :func:`confusion_matrix`."""
-    figure = new_figure(2 + 1.7 * len(report.classes), 4.2)
+    bars = {metric: [report.per_class[name][metric] for name in report.classes] for metric in BARS}
+    names = [f"{name}\n({report.support[name]} images)" for name in report.classes]
+    return _bars(bars, names, title or f"{report.level:.0%} intervals by group")
+
+
+def finding_bars(report: FindingsReport, title: str = "") -> Figure:
+    """Draw AUROC, average precision and F1 of each finding with intervals."""
+    bars = {
+        metric: [report.estimates[metric, name] for name in report.counts]
+        for metric in ("auroc", "average_precision", "f1")
+    }
+    counts = report.counts.items()
+    names = [f"{name}\n({present} of {present + absent})" for name, (present, absent) in counts]
+    return _bars(bars, names, title)
+
+
+def _bars(bars: Mapping[str, Sequence[Estimate]], names: Sequence[str], title: str) -> Figure:
+    figure = new_figure(2 + 1.7 * len(names), 4.2)
     axes = figure.add_subplot()
     width = 0.26
-    for offset, metric in enumerate(BARS):
-        estimates = [report.per_class[name][metric] for name in report.classes]
-        places = np.arange(len(report.classes)) + (offset - 1) * width
+    for offset, (metric, estimates) in enumerate(bars.items()):
+        places = np.arange(len(names)) + (offset - 1) * width
         values = np.nan_to_num([one.value for one in estimates])
         reach = [[one.value - one.low for one in estimates], [one.high - one.value for one in estimates]]
-        axes.bar(places, values, 0.9 * width, color=COLOURS[offset], label=metric.replace("f1", "F1"))
+        axes.bar(places, values, 0.9 * width, color=COLOURS[offset], label=_WORDS.get(metric, metric))
         # A percentile interval may miss its value by a hair; a bar's whisker cannot.
         axes.errorbar(
             places, values, yerr=np.maximum(0, np.nan_to_num(reach)), fmt="none", ecolor="#333333",
@@ -68,11 +88,10 @@ def class_bars(report: ClassificationReport, title: str = "") -> Figure:
         for place, one in zip(places, estimates):
             text = "no image" if np.isnan(one.value) else f"{one.value:.2f}"
             axes.text(place, 0.02, text, ha="center", va="bottom", fontsize=7, rotation=90, color="black")
-    names = [f"{name}\n({report.support[name]} images)" for name in report.classes]
-    axes.set_xticks(range(len(report.classes)), names)
+    axes.set_xticks(range(len(names)), names)
     axes.set_ylim(0, 1.02)
     axes.grid(axis="y", alpha=0.3)
     axes.set_axisbelow(True)
-    axes.legend(ncols=len(BARS), loc="upper center", bbox_to_anchor=(0.5, -0.14), fontsize=8, frameon=False)
-    axes.set_title(title or f"{report.level:.0%} intervals by group", fontsize=10)
+    axes.legend(ncols=len(bars), loc="upper center", bbox_to_anchor=(0.5, -0.14), fontsize=8, frameon=False)
+    axes.set_title(title, fontsize=10)
     return figure

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import numpy as np
+
+from lungcls.evaluation.multilabel import FindingsReport
 from lungcls.study.compare import Comparison
 
 METRICS: Final = {"accuracy": "accuracy", "macro_f1": "macro-F1", "macro_auroc": "macro AUROC"}
+_FINDING_METRICS: Final = {
+    "auroc": "AUROC",
+    "average_precision": "average precision",
+    "f1": "F1",
+    "recall": "recall",
+    "specificity": "specificity",
+    "ece": "ECE",
+}
 _ABOUT: Final = ("network", "region", "input_size", "parameters", "bytes", "latency_ms")
 
 
@@ -112,6 +123,20 @@ def estimate(row: dict[str, Any], name: str, digits: int = 3) -> str:
     if value is None:
         return "-"
     return f"{value:.{digits}f}" + ("" if low is None else f" [{low:.{digits}f}, {high:.{digits}f}]")
+
+
+def finding_rows(report: FindingsReport) -> list[dict[str, str]]:
+    """Return one row a finding, and one of their means, as text."""
+    rows = []
+    for finding in ("", *report.counts):
+        present, absent = report.counts.get(finding, ("-", "-"))
+        row = {"finding": finding or "mean", "there": str(present), "not there": str(absent)}
+        for metric, title in _FINDING_METRICS.items():
+            one = report.estimates[metric, finding]
+            values = {metric: one.value, f"{metric}_low": one.low, f"{metric}_high": one.high}
+            row[title] = "-" if np.isnan(one.value) else estimate(values, metric)
+        rows.append(row)
+    return rows
 
 
 def probability(value: float | None, floor: bool = False) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lungcls.classifier import Classifier
 from lungcls.data.dataset import Dataset
 from lungcls.data.splits import PARTS, Split, split_dataset
 from lungcls.errors import DataError
@@ -26,12 +27,13 @@ from lungcls.render.tables import format_table
 from lungcls.reports.curves import curves, read_history
 from lungcls.reports.gallery import gallery, misclassified
 from lungcls.reports.measure import measure
-from lungcls.reports.plots import class_bars, confusion_matrix
+from lungcls.reports.plots import class_bars, confusion_matrix, finding_bars
 from lungcls.reports.roc import roc_curves, roc_figure, roc_rows
 from lungcls.reports.runs import Run, common_split, find_runs
-from lungcls.reports.text import comparison_values, model_rows, pair_rows
+from lungcls.reports.text import comparison_values, finding_rows, model_rows, pair_rows
 from lungcls.study.answers import Answers, ensemble
 from lungcls.study.compare import Comparison, compare
+from lungcls.study.findings import FindingAnswers, ask_findings
 from lungcls.study.provenance import provenance
 from lungcls.study.study import Study
 from lungcls.weights import load_card
@@ -48,7 +50,8 @@ class Written:
     page : Path
         ``index.html``.
     comparison : Comparison or None
-        None where no run was finished.
+        None where no run was finished, and of findings: each model is then in ``findings.{json,csv}`` of its
+        own folder.
     notes : list of str
     """
 
@@ -148,6 +151,18 @@ def write_report(
         )
         for card in cards:
             notes += study.notes(card)
+        notes.insert(0, f"{len(study):,} images of {database.title}, part {part}, split {chosen.hash}.")
+        if refused := study.about()["films"]["refused"]:
+            notes.insert(1, f"{refused:,} of them the quality gate refuses: prediction gives them no label.")
+        about = {**study.about(), "notes": notes, **provenance([], chosen, start=start)}
+    if usable and database.multilabel:
+        tables = {}
+        for run in usable:
+            classifier = Classifier.load(str(run.weights), device)
+            said = ask_findings(study, classifier, progress)
+            tables |= _write_findings(run.name, said, out / folders[run.name], about)
+            pictures[run.name].append(f"{folders[run.name]}/findings.png")
+    elif usable:
         answers = [
             measure(study, str(run.weights), name=run.name, device=device, progress=progress)
             for run in usable
@@ -161,16 +176,8 @@ def write_report(
             )
             pictures[one.name] += _write_model(one, report, study, out, folders[one.name], images)
         comparison = compare({one.name: [one] for one in answers}, n_resamples=n_resamples, seed=seed)
-        about = {
-            **study.about(),
-            "notes": notes,
-            **provenance([], chosen, start=start),
-            "weights": {one.name: one.about.get("sha256") for one in answers},
-        }
-        tables = write_comparison(out, comparison, about)
-        notes.insert(0, f"{len(study):,} images of {database.title}, part {part}, split {chosen.hash}.")
-        if refused := about["films"]["refused"]:
-            notes.insert(1, f"{refused:,} of them the quality gate refuses: prediction gives them no label.")
+        weights = {one.name: one.about.get("sha256") for one in answers}
+        tables = write_comparison(out, comparison, {**about, "weights": weights})
     shown = {name: files for name, files in pictures.items() if files}
     page = write_page(
         out / "index.html",
@@ -255,6 +262,19 @@ def _write_model(
     for name, figure in figures.items():
         save_figure(figure, inside / f"{name}.png")
     return [f"{folder}/{name}.png" for name in figures]
+
+
+def _write_findings(
+    name: str, said: FindingAnswers, inside: Path, about: Mapping[str, Any]
+) -> dict[str, list[dict[str, str]]]:
+    """Write the files of one multi-label model; return its table as text by heading."""
+    report = said.report()
+    values = {**about, "weights": {name: said.card.sha256}, "report": report.to_dict()}
+    write_results(inside, "findings", report.to_rows(), values)
+    write_csv(inside, "answers", said.to_rows())
+    title = f"{name}, {len(said.logits):,} images, 95% intervals by group"
+    save_figure(finding_bars(report, title), inside / "findings.png")
+    return {f"{name}: findings, with 95% intervals by group": finding_rows(report)}
 
 
 def _folders(names: Sequence[str]) -> list[str]:

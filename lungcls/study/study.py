@@ -153,6 +153,7 @@ class Study:
         DataError
             If the dataset has no classes, or a film is of a class that the classifier does not know.
         """
+        self.dataset.require_one_class("this")
         check_classes(self.dataset, self.records, card)
         return np.asarray([card.classes.index(record.label) for record in self.records], np.int64)
 
@@ -319,15 +320,24 @@ def check_classes(dataset: Dataset, records: Sequence[Record], card: Card) -> No
     Raises
     ------
     DataError
-        If the dataset has no classes, a record is of a class that the classifier does not know, or either has
-        several findings a film.
+        If the dataset has no classes, a record is of a class that the classifier does not know, the
+        classifier gives findings that the dataset does not know, or one of both has several findings a film
+        and the other one class.
     """
-    if dataset.multilabel or card.multilabel:
+    if dataset.multilabel != card.multilabel:
+        several = ("one class", "several findings")
         raise DataError(
-            f"{dataset.title} and {card.name}: this measures one class a film, and "
-            f"{'the dataset has' if dataset.multilabel else card.name + ' gives'} several findings; figures "
-            "by finding are made by `lungcls finetune` (its test.json)"
+            f"{dataset.title} has {several[dataset.multilabel]} a film, {card.name} gives "
+            f"{several[card.multilabel]}; give a classifier (--classifier) or a dataset of the same kind"
         )
+    if card.multilabel:
+        if absent := sorted(set(card.classes) - set(dataset.classes)):
+            raise DataError(
+                f"{dataset.title} does not say on which films {', '.join(absent)} is, which {card.name} "
+                f"gives; it knows {', '.join(dataset.classes)}. Add a column of it to the table (empty where "
+                "nobody knows)"
+            )
+        return
     if not dataset.classes:
         raise DataError(
             f"{dataset.root} (layout {dataset.layout}) has no classes; {card.name} needs images of "

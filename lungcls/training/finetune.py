@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from lungcls.answering import Answerer
 from lungcls.cards import Card
 from lungcls.classifier import Classifier
 from lungcls.data.dataset import Dataset
@@ -15,7 +14,6 @@ from lungcls.data.splits import PARTS, Split
 from lungcls.data.views import find_lungs
 from lungcls.errors import DataError, OptionError
 from lungcls.evaluation.evaluate import evaluate, segmentation_on
-from lungcls.evaluation.multilabel import finding_targets, findings_report
 from lungcls.evaluation.results import write_results
 from lungcls.finder import Finder
 from lungcls.gate.screening import Gate
@@ -23,6 +21,7 @@ from lungcls.recipes import Recipe, load_recipe
 from lungcls.regions import Region
 from lungcls.segmenter import Segmenter
 from lungcls.study.context import RunContext
+from lungcls.study.findings import ask_findings
 from lungcls.study.folder import claim
 from lungcls.study.provenance import provenance
 from lungcls.study.study import Study
@@ -251,14 +250,9 @@ def _measure_findings(
     reports, weights = {}, {}
     classifiers = {model: Classifier.load(path, context.device) for model, path in models.items()}
     for model, classifier in classifiers.items():
-        card = classifier.card
-        logits, _ = study.logits(Answerer(classifier), context.progress)
-        targets = finding_targets(study.records, card.classes)
-        report = findings_report(
-            card, logits, targets, study.groups, n_resamples=study.n_resamples, seed=study.seed
-        )
+        report = ask_findings(study, classifier, context.progress).report()
         rows += [{"model": model, **row} for row in report.to_rows()]
-        reports[model], weights[model] = report.to_dict(), card.sha256
+        reports[model], weights[model] = report.to_dict(), classifier.card.sha256
     first = next(iter(classifiers.values()))
     origin = provenance((), study.split, first.device)
     return rows, {**study.about(), **origin, "weights": weights, "reports": reports}

@@ -11,19 +11,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from lungcls.answering import Answerer
 from lungcls.classifier import Classifier
 from lungcls.data.views import find_lungs
 from lungcls.evaluation.calibration import fit_bias
 from lungcls.evaluation.evaluate import segmentation_on
-from lungcls.evaluation.multilabel import calibrated_findings, findings_report
-from lungcls.evaluation.recalibrate import calibration_data, measured, with_bias
+from lungcls.evaluation.recalibrate import calibration_data, measured, measured_findings, with_bias
 from lungcls.evaluation.segmentation import dice
 from lungcls.finder import Finder
 from lungcls.labels import LICENCE
 from lungcls.regions import unletterbox, whole_view
 from lungcls.segmenter import Segmenter
 from lungcls.study.answers import Answers
+from lungcls.study.findings import ask_findings
 from lungcls.study.provenance import network_device
 from lungcls.training.data import TrainingData
 from lungcls.versions import versions
@@ -116,12 +115,8 @@ def draft_weights(
 
 def _measured_findings(data: TrainingData, path: Path) -> Card:
     """The card of a multi-label classifier, calibrated and measured on the validation part."""
-    study, targets = data.validation(), data.labels("validation")
     classifier = Classifier.load(path, data.context.device)
-    logits, _ = study.logits(Answerer(classifier), data.context.progress)
-    card = calibrated_findings(classifier.card, logits, targets, study.groups, calibration_data(study))
-    report = findings_report(card, logits, targets, study.groups, n_resamples=study.n_resamples)
-    return replace(card, metrics={"validation": report.to_dict()})
+    return measured_findings(ask_findings(data.validation(), classifier, data.context.progress))
 
 
 def _validated_segmenter(data: TrainingData, path: Path) -> Card:

@@ -13,8 +13,11 @@ import pytest
 pytest.importorskip("lightning", reason="training needs the extra train")
 
 import torch
+from click.testing import Result
+from typer.testing import CliRunner
 
 import lungcls
+from lungcls.cli.main import app
 from lungcls.data import Dataset, Split, open_dataset
 from lungcls.errors import DataError, OptionError, RecipeError
 from lungcls.evaluation.bootstrap import Estimate
@@ -23,12 +26,16 @@ from lungcls.models import create_model
 from lungcls.models.layers import head, last_block, layers
 from lungcls.recipes import load_recipe
 from lungcls.study.context import RunContext
-from lungcls.training.finetune import finetune
+from lungcls.training.finetune import Finetuned, finetune
 from lungcls.training.losses import FindingsLoss
 from lungcls.weights import load_card, load_state, save_weights
 
 SMALL = {"model": "densenet", "growth": 4, "blocks": [2, 2], "stem": 8}
 CONTEXT = RunContext(device="cpu", workers=0)
+
+
+def command(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +132,46 @@ def test_several_findings_a_film(findings: Path, start: Path, tmp_path: Path) ->
     assert prediction.disagreement >= 0
     with pytest.raises(OptionError, match="an ensemble is of classifiers that give one class"):
         lungcls.Ensemble([found.weights, found.frozen], gate=None, device="cpu")
+    _judged(findings, found, tmp_path)
+
+
+def _judged(findings: Path, found: Finetuned, tmp_path: Path) -> None:
+    """What was trained on findings is measured, calibrated and reported by the commands for classes."""
+    split, out = tmp_path / "split.csv", tmp_path / "judged"
+    found.split.write_csv(split)
+    common = ["--data", findings, "--split", split, "--resamples", "20", "--device", "cpu"]
+    result = command("evaluate", "--classifier", found.weights, "-o", out, *common)
+    assert result.exit_code == 0, result.output
+    payload = json.loads((out / "evaluation.json").read_text())
+    report = payload["reports"][found.weights.stem]
+    stated = json.loads((tmp_path / "test.json").read_text())["reports"]["finetuned"]
+    assert report["per_class"]["Virus"]["auroc"] == stated["per_class"]["Virus"]["auroc"]
+    with (out / "evaluation_answers.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    said = [float(row["Virus"]) >= load_card(found.weights).thresholds["Virus"] for row in rows]
+    assert ["Virus" in row["predicted"].split(";") for row in rows] == said
+
+    result = command("calibrate", found.weights, "-o", out / "calibrated", "--part", "test", *common)
+    assert result.exit_code == 0, result.output
+    card = load_card(out / "calibrated" / found.weights.name)
+    assert card.conformal["data"]["part"] == "test"
+    assert card.conformal["data"]["images"].keys() == {"Opacity", "Virus"}
+    assert card.platt != load_card(found.weights).platt
+    refused = command("calibrate", found.weights, "--bias", "--part", "test", *common)
+    assert refused.exit_code == 2
+    assert "leave the bias out" in refused.stderr
+
+    result = command("report", found.weights, found.frozen, "-o", out / "report", *common)
+    assert result.exit_code == 0, result.output
+    page = (out / "report" / "index.html").read_text()
+    assert "average precision" in page
+    pictures = sorted((out / "report").glob("*/findings.png"))
+    assert len(pictures) == 2
+    assert all(f"{path.parent.name}/findings.png" in page for path in pictures)
+
+    result = command("evaluate", "--classifier", "classifier-full", *common)
+    assert result.exit_code == 2
+    assert "several findings a film, classifier-full gives one class" in result.stderr
 
 
 def test_own_masks(manifest_database: Path, tiny_segmenter: Path, tmp_path: Path) -> None:
