@@ -16,6 +16,7 @@ from lungcls.cli.options import (
     Cache,
     Classes,
     Device,
+    FilmsPerChange,
     Layout,
     Limit,
     Masks,
@@ -136,6 +137,7 @@ class FilmOptions:
     masks: Masks = "predicted"
     segmenter: SegmenterName = "segmenter"
     limit: Limit = 0
+    films_per_change: FilmsPerChange = 300
     cache: Cache = None
     device: Device = "auto"
 
@@ -303,7 +305,13 @@ def _of_model(
             subject,
             study,
             checks=checks,
-            audit=Audit(externals=abroad, progress=bar, memory=memory, tell=tell),
+            audit=Audit(
+                externals=abroad,
+                films_per_change=films.films_per_change,
+                progress=bar,
+                memory=memory,
+                tell=tell,
+            ),
         )
     _write(out, done, images, images.payload["notes"] if images else [])
 

@@ -265,6 +265,14 @@ Limit: TypeAlias = Annotated[
     int,
     typer.Option("--limit", min=0, help="Take only about so many images of each class; 0 takes all."),
 ]
+FilmsPerChange: TypeAlias = Annotated[
+    int,
+    typer.Option(
+        "--films-per-change",
+        min=0,
+        help="Films for checks 6, I, J and M, which change each film often, drawn by class; 0 takes all.",
+    ),
+]
 Resamples: TypeAlias = Annotated[
     int, typer.Option("--resamples", min=1, help="Bootstrap resamples, drawn by group.")
 ]

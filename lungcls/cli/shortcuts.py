@@ -15,6 +15,7 @@ from lungcls.cli.options import (
     Data,
     Device,
     Epochs,
+    FilmsPerChange,
     Layout,
     Limit,
     Masks,
@@ -86,6 +87,7 @@ def shortcuts(
     per_pair: Annotated[
         int, typer.Option("--per-pair", min=1, help="Composites of each pair of classes in check 1.")
     ] = 50,
+    films_per_change: FilmsPerChange = 300,
     resamples: Resamples = 1000,
     seed: Seed = 0,
     cache: Cache = None,
@@ -130,6 +132,7 @@ def shortcuts(
             for name, dataset in others.items()
         },
         per_pair=per_pair,
+        films_per_change=films_per_change,
         progress=bar,
         tell=tell,
     )

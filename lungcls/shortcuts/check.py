@@ -118,6 +118,8 @@ class Audit:
         None where no check may train.
     per_pair : int
         Composites of each pair of classes in check 1.
+    films_per_change : int
+        Films that the checks with many changes of each (6, I, J, M) are run on, drawn by class; 0 for all.
     progress : callable
     memory : Memory or None
         What models said of views before the checks.
@@ -129,6 +131,7 @@ class Audit:
     externals: Mapping[str, Study] = field(default_factory=dict)
     trainings: Trainings | None = None
     per_pair: int = 50
+    films_per_change: int = 300
     progress: Progress[Any] = quiet
     memory: Memory | None = None
     tell: Tell = silent
@@ -148,6 +151,8 @@ class Check(ABC):
     title : str
     needs_training : bool
         Whether it trains models of its own; it runs only where trainings are allowed then.
+    costly : bool
+        Whether it asks the model many times about each film; it is run on `films_per_change` films then.
     of_answers : bool
         Whether the model's answers (and features) are all it needs; `lungcls audit` asks it of predictions.
     limit : float or None
@@ -160,6 +165,7 @@ class Check(ABC):
     letter: ClassVar[str] = ""
     title: ClassVar[str]
     needs_training: ClassVar[bool] = False
+    costly: ClassVar[bool] = False
     of_answers: ClassVar[bool] = False
     limit: ClassVar[float | None] = None
     plot_title: ClassVar[str] = ""

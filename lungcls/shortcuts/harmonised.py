@@ -93,6 +93,7 @@ class SignatureTransplant(Check):
     name = "signature_transplant"
     number = "I"
     title = "Lungs with the grain, sharpness and tone of another source"
+    costly = True
     limit = rules.TRANSPLANT_CHANGED
     plot_title = "Answers changed, beyond those by the own source"
 

@@ -61,6 +61,7 @@ class GrowingBox(Check):
     name = "growing_box"
     number = "M"
     title = "A growing black box over the lungs, and over their surroundings"
+    costly = True
 
     def plot(self, rows: Sequence[Row]) -> Figure | None:
         """Draw the two curves."""

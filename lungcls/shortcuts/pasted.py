@@ -112,6 +112,7 @@ class PastedObjects(Check):
     name = "pasted_objects"
     number = "J"
     title = "A lead, tube, arrow, letter or clips on the lungs, and the film mirrored"
+    costly = True
     limit = rules.PASTED_CHANGED
     plot_title = "Share of answers that change"
 

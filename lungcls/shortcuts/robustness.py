@@ -26,6 +26,7 @@ class Robustness(Check):
     name = "robustness"
     number = 6
     title = "Small changes of the image"
+    costly = True
     limit = rules.ROBUST_DROP
     plot_title = "Drop of macro-F1"
 

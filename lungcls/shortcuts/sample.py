@@ -241,6 +241,21 @@ class Trial:
             return estimate(statistic, self.resamples)
         return estimate(lambda weights: statistic(weights * chosen), self.resamples)
 
+    def drawn(self, most: int) -> Trial:
+        """Return the same trial on at most so many films, of each class as many where it has them."""
+        if not 0 < most < len(self.sample):
+            return self
+        rng = np.random.default_rng(self.seed)
+        order = rng.permutation(len(self.sample))
+        # Rank of each film within its class, in the order of the draw: the first of all classes are taken.
+        rank = np.empty(len(order), np.int64)
+        for k in range(len(self.subject.classes)):
+            members = order[self.labels[order] == k]
+            rank[members] = np.arange(len(members))
+        chosen = np.zeros(len(order), np.bool_)
+        chosen[order[np.argsort(rank[order], kind="stable")][:most]] = True
+        return self.of(chosen)
+
     def of(self, chosen: NDArray[np.bool_]) -> Trial:
         """Return the same trial on some of its films."""
         return replace(self, sample=self.sample.of(chosen))

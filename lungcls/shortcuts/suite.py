@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lungcls.explanation.maps import backend
@@ -130,13 +130,18 @@ def examine(
         backend("hirescam")  # a missing package is told before minutes of work, not after
     with timed(audit.tell, f"{subject.name}: {len(study)} films read"):
         trial = Trial.open(subject, study, audit.progress, audit.memory)
+    fewer = trial.drawn(audit.films_per_change)
     findings = []
     for place, check in enumerate(chosen, start=1):
         began = time.perf_counter()
-        found = _run(check, trial, audit)
+        asked = fewer if check.costly else trial
+        found = _run(check, asked, audit)
+        if len(asked.sample) < len(trial.sample) and found.verdict != "not applicable":
+            words = f"; asked on {len(asked.sample):,} of {len(trial.sample):,} films, drawn by class"
+            found = replace(found, because=found.because + words)
         findings.append(found)
         audit.tell(
-            f"{place}/{len(chosen)} {found.title}: {found.verdict}, {len(trial.sample)} films, "
+            f"{place}/{len(chosen)} {found.title}: {found.verdict}, {len(asked.sample)} films, "
             f"{time.perf_counter() - began:.0f} s"
         )
     card = subject.card if isinstance(subject, ClassifierSubject) else None

@@ -72,6 +72,8 @@ def test_shortcuts_writes_json_csv_and_a_page(honest_world: World, tmp_path: Pat
         "20",
         "--per-pair",
         "2",
+        "--films-per-change",
+        "24",
         "--device",
         "cpu",
     ]
@@ -88,6 +90,11 @@ def test_shortcuts_writes_json_csv_and_a_page(honest_world: World, tmp_path: Pat
         assert set(json.loads(stored.read_text())["models"][0]) <= set(found)
     with (out / "shortcuts.csv").open() as file:
         assert {row["model"] for row in csv.DictReader(file)} == {"mine"}
+    because = {check["name"]: check["because"] for check in found["checks"]}
+    assert because["robustness"].endswith("; asked on 24 of 48 films, drawn by class")
+    assert "asked on" not in because["lungs_blanked"]
+    (changed,) = {row["n"] for check in found["checks"] for row in check["figures"] if row.get("change")}
+    assert changed == 24
     page = (out / "shortcuts.html").read_text()
     assert page.count("data:image/png;base64,") > 10
     assert "http://" not in page
