@@ -7,18 +7,10 @@ interval lies on the good side of the limit, fails on the other, else cannot tel
 
 from __future__ import annotations
 
-from typing import Final
-
 from lungcls.evaluation.bootstrap import Estimate
 from lungcls.shortcuts.check import NOT_APPLICABLE, Finding, Row
 from lungcls.shortcuts.rules import MIN_IMAGES
 from lungcls.shortcuts.sample import interval
-
-CALIBRATION: Final = 0.05
-"""The debiased calibration error may be at most this."""
-
-SET_SHORTFALL: Final = 0.05
-"""Sets may hold the true class of a subgroup so much less often than they were made for."""
 
 
 def not_applicable(name: str, title: str, because: str) -> Finding:
@@ -32,9 +24,7 @@ def words(estimate: Estimate) -> str:
 
 
 __all__ = [
-    "CALIBRATION",
     "MIN_IMAGES",
-    "SET_SHORTFALL",
     "Finding",
     "Row",
     "interval",

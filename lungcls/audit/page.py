@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lungcls.audit.finding import CALIBRATION
 from lungcls.audit.predictions import PredictionAudit
 from lungcls.render.drawing import COLOURS, figure_url, new_figure
 from lungcls.render.html import write_page
 from lungcls.shortcuts.check import FAIL, NOT_APPLICABLE, PASS, UNTOLD, Finding
+from lungcls.shortcuts.rules import CALIBRATION
 from lungcls.shortcuts.suite import CHECKS
 
 if TYPE_CHECKING:

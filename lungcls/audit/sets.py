@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from lungcls.audit.finding import MIN_IMAGES, SET_SHORTFALL, Finding, Row, interval, not_applicable, words
+from lungcls.audit.finding import MIN_IMAGES, Finding, Row, interval, not_applicable, words
 from lungcls.audit.table import PredictionTable
 from lungcls.evaluation.bootstrap import Estimate
 from lungcls.evaluation.shares import GroupedShare
 from lungcls.shortcuts.cells import cells_of
 from lungcls.shortcuts.check import UNTOLD
-from lungcls.shortcuts.rules import all_at_least, beyond
+from lungcls.shortcuts.rules import SET_SHORTFALL, all_at_least, beyond
 
 
 def set_coverage(table: PredictionTable, title: str) -> Finding:

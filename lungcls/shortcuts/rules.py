@@ -98,8 +98,11 @@ PASTED_CHANGED: Final = 0.05
 TIER_ACCURACY: Final = 0.85
 """Check K and the audit of predictions: accuracy of the answers of the tier "high" on an external set."""
 
-SET_COVERAGE: Final = 0.85
-"""Check K: share of each class of an external set that the sets of coverage 0.9 must hold."""
+SET_SHORTFALL: Final = 0.05
+"""Check K and the audit of predictions: sets may hold the true class so much less often than they promise."""
+
+CALIBRATION: Final = 0.05
+"""Check K and the audit of predictions: the debiased calibration error may be at most this."""
 
 PROJECTED_DROP: Final = 0.05
 """Check L: AUROC that taking the direction of a source out of the features may cost."""

@@ -336,8 +336,9 @@ def test_confidence_abroad_is_measured(honest: Trial, world: Callable[[str], Stu
     sure = Trial(Formula(tone, "mask", 0.0, 1000.0), lost.sample)
     finding = found("trust_abroad", sure, externals={"abroad": world("honest")})
     assert finding.verdict == "fail", finding.because
-    errors = {row["figure"]: row["value"] for row in finding.rows if row["figure"].startswith("ece")}
-    assert errors["ece"] > 0.3 > errors["ece_if_calibrated"]
+    (error,) = (row for row in finding.rows if row["figure"] == "ece")
+    assert error["value"] > 0.3
+    assert error["p_of_chance"] < 0.01
 
 
 def test_copies_of_training_films_are_found_however_they_were_changed(tmp_path: Path) -> None:
