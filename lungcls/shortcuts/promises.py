@@ -50,8 +50,8 @@ class Promises:
 
         Notes
         -----
-        Shares have Wilson's interval over independent films, those of
-        :class:`lungcls.evaluation.shares.GroupedShare`. Nothing is judged on fewer than :data:`lungcls.shortcuts.rules.MIN_IMAGES` films.
+        Shares have Wilson's interval over independent films (`GroupedShare`). Nothing is judged on fewer than
+        :data:`lungcls.shortcuts.rules.MIN_IMAGES` films.
         """
         rows: list[Row] = []
         margins: list[tuple[Estimate, str]] = []
