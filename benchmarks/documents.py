@@ -294,6 +294,41 @@ def shortcuts_example() -> str:
     return "\n".join(["```text", *lines, "```"])
 
 
+def small_images() -> str:
+    """How many labels stay, and how many are right, on films shrunk to a side."""
+    found = _json("small_images")
+    sides = sorted({row["side"] for row in found["rows"]})
+    by = {(row["region"], row["side"]): row for row in found["rows"]}
+    rows = [
+        {"side": str(side)}
+        | {
+            f"`{region}`, {words}": f"{by[region, side][key]:.2f}"
+            for region in ("mask", "full")
+            for words, key in (("labels that stay", "labels_kept"), ("right", "accuracy"))
+        }
+        for side in sides
+    ]
+    first = found["rows"][0]
+    about = (
+        f"{first['films']} films, drawn, of the {found['part']} part (split `{found['split_hash']}`, seed "
+        f"{found['seed']}); right as they are: `mask` {by['mask', sides[0]]['accuracy_whole']:.2f}, `full` "
+        f"{by['full', sides[0]]['accuracy_whole']:.2f}."
+    )
+    return f"{format_table(rows)}\n\n{about}"
+
+
+def static_page() -> str:
+    """The page that answers in the browser beside the library."""
+    found = _json("static_page")
+    return (
+        f"{found['films']} films of the test part (drawn with seed {found['seed']}) in {found['browser']}: "
+        f"{found['same_label']} labels, {found['same_set']} sets, {found['same_tier']} tiers and "
+        f"{found['same_reasons']} lists of reasons as the library's; the largest difference of a probability "
+        f"is {found['largest_probability_difference']:.1e}. The page weighs {found['page_megabytes']} MB, is "
+        f"ready after {found['seconds_to_ready']:.0f} s and takes {found['seconds_a_film']:.1f} s a film."
+    )
+
+
 TABLES: Final[dict[Path, tuple[Callable[[], str], ...]]] = {
     README: (
         speed,
@@ -307,10 +342,12 @@ TABLES: Final[dict[Path, tuple[Callable[[], str], ...]]] = {
         ordered_sets,
         constancy,
         sides,
+        small_images,
     ),
     README.parent.parent / "README.md": (same_source, ablation_short, speed_short),
     DOCS / "shortcuts.md": (shortcuts_example,),
     DOCS / "trust.md": (trust_short,),
+    DOCS / "static_page.md": (static_page,),
 }
 """By document; each function's name is in the document's marks."""
 
