@@ -1,8 +1,8 @@
-"""X-rays whose lungs are known without a network."""
+"""X-rays whose lungs are known, and a network that finds them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +13,37 @@ from PIL import Image
 Draw = Callable[..., Path]
 
 
-@pytest.fixture
-def weights(tiny_segmenter: Path, tiny_classifier: Path) -> dict[str, str]:
-    """Paths of an untrained segmenter and an untrained classifier of the region ``mask``."""
-    return {"segmenter": str(tiny_segmenter), "mask": str(tiny_classifier)}
+@pytest.fixture(scope="session")
+def finds_dark(tmp_path_factory: pytest.TempPathFactory, make_card_values: Any) -> Path:
+    """Weights of a network of one's own that takes what is darker than 0.3 for lung, as `draw` draws it.
+
+    What is black stays outside: letterboxes are.
+    """
+    import torch
+
+    import lungcls.models
+    from lungcls.weights import save_weights
+
+    class Dark(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.darker_than = torch.nn.Parameter(torch.tensor([0.3]))
+
+        def forward(self, views: torch.Tensor) -> torch.Tensor:
+            return torch.where(views > 0.02, 200 * (self.darker_than - views), -60.0)
+
+    lungcls.models.register("dark", Dark, size=256, task="segmentation", replace=True)
+    values = make_card_values(
+        name="dark-segmenter", task="segmentation", architecture={"model": "dark"}, input_size=256,
+        region=None, classes=("lung",), mean=0.0, std=1.0, temperature=1.0, thresholds={"mask": 0.5},
+    )  # fmt: skip
+    return save_weights(tmp_path_factory.mktemp("dark"), Dark().state_dict(), **values)
 
 
 @pytest.fixture
-def known_lungs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let stage 1 take what is darker than 0.3 for lung, as :func:`draw` draws it."""
-    from lungcls.segmenter import Segmenter
-
-    def segment(self: Segmenter, images: Sequence[Any], aspects: Any = None) -> list[tuple[Any, float]]:
-        return [(pixels < 0.3, 1.0) for pixels in images]
-
-    monkeypatch.setattr(Segmenter, "segment_with_agreement", segment)
+def weights(finds_dark: Path, tiny_classifier: Path) -> dict[str, str]:
+    """Paths of a segmenter of dark lungs and an untrained classifier of the region ``mask``."""
+    return {"segmenter": str(finds_dark), "mask": str(tiny_classifier)}
 
 
 @pytest.fixture

@@ -37,7 +37,6 @@ def calibrate(weights: dict[str, str], manifest_database: Path, tmp_path: Path) 
     return run
 
 
-@pytest.mark.usefixtures("known_lungs")
 def test_a_new_card_is_written_only_where_it_is_asked_for(
     calibrate: Run, weights: dict[str, str], tmp_path: Path
 ) -> None:
@@ -64,7 +63,6 @@ def test_a_new_card_is_written_only_where_it_is_asked_for(
     assert Path(weights["mask"]).with_suffix(".json").read_bytes() == before
 
 
-@pytest.mark.usefixtures("known_lungs")
 def test_classes_can_be_given_other_names(
     calibrate: Run, manifest_database: Path, weights: dict[str, str], tmp_path: Path
 ) -> None:
@@ -94,7 +92,6 @@ def test_what_cannot_be_calibrated_on_is_told_before_anything_is_run(
     assert "--split" in wrong.stderr
 
 
-@pytest.mark.usefixtures("known_lungs")
 def test_an_evaluation_can_be_computed_again_from_its_answers(
     calibrate: Run, weights: dict[str, str], manifest_database: Path, tmp_path: Path
 ) -> None:
@@ -136,7 +133,6 @@ def test_an_evaluation_can_be_computed_again_from_its_answers(
         assert picture.format == "PNG"
 
 
-@pytest.mark.usefixtures("known_lungs")
 def test_predict_gives_sets_tiers_and_spreads(
     weights: dict[str, str],
     make_card_values: Callable[..., Any],

@@ -76,7 +76,6 @@ def make_coronahack(root: Path, images: Path) -> Path:
     return root
 
 
-@pytest.mark.usefixtures("known_lungs")
 def test_class_folders_without_masks_are_classified(
     evaluate: Run, make_folders: Callable[..., Path], payload: Callable[[], dict[str, Any]]
 ) -> None:
@@ -89,7 +88,6 @@ def test_class_folders_without_masks_are_classified(
     assert list(found["reports"]) == ["tiny-classifier"]
 
 
-@pytest.mark.usefixtures("known_lungs")
 def test_the_split_is_applied_to_any_dataset(
     evaluate: Run, make_folders: Callable[..., Path], payload: Callable[[], dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -115,7 +113,6 @@ def test_the_split_is_applied_to_masks_alone(
     assert (payload()["part"], payload()["images"]) == ("test", 5)
 
 
-@pytest.mark.usefixtures("known_lungs")
 def test_all_images_of_a_collection_hold_those_that_were_trained_on(
     evaluate: Run,
     manifest_database: Path,
@@ -136,7 +133,6 @@ def test_all_images_of_a_collection_hold_those_that_were_trained_on(
     assert f"Note: {note}" in done.stdout
 
 
-@pytest.mark.usefixtures("known_lungs")
 def test_coronahack_with_the_four_classes(
     evaluate: Run, manifest_database: Path, payload: Callable[[], dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -163,7 +159,7 @@ def test_unknown_classes_leave_stage_one_only_where_there_are_masks(
     assert done.exit_code == 0, done.output
     assert "'ill', 'well'" in done.stderr
     assert "--classes" in done.stderr
-    assert list(payload()["reports"]) == ["tiny-segmenter"]
+    assert list(payload()["reports"]) == ["dark-segmenter"]
     # A classifier that was asked for is not left out.
     refused = evaluate(root, "--part", "all", "--classifier", weights["mask"])
     assert refused.exit_code == 2
@@ -176,7 +172,7 @@ def test_masks_alone_say_that_no_classifier_was_run(
     done = evaluate(manifest_database / "COVID", "--classifier", weights["mask"])
     assert done.exit_code == 0, done.output
     assert "has no classes: only stage 1 is evaluated" in done.stderr
-    assert list(payload()["reports"]) == ["tiny-segmenter"]
+    assert list(payload()["reports"]) == ["dark-segmenter"]
 
 
 def test_a_split_file_for_all_images_is_wrong_use(

@@ -34,7 +34,6 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.usefixtures("known_lungs")
 def test_figures_maps_and_tables(run: Run, draw: Draw, tmp_path: Path) -> None:
     draw(tmp_path / "in/a.png", (150, 200))
     draw(tmp_path / "in/sub/b.tif", (180, 100), dtype=np.uint16)
@@ -68,7 +67,6 @@ def test_figures_maps_and_tables(run: Run, draw: Draw, tmp_path: Path) -> None:
     assert len(read_csv(out / "explanations.csv")) == 2
 
 
-@pytest.mark.usefixtures("known_lungs")
 def test_a_bad_file_takes_only_its_own_place(run: Run, draw: Draw, tmp_path: Path) -> None:
     good = draw(tmp_path / "a.png")
     bad = tmp_path / "b.png"
@@ -82,7 +80,6 @@ def test_a_bad_file_takes_only_its_own_place(run: Run, draw: Draw, tmp_path: Pat
     assert (tmp_path / "out/figures/a.png").is_file()
 
 
-@pytest.mark.usefixtures("known_lungs")
 def test_a_run_that_was_cut_short_goes_on(
     run: Run, draw: Draw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,7 +107,6 @@ def test_a_run_that_was_cut_short_goes_on(
     assert "continuing" not in run(*words, "--method", "layercam").stderr
 
 
-@pytest.mark.usefixtures("known_lungs")
 def test_without_out_a_table_is_printed(run: Run, draw: Draw, tmp_path: Path) -> None:
     result = run(draw(tmp_path / "a.png"), "--target", "Viral Pneumonia")
     assert result.exit_code == 0

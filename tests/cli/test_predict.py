@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 from typer.testing import CliRunner, Result
 
 from lungcls.cli.inputs import collect, picture_names
@@ -49,7 +50,6 @@ def leftovers(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.name.startswith(".")]
 
 
-@pytest.mark.usefixtures("known_lungs")
 def test_tables_and_pictures(run: Run, draw: Draw, tmp_path: Path) -> None:
     first = draw(tmp_path / "in/a.png", (150, 200))
     second = draw(tmp_path / "in/sub/b.tif", (180, 100), dtype=np.uint16)
@@ -81,13 +81,16 @@ def test_tables_and_pictures(run: Run, draw: Draw, tmp_path: Path) -> None:
             assert mask.mode == "L"
             assert mask.size == image.size
             assert np.unique(np.asarray(mask)).tolist() == [0, 255]
-            assert np.array_equal(np.asarray(mask) > 0, np.asarray(image) < 0.3 * np.asarray(image).max())
+            # All but a pixel at the outline: the network saw the film at its own size.
+            dark = np.asarray(image) < 0.3 * np.asarray(image).max()
+            other = (np.asarray(mask) > 0) != dark
+            outline = ndimage.binary_dilation(dark) & ~ndimage.binary_erosion(dark)
+            assert not (other & ~outline).any()
         with Image.open(out / "overlays" / name) as overlay, Image.open(path) as image:
             assert overlay.mode == "RGB"
             assert overlay.size == image.size
 
 
-@pytest.mark.usefixtures("known_lungs")
 def test_segment_writes_boxes(run: Run, draw: Draw, tmp_path: Path) -> None:
     draw(tmp_path / "a.png", (150, 200))
     result = run("segment", tmp_path / "a.png", "-o", tmp_path / "out", "--no-overlays")
@@ -106,7 +109,6 @@ def test_segment_writes_boxes(run: Run, draw: Draw, tmp_path: Path) -> None:
     assert not (tmp_path / "out/overlays").exists()
 
 
-@pytest.mark.usefixtures("known_lungs")
 def test_without_out_a_table_is_printed(run: Run, draw: Draw, tmp_path: Path) -> None:
     name = "[bold]a very long name of a film that no narrow table would hold " * 2 + ".png"
     draw(tmp_path / name)
@@ -123,7 +125,6 @@ def test_without_out_a_table_is_printed(run: Run, draw: Draw, tmp_path: Path) ->
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.usefixtures("known_lungs")
 def test_bad_files_are_rows_and_the_rest_is_done(run: Run, draw: Draw, tmp_path: Path) -> None:
     good = [draw(tmp_path / f"in/{name}.png", seed=place) for place, name in enumerate("ace")]
     (tmp_path / "in/b.png").write_bytes(b"no image at all")
@@ -148,7 +149,6 @@ def test_bad_files_are_rows_and_the_rest_is_done(run: Run, draw: Draw, tmp_path:
     assert str(missing) in printed.stderr
 
 
-@pytest.mark.usefixtures("known_lungs")
 def test_bad_mask_refused_or_whole(run: Run, draw: Draw, tmp_path: Path) -> None:
     draw(tmp_path / "in/none.png", lungs=0)
     draw(tmp_path / "in/two.png")
@@ -214,7 +214,6 @@ def test_wrong_use_of_paths(run: Run, draw: Draw, tmp_path: Path) -> None:
     assert own.read_bytes() == before
 
 
-@pytest.mark.usefixtures("known_lungs")
 def test_value_range_and_pixel_limit_reach_the_reader(run: Run, draw: Draw, tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     Image.fromarray(np.linspace(-5, 5, 4800, dtype=np.float32).reshape(60, 80)).save(path)
