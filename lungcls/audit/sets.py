@@ -7,8 +7,8 @@ import numpy as np
 from lungcls.audit.finding import MIN_IMAGES, Finding, Row, interval, not_applicable, words
 from lungcls.audit.table import PredictionTable
 from lungcls.evaluation.bootstrap import Estimate
+from lungcls.evaluation.cells import cells_of
 from lungcls.evaluation.shares import GroupedShare
-from lungcls.shortcuts.cells import cells_of
 from lungcls.shortcuts.check import UNTOLD
 from lungcls.shortcuts.rules import SET_SHORTFALL, all_at_least, beyond
 

@@ -15,6 +15,7 @@ from lungcls.errors import DataError
 from lungcls.evaluation.bootstrap import exact_share
 from lungcls.evaluation.classification import ClassificationReport, classification_report
 from lungcls.evaluation.segmentation import SegmentationReport, score_mask, segmentation_report
+from lungcls.evaluation.subgroups import subgroup_rows
 from lungcls.evaluation.trust import predicted_sets, trust_report
 from lungcls.evaluation.weighted import share
 from lungcls.progress import Progress, quiet
@@ -38,8 +39,9 @@ class Evaluation:
         what the quality gate accepted, refused and corrected, and the films without two lungs.
     rows : list of dict
         One figure each: ``model, films, metric, class, value, low, high, n``; of findings, ``present`` and
-        ``absent`` films in place of ``n``. ``films`` is ``all``, or
-        ``labelled``: those that the gate accepts, since prediction gives all others no label.
+        ``absent`` films in place of ``n``. ``films`` is ``all``, or ``labelled``: those that the gate
+        accepts, since prediction gives all others no label; or subgroups, as
+        :func:`lungcls.evaluation.subgroups.subgroup_rows` says.
     answers : list of dict
         One film and classifier each: ``model, file, group, source, label, predicted``, whether the film was
         ``accepted``, ``corrected`` and answered as a whole film (``fallback``), the ``reasons``, a calibrated
@@ -114,7 +116,7 @@ def evaluate(
         labelled = said.labelled()
         if 0 < len(labelled) < len(said):
             reports[card.name]["labelled"], fewer = _measured(study, card, labelled)
-            metrics += [{**row, "films": "labelled"} for row in fewer]
+            metrics += [{**row, "films": "labelled"} for row in fewer if row["films"] == "all"]
         rows += metrics
         answers += _answers(study, card, said)
     cards = list({stage.card.name: stage.card for stage in stages}.values())
@@ -191,7 +193,14 @@ def _measured(study: Study, card: Card, answers: Answers) -> tuple[dict[str, Any
         answers.logits, answers.labels, answers.groups, card, n_resamples=study.n_resamples, seed=study.seed
     )
     rows = [{"model": card.name, "films": "all", **row} for row in (*report.to_rows(), *trust.to_rows())]
-    return {**report.to_dict(), "trust": trust.to_dict()}, rows
+    by_file = {record.file: record for record in study.records}
+    columns = {
+        name: np.asarray([getattr(by_file[file], name) or "" for file in answers.files], np.str_)
+        for name in ("processing", "source")
+    }
+    subgroups = subgroup_rows(answers, columns, study.n_resamples, study.seed)
+    rows += [{"model": card.name, **row} for row in subgroups]
+    return {**report.to_dict(), "trust": trust.to_dict(), "subgroups": subgroups}, rows
 
 
 def _measured_findings(said: FindingAnswers) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungcls.evaluation.bootstrap import Estimate, group_resamples
+from lungcls.evaluation.cells import NONE_COMPARED, Cells, cells_of, compared
 from lungcls.evaluation.weighted import Floats, difference, estimate, macro_auroc
 from lungcls.shortcuts import rules
-from lungcls.shortcuts.cells import NONE_COMPARED, Cells, cells_of, compared
 from lungcls.shortcuts.check import UNTOLD, Audit, Check, Finding, Row, Told
 from lungcls.shortcuts.sample import Trial, interval
 from lungcls.shortcuts.source import model_features

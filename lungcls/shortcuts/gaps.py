@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungcls.evaluation.bootstrap import Estimate
+from lungcls.evaluation.cells import cells_of
 from lungcls.evaluation.shares import GroupedShare, weighted_sum
 from lungcls.shortcuts import rules
-from lungcls.shortcuts.cells import cells_of
 from lungcls.shortcuts.check import UNTOLD, Row, Told
 from lungcls.shortcuts.sample import interval
 from lungcls.study.answers import Answers

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungcls.evaluation.bootstrap import Estimate
+from lungcls.evaluation.cells import NONE_COMPARED, Cells, cells_of, compared
 from lungcls.evaluation.shares import GroupedShare, weighted_sum
 from lungcls.shortcuts import rules
-from lungcls.shortcuts.cells import NONE_COMPARED, Cells, cells_of, compared
 from lungcls.shortcuts.check import UNTOLD, Audit, Check, Finding, Row, Told
 from lungcls.shortcuts.sample import Trial, interval
 from lungcls.study.answers import Answers

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lungcls.shortcuts.rules import MIN_IMAGES
 from lungcls.study.answers import Answers
 
-NONE_COMPARED = f"no class has {MIN_IMAGES} films in each of two values of anything that is known of them"
+MIN_FILMS = 20
+"""Of a cell; what is told of fewer is mostly chance."""
+
+NONE_COMPARED = f"no class has {MIN_FILMS} films in each of two values of anything that is known of them"
 """Why nothing can be told where no class has two cells."""
 
 Cells = dict[tuple[int, str], NDArray[np.bool_]]
@@ -23,7 +25,7 @@ def cells_of(answers: Answers, values: NDArray[np.str_]) -> Cells:
         for k in range(len(answers.classes))
         for name in names
     }
-    return {key: films for key, films in cells.items() if films.sum() >= MIN_IMAGES}
+    return {key: films for key, films in cells.items() if films.sum() >= MIN_FILMS}
 
 
 def compared(cells: Cells) -> Cells:
