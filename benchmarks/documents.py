@@ -335,13 +335,17 @@ def small_images() -> str:
 def static_page() -> str:
     """The page that answers in the browser beside the library."""
     found = _json("static_page")
-    return (
-        f"{found['films']} films of the test part (drawn with seed {found['seed']}) in {found['browser']}: "
-        f"{found['same_label']} labels, {found['same_set']} sets, {found['same_tier']} tiers and "
-        f"{found['same_reasons']} lists of reasons as the library's; the largest difference of a probability "
-        f"is {found['largest_probability_difference']:.1e}. The page weighs {found['page_megabytes']} MB, is "
-        f"ready after {found['seconds_to_ready']:.0f} s and takes {found['seconds_a_film']:.1f} s a film."
-    )
+    same = ("same_label", "same_set", "same_tier", "same_reasons")
+    lines = [
+        [f"films of the test part, drawn with seed {found['seed']}", found["films"]],
+        *([f"films of the same {key.removeprefix('same_')} as the library's", found[key]] for key in same),
+        ["largest difference of a probability", f"{found['largest_probability_difference']:.1e}"],
+        ["MB of the page, weights included", found["page_megabytes"]],
+        ["seconds until it is ready", f"{found['seconds_to_ready']:.0f}"],
+        ["seconds a film", f"{found['seconds_a_film']:.1f}"],
+    ]
+    about = f"{found['browser']}; split `{found['split_hash']}`."
+    return f"{markdown_table(['what', 'value'], [[str(cell) for cell in line] for line in lines])}\n\n{about}"
 
 
 TABLES: Final[dict[Path, tuple[Callable[[], str], ...]]] = {

@@ -3,8 +3,8 @@
     python benchmarks/processings.py --data DIR
 
 From the answers in ``results/released_weights_radiography_answers.csv`` (test part) and the processing of
-each film, which only the dataset's manifest knows. Writes ``results/processings`` as JSON and CSV; `documents.py`
-puts the table into ``benchmarks/README.md``.
+each film, which only the dataset's manifest knows. Writes ``results/processings`` as JSON and CSV;
+`documents.py` puts the table into ``benchmarks/README.md``.
 """
 
 from __future__ import annotations
