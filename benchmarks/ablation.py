@@ -8,8 +8,8 @@ goes on after a kill. The results go to ``benchmarks/results/ablation*`` (``abla
 anew from the files.
 
 Full: all arms, EfficientNet-Lite0 from ImageNet at 128 pixels, three seeds, predicted and true masks: a night
-of one core. Quick: five arms and the linear ones with a small network at 64 pixels and one seed, on up to
-1,000 images of each class.
+of one core. Quick: six arms with a small network at 64 pixels and one seed, and those without a network, on
+up to 1,000 images of each class.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ from marks import between_marks
 
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parent / "README.md"
-QUICK_ARMS = ("full", "mask", "background", "background_box", "silhouette", "thumbnail8", "histogram")
+QUICK_ARMS = (
+    "full", "mask", "background", "background_box", "silhouette", "mask_harmonised", "thumbnail8",
+    "histogram", "statistics", "outline", "frame",
+)  # fmt: skip
 QUICK_LIMIT = 1000
 
 

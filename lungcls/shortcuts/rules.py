@@ -14,12 +14,12 @@ from typing import Final
 
 from scipy import stats
 
+from lungcls.evaluation import cells
 from lungcls.evaluation.bootstrap import Estimate
-from lungcls.evaluation.cells import MIN_FILMS
 from lungcls.evaluation.paired import holm
 from lungcls.shortcuts.check import FAIL, PASS, UNTOLD, Verdict, joined
 
-MIN_IMAGES: Final = MIN_FILMS
+MIN_IMAGES: Final = cells.MIN_FILMS
 """Fewer images (or composites) than this on either side of a figure cannot tell anything."""
 
 LUNGS_DECIDE: Final = 2 / 3

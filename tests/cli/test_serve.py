@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,12 +28,13 @@ def started(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 @pytest.fixture
-def weights_options(weights: dict[str, str]) -> list[str]:
+def weights_options(tiny_segmenter: Path, tiny_classifier: Path) -> list[str]:
+    # Networks run in a process of the service's own, which knows none of the test's.
     return [
         "--segmenter",
-        weights["segmenter"],
+        str(tiny_segmenter),
         "--classifier",
-        weights["mask"],
+        str(tiny_classifier),
         "--no-gate",
         "--device",
         "cpu",

@@ -37,7 +37,11 @@ if __name__ == "__main__":
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.parametrize(
     ("engine", "said"),
-    [("torch", "differs by"), ("onnxruntime", "get_context('spawn')"), ("openvino", "get_context('spawn')")],
+    [
+        pytest.param("torch", "differs by", marks=pytest.mark.slow),
+        ("onnxruntime", "get_context('spawn')"),
+        ("openvino", "get_context('spawn')"),
+    ],
 )
 def test_a_forked_child_answers_or_says_why_not(engine: str, said: str, tmp_path: Path) -> None:
     pytest.importorskip(engine)

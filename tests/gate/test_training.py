@@ -16,6 +16,7 @@ from lungcls.weights import load_card
 SMALL = GateRecipe(channels=(4, 8, 8, 8), hidden=8, steps=3, strangers=30, slices=10, phantoms=4)
 
 
+@pytest.mark.slow
 def test_from_films_to_a_weight_file(manifest_database: Path, tmp_path: Path) -> None:
     database = open_radiography(manifest_database)
     path = train_gate(SMALL, database, tmp_path / "a")

@@ -99,6 +99,7 @@ def released(database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _release(database, tmp_path_factory.mktemp("release"))
 
 
+@pytest.mark.slow
 def test_a_release_holds_all_weights_and_they_work_together(released: Path) -> None:
     names = {path.stem for path in released.glob("*.safetensors")}
     assert names == set(release.STEPS)
@@ -117,6 +118,7 @@ def test_a_release_holds_all_weights_and_they_work_together(released: Path) -> N
     assert set(pipeline.predict(chest_phantom(64, seed=1).image).probabilities) == set(CLASSES)
 
 
+@pytest.mark.slow
 def test_every_step_has_the_split_that_was_given(released: Path, database: Path) -> None:
     split = _split(database)
     for name in release.STEPS:
@@ -129,6 +131,7 @@ def test_every_step_has_the_split_that_was_given(released: Path, database: Path)
     assert results["images"] == split.counts()["test"]
 
 
+@pytest.mark.slow
 def test_the_model_card_says_what_was_trained_on(released: Path, database: Path) -> None:
     text = (released / "README.md").read_text(encoding="utf-8")
     section = text.split("## Data\n")[1].split("## ")[0]
@@ -212,6 +215,7 @@ def test_no_collection_overwrites_the_test_part(manifest_database: Path, tmp_pat
     assert not list(tmp_path.glob("*.json"))
 
 
+@pytest.mark.slow
 def test_the_model_card_has_the_figures_of_the_files(released: Path) -> None:
     text = (released / "README.md").read_text(encoding="utf-8")
     results = json.loads(
@@ -225,6 +229,7 @@ def test_the_model_card_has_the_figures_of_the_files(released: Path) -> None:
     assert NOTICE in text
 
 
+@pytest.mark.slow
 def test_classifiers_are_measured_on_other_collections_without_what_they_learnt_from(released: Path) -> None:
     results = released.parent / "results"
     found = json.loads((results / "released_weights_other.json").read_text(encoding="utf-8"))
@@ -240,6 +245,7 @@ def test_classifiers_are_measured_on_other_collections_without_what_they_learnt_
     assert "Viral Pneumonia |" not in section.replace("| Viral Pneumonia (", "| (")
 
 
+@pytest.mark.slow
 def test_the_model_card_shows_the_picture_beside_it(released: Path) -> None:
     text = (released / "README.md").read_text(encoding="utf-8")
     assert f"]({PICTURE})" in text.split("## Known failures")[1]
@@ -247,6 +253,7 @@ def test_the_model_card_shows_the_picture_beside_it(released: Path) -> None:
         assert min(picture.size) > 500
 
 
+@pytest.mark.slow
 def test_a_finished_release_trains_nothing_again(released: Path, database: Path) -> None:
     def times() -> list[int]:
         runs = [released.parent / step / "history.csv" for step in release.STEPS]

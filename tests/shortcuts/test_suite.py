@@ -62,6 +62,7 @@ def test_a_model_that_looks_at_the_lungs_passes(honest_findings: Examination) ->
         assert verdicts[name] == "pass", because[name]
 
 
+@pytest.mark.slow
 def test_a_model_that_looks_beside_the_lungs_is_caught(cheat_findings: Examination) -> None:
     verdicts = cheat_findings.payload["verdicts"]
     # As good as the honest one by its accuracy: that does not tell them apart.
@@ -108,6 +109,7 @@ def test_boxes_are_reported_apart(honest_findings: Examination) -> None:
     assert shares["cam_in_lungs_chance"] < shares["cam_in_lungs_share"] < shares["cam_in_lungs_ceiling"]
 
 
+@pytest.mark.slow
 def test_unknown_checks_and_unusable_data_are_errors(honest: ModuleSubject, honest_world: World) -> None:
     with pytest.raises(DataError, match="unknown checks tea; the checks are 1 background_swap"):
         _examine(honest, honest_world, checks=["tea"])
@@ -130,6 +132,7 @@ def test_checks_are_chosen_by_name_and_by_number() -> None:
     assert len(names("all", training=True)) == 26
 
 
+@pytest.mark.slow
 def test_a_check_of_ones_own_runs_beside_the_others(honest: ModuleSubject, honest_world: World) -> None:
     class Darkness(Check):
         """The check of the document."""
