@@ -47,6 +47,7 @@ def test_operations_are_those_of_the_released_stages(benchmark_script: Callable[
     assert all(1e7 < count < 1e11 for count in counts.values())
 
 
+@pytest.mark.slow
 def test_a_worker_answers_in_its_own_process(benchmark_script: Callable[[str], ModuleType]) -> None:
     speed = benchmark_script("speed")
     worker = speed.Worker({"name": "machine", "kind": "machine"})

@@ -191,6 +191,7 @@ def test_an_empty_mask_lets_the_whole_image_stand_in(stages: dict[str, Path]) ->
     assert box.tolist() == [[0, 0, 96, 96]] * 2
 
 
+@pytest.mark.slow
 def test_int8_stays_close(stages: dict[str, Path], tmp_path: Path) -> None:
     pytest.importorskip("nncf")
     views = _views(8)
@@ -246,6 +247,7 @@ def test_a_flipped_byte_of_an_export_is_seen(stages: dict[str, Path], tmp_path: 
     load_network(path, "classification", device="cpu")
 
 
+@pytest.mark.slow
 def test_two_formats_share_a_card_and_other_weights_replace_it(
     stages: dict[str, Path], tmp_path: Path
 ) -> None:
