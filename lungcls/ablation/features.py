@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lungcls.data.statistics import frame_statistics, lung_statistics, outline_statistics
+from lungcls.data.statistics import LARGEST_SIDE, frame_statistics, lung_statistics, outline_statistics
 from lungcls.data.views import region_views
 from lungcls.evaluation.reading import in_threads
 from lungcls.lungs import WHOLE, Lungs
@@ -21,7 +21,6 @@ logger = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
 
-_LARGEST: Final = 512  # side of the films whose pixels are counted, as in the shortcut checks
 _SIDE: Final = 128  # of the picture that histogram and sharpness are measured on
 _BINS: Final = 32
 _BORDER: Final = 0.04  # width of the border strips, as a share of the side
@@ -47,9 +46,9 @@ def histogram_features(view: View) -> Floats:
 
 
 _OF_LUNGS: Final[dict[str, Callable[[Lungs], Floats]]] = {
-    "statistics": lambda one: lung_statistics(*shrunk(one.pixels(), one.mask, _LARGEST)),
+    "statistics": lambda one: lung_statistics(*shrunk(one.pixels(), one.mask, LARGEST_SIDE)),
     "outline": lambda one: outline_statistics(one.mask),
-    "frame": lambda one: frame_statistics(*shrunk(one.pixels(), one.mask, _LARGEST)),
+    "frame": lambda one: frame_statistics(*shrunk(one.pixels(), one.mask, LARGEST_SIDE)),
 }
 
 

@@ -16,7 +16,7 @@ from lungcls.data.harmonisation import SHARPNESS_QUANTILE, blurred_to, grey_leve
 from lungcls.data.splits import PARTS, Split
 from lungcls.data.views import drawn_lungs, find_lungs
 from lungcls.evaluation.reading import in_threads
-from lungcls.files import atomic_write
+from lungcls.files import write_json
 from lungcls.finder import Finder
 from lungcls.lungs import Lungs
 from lungcls.progress import Progress, quiet
@@ -81,8 +81,8 @@ def harmonised_lungs(
     if not path.is_file():
         measured = in_threads(measure, reference, "measuring sharpness and grey levels", progress)
         target = float(np.quantile([sharp for sharp, _ in measured], SHARPNESS_QUANTILE))
-        with atomic_write(path, "w") as file:
-            json.dump({"sharpness": target, "levels": np.mean([of for _, of in measured], 0).tolist()}, file)
+        levels = np.mean([of for _, of in measured], axis=0)
+        write_json(path, {"sharpness": target, "levels": levels.tolist()})
     stated = json.loads(path.read_text(encoding="utf-8"))
     target, levels = float(stated["sharpness"]), np.asarray(stated["levels"], np.float64)
     return {

@@ -7,7 +7,6 @@ interval lies on the good side of the limit, fails on the other, else cannot tel
 
 from __future__ import annotations
 
-from lungcls.evaluation.bootstrap import Estimate
 from lungcls.shortcuts.check import NOT_APPLICABLE, Finding, Row
 from lungcls.shortcuts.rules import MIN_IMAGES
 from lungcls.shortcuts.sample import interval
@@ -18,16 +17,10 @@ def not_applicable(name: str, title: str, because: str) -> Finding:
     return Finding(name, title, NOT_APPLICABLE, because)
 
 
-def words(estimate: Estimate) -> str:
-    """Write a figure with its interval."""
-    return f"{estimate.value:.2f} ({estimate.low:.2f} to {estimate.high:.2f})"
-
-
 __all__ = [
     "MIN_IMAGES",
     "Finding",
     "Row",
     "interval",
     "not_applicable",
-    "words",
 ]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from lungcls.audit.finding import MIN_IMAGES, Finding, Row, interval, not_applicable, words
+from lungcls.audit.finding import MIN_IMAGES, Finding, Row, interval, not_applicable
 from lungcls.audit.table import PredictionTable
 from lungcls.evaluation.bootstrap import Estimate
 from lungcls.evaluation.cells import cells_of
 from lungcls.evaluation.shares import GroupedShare
 from lungcls.shortcuts.check import UNTOLD
-from lungcls.shortcuts.rules import SET_SHORTFALL, all_at_least, beyond
+from lungcls.shortcuts.rules import SET_SHORTFALL, all_at_least, beyond, figure_words
 
 
 def set_coverage(table: PredictionTable, title: str) -> Finding:
@@ -30,7 +30,7 @@ def set_coverage(table: PredictionTable, title: str) -> Finding:
                 row: Row = {"figure": f"coverage@{asked:g}", "class": label, "films": where}
                 rows.append({**row, **interval(found, share.films)})
                 text = (
-                    f"{label}, {where}: sets for {asked:.0%} hold the class in {words(found)}; "
+                    f"{label}, {where}: sets for {asked:.0%} hold the class in {figure_words(found, 2)}; "
                     f"at least {asked - SET_SHORTFALL:.0%} asked"
                 )
                 judged.append((beyond(found, asked - SET_SHORTFALL), text))

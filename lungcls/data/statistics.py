@@ -28,6 +28,9 @@ Floats = NDArray[np.float64]
 SCALES: Final = (0.6, 1.2, 2.4, 4.8)
 """Standard deviations of the Gaussians between which a band of :func:`bands` lies, in pixels."""
 
+LARGEST_SIDE: Final = 512
+"""Pixels a side at which films are measured, at most: many of them stay in memory at once."""
+
 _LEVELS: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 _BINS: Final = 16
 _RIM: Final = 3  # pixels at the edge of the lungs whose filtered values the surroundings would reach

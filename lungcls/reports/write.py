@@ -151,16 +151,16 @@ def write_report(
         )
         for card in cards:
             notes += study.notes(card)
+        about = {**study.about(), "notes": [*notes]}
         notes.insert(0, f"{len(study):,} images of {database.title}, part {part}, split {chosen.hash}.")
-        if refused := study.about()["films"]["refused"]:
+        if refused := about["films"]["refused"]:
             notes.insert(1, f"{refused:,} of them the quality gate refuses: prediction gives them no label.")
-        about = {**study.about(), "notes": notes, **provenance([], chosen, start=start)}
     if usable and database.multilabel:
-        tables = {}
         for run in usable:
             classifier = Classifier.load(str(run.weights), device)
             said = ask_findings(study, classifier, progress)
-            tables |= _write_findings(run.name, said, out / folders[run.name], about)
+            facts = {**about, **provenance([], chosen, start=start)}
+            tables |= _write_findings(run.name, said, out / folders[run.name], facts)
             pictures[run.name].append(f"{folders[run.name]}/findings.png")
     elif usable:
         answers = [
@@ -177,7 +177,8 @@ def write_report(
             pictures[one.name] += _write_model(one, report, study, out, folders[one.name], images)
         comparison = compare({one.name: [one] for one in answers}, n_resamples=n_resamples, seed=seed)
         weights = {one.name: one.about.get("sha256") for one in answers}
-        tables = write_comparison(out, comparison, {**about, "weights": weights})
+        facts = {**about, **provenance([], chosen, start=start), "weights": weights}
+        tables = write_comparison(out, comparison, facts)
     shown = {name: files for name, files in pictures.items() if files}
     page = write_page(
         out / "index.html",

@@ -70,9 +70,8 @@ class Promises:
         told = share("tier_high_share", high)
         if int(high.sum()) >= rules.MIN_IMAGES:
             right = share("tier_high_accuracy", answers.right, high)
-            text = (
-                f"{name}: answers of high confidence ({told.value:.0%} of films) are right in {_words(right)}"
-            )
+            films = f"answers of high confidence ({told.value:.0%} of films)"
+            text = f"{name}: {films} are right in {rules.figure_words(right, 2)}"
             margins.append((rules.beyond(right, rules.TIER_ACCURACY), text))
         for asked, members in sets.items():
             inside = members[np.arange(len(answers.labels)), answers.labels]
@@ -81,7 +80,7 @@ class Promises:
                 if int(mine.sum()) < rules.MIN_IMAGES:
                     continue
                 held = share(f"coverage@{asked:g}", inside, mine, label)
-                text = f"{name}: sets for {asked:.0%} hold {label} in {_words(held)}"
+                text = f"{name}: sets for {asked:.0%} hold {label} in {rules.figure_words(held, 2)}"
                 margins.append((rules.beyond(held, asked - rules.SET_SHORTFALL), text))
         if len(answers.labels) >= rules.MIN_IMAGES:
             error = calibration_errors(
@@ -117,10 +116,6 @@ class Promises:
 def calibration_words(error: CalibrationError) -> str:
     """Write a debiased calibration error, its interval, and what perfect calibration would show."""
     return (
-        f"calibration error {_words(error.estimate, 3)} with what chance adds taken off; perfect calibration "
-        f"would show the plain {error.plain:.3f} or more with p = {error.p:.3f}"
+        f"calibration error {rules.figure_words(error.estimate)} with what chance adds taken off; perfect "
+        f"calibration would show the plain {error.plain:.3f} or more with p = {error.p:.3f}"
     )
-
-
-def _words(one: Estimate, digits: int = 2) -> str:
-    return f"{one.value:.{digits}f} ({one.low:.{digits}f} to {one.high:.{digits}f})"

@@ -188,9 +188,9 @@ def deciding_size(figure: Estimate, limit: float, n: int) -> int | None:
     return int(math.ceil(round(wanted / unit, 6)) * unit)
 
 
-def figure_words(figure: Estimate) -> str:
+def figure_words(figure: Estimate, digits: int = 3) -> str:
     """Write a figure with its interval."""
-    return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"
+    return f"{figure.value:.{digits}f} ({figure.low:.{digits}f} to {figure.high:.{digits}f})"
 
 
 def size_words(figure: Estimate, limit: float, n: int) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungcls.data.dataset import Record
+from lungcls.data.statistics import LARGEST_SIDE
 from lungcls.errors import DataError
 from lungcls.evaluation.bootstrap import Estimate, GroupResamples
 from lungcls.evaluation.calibration import softmax
@@ -22,8 +23,6 @@ from lungcls.shortcuts.memory import Memory
 from lungcls.shortcuts.subject import Subject
 from lungcls.study.answers import Answers
 from lungcls.study.study import Study
-
-_LARGEST = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +75,7 @@ class Sample:
         )
 
 
-def read_sample(study: Study, largest: int = _LARGEST, progress: Progress[Any] = quiet) -> Sample:
+def read_sample(study: Study, largest: int = LARGEST_SIDE, progress: Progress[Any] = quiet) -> Sample:
     """Read films upright, at most `largest` pixels a side: many stay in memory at once.
 
     Raises
@@ -142,7 +141,7 @@ class Trial:
                 f"{study.dataset.root}: none of {len(study)} images has a usable lung mask and a class that "
                 f"the model knows ({', '.join(subject.classes)})"
             )
-        sample = read_sample(study.of(usable), max(_LARGEST, subject.input_size), progress)
+        sample = read_sample(study.of(usable), max(LARGEST_SIDE, subject.input_size), progress)
         return cls(subject, sample, memory or Memory())
 
     @property
