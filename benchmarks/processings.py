@@ -10,25 +10,18 @@ each film, which only the dataset's manifest knows. Writes ``results/processings
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from released_answers import ANSWERS, MODELS, RESAMPLES, RESULTS, SEED, released, stated
 
 from lungcls.audit.table import read_predictions
 from lungcls.data import open_radiography
 from lungcls.evaluation.results import write_results
 from lungcls.evaluation.subgroups import subgroup_rows
 from lungcls.render.tables import format_table
-from lungcls.study.provenance import provenance
-
-RESULTS = Path(__file__).parent / "results"
-ANSWERS = RESULTS / "released_weights_radiography_answers.csv"
-MODELS = ("classifier-mask", "classifier-crop", "classifier-full")
-SEED, RESAMPLES = 0, 2000
 
 
 def main() -> None:
@@ -41,7 +34,7 @@ def main() -> None:
         parser.error("--data or LUNGCLS_DATA must be given")
     start = time.perf_counter()
     known = {record.file: record.processing or "" for record in open_radiography(options.data).records}
-    source = json.loads((RESULTS / "released_weights_radiography.json").read_text(encoding="utf-8"))
+    source = released()
     rows: list[dict[str, Any]] = []
     for model in MODELS:
         answers = read_predictions(ANSWERS, model=model).answers
@@ -49,16 +42,7 @@ def main() -> None:
         plain = source["reports"][model]["overall"]["macro_f1"]
         rows.append({"model": model, "films": "all", "metric": "macro_f1", "class": "", **plain})
         rows += [{"model": model, **row} for row in subgroup_rows(answers, columns, RESAMPLES, SEED)]
-    payload = {
-        "rows": rows,
-        "part": source["part"],
-        "split_hash": source["split_hash"],
-        "weights": source["weights"],
-        "seed": SEED,
-        "resamples": RESAMPLES,
-        **provenance(start=start),
-        "command": "python benchmarks/processings.py --data DIR",
-    }
+    payload = stated(rows, "python benchmarks/processings.py --data DIR", start)
     write_results(RESULTS, "processings", rows, payload)
     print(format_table(rows))
 

@@ -10,21 +10,15 @@ From the answers in ``results/released_weights_radiography_answers.csv`` (test p
 from __future__ import annotations
 
 import argparse
-import json
 import time
-from pathlib import Path
 from typing import Any
+
+from released_answers import ANSWERS, MODELS, RESAMPLES, RESULTS, SEED, stated
 
 from lungcls.audit.table import read_predictions
 from lungcls.evaluation.results import write_results
 from lungcls.render.tables import format_table
 from lungcls.shortcuts.pairs import same_source_pairs
-from lungcls.study.provenance import provenance
-
-RESULTS = Path(__file__).parent / "results"
-ANSWERS = RESULTS / "released_weights_radiography_answers.csv"
-MODELS = ("classifier-mask", "classifier-crop", "classifier-full")
-SEED, RESAMPLES = 0, 2000
 
 
 def main() -> None:
@@ -32,7 +26,6 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
     start = time.perf_counter()
-    source = json.loads((RESULTS / "released_weights_radiography.json").read_text(encoding="utf-8"))
     rows: list[dict[str, Any]] = []
     untestable: list[str] = []
     for model in MODELS:
@@ -42,17 +35,7 @@ def main() -> None:
         rows += [{"model": model, **row} for row in mine]
         judged = {row["pair"] for row in mine}
         untestable = sorted({row["pair"] for row in finding.rows} - judged)
-    payload = {
-        "rows": rows,
-        "no source has both of": untestable,
-        "part": source["part"],
-        "split_hash": source["split_hash"],
-        "weights": source["weights"],
-        "seed": SEED,
-        "resamples": RESAMPLES,
-        **provenance(start=start),
-        "command": "python benchmarks/same_source.py",
-    }
+    payload = stated(rows, "python benchmarks/same_source.py", start, **{"no source has both of": untestable})
     write_results(RESULTS, "same_source", rows, payload)
     print(format_table(rows))
 
